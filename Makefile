@@ -1,0 +1,36 @@
+# Five commands: demo test lint types check. Each sets up all it needs in .venv, once.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo $$p; break; }; done)
+BIN := .venv/bin
+
+.PHONY: demo test lint types check bench clean
+
+demo: .venv/ready ## an agent holds a conversation across two processes
+	@$(BIN)/python examples/quickstart.py
+
+test: .venv/ready ## the whole test suite
+	@$(BIN)/python -m pytest
+
+lint: .venv/ready ## style and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: .venv/ready ## mypy --strict
+	@$(BIN)/mypy
+
+check: lint types test ## all three: what CI runs
+
+bench: .venv/ready ## figures against SQLiteSession, side by side
+	@$(BIN)/python -m benchmarks
+
+.venv/ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with the venv module is needed"; exit 1; }
+	@echo "setting up .venv with $(PYTHON), once"
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

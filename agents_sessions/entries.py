@@ -1,0 +1,149 @@
+"""What a history is made of.
+
+A history is a list of entries. An entry is an envelope (`seq`, `at`, `agent`, `run`) around one body: an SDK
+`item`, stored exactly as the Runner gave it, or a `record` of ours (a handoff, the usage of model requests, the
+end of a run). What we know about an item stays in the envelope: a key added to the item itself would be sent
+to the model, which rejects it.
+
+Entries are plain dicts inside the package, because ten thousand of them are read in milliseconds;
+`agents_sessions.history` has the typed values that users see.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal, NotRequired, TypedDict
+
+from agents_sessions.errors import InvalidItemError
+from agents_sessions.lossless_json import JsonObject, check_json
+
+Item = JsonObject
+"""An SDK input item (`TResponseInputItem`), as plain JSON data."""
+
+RunStatus = Literal["completed", "failed", "cancelled", "interrupted", "awaiting_approval"]
+"""How a run ended. `interrupted` means that its process died."""
+
+
+class RequestRow(TypedDict):
+    """One model request, or the sum of several that cannot be told apart."""
+
+    requests: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    total_tokens: int
+    agent: NotRequired[str]
+    model: NotRequired[str]
+    response_id: NotRequired[str]
+    nested: NotRequired[bool]
+    """True for requests of an agent used as a tool: they cost tokens but fill another context."""
+
+
+class UsageRecord(TypedDict):
+    """The model requests that were made since the entry before."""
+
+    type: Literal["usage"]
+    requests: list[RequestRow]
+
+
+HandoffRecord = TypedDict(
+    "HandoffRecord",
+    {
+        "type": Literal["handoff"],
+        "from": str,
+        "to": str,
+        "tool": NotRequired[str],
+        "arguments": NotRequired[str],
+    },
+)
+"""One agent gave the conversation to another."""
+
+
+class RunRecord(TypedDict):
+    """The end of one turn. Its `usage` repeats the sum of the turn's usage records for the reader's eye."""
+
+    type: Literal["run"]
+    status: RunStatus
+    usage: RequestRow
+    duration_ms: int
+    last_agent: NotRequired[str]
+    error: NotRequired[str]
+
+
+Record = UsageRecord | HandoffRecord | RunRecord
+
+
+class Entry(TypedDict, total=False):
+    """One entry of a history. A new one has no `seq` yet: the store gives it."""
+
+    seq: int
+    """Its number in the session: unique, increasing, never used again."""
+    k: int
+    """Its place in the batch it was stored with, from 1; absent in a batch of one."""
+    n: int
+    """The size of that batch."""
+    at: str
+    """When it was stored: UTC, milliseconds, a clock time and no order."""
+    agent: str
+    """The agent that produced it; absent for user input and in sessions without a manager."""
+    run: str
+    """The turn it belongs to; absent in sessions without a manager."""
+    crc: str
+    """Its checksum in the file."""
+    item: Item
+    record: Record
+
+
+def item_entry(item: Item, *, agent: str | None = None, run: str | None = None) -> Entry:
+    """Return a new entry around an SDK item."""
+    return _addressed({"item": item}, agent, run)
+
+
+def record_entry(record: Record, *, agent: str | None = None, run: str | None = None) -> Entry:
+    """Return a new entry around a record of ours."""
+    return _addressed({"record": record}, agent, run)
+
+
+def _addressed(entry: Entry, agent: str | None, run: str | None) -> Entry:
+    if agent is not None:
+        entry["agent"] = agent
+    if run is not None:
+        entry["run"] = run
+    return entry
+
+
+def check_entries(entries: Sequence[Entry]) -> None:
+    """Refuse entries that cannot be stored without loss, before anything is touched.
+
+    Raises:
+        InvalidItemError: See `lossless_json.check_json`; also for an item that is not a dict.
+    """
+    for number, entry in enumerate(entries, 1):
+        body = entry.get("item", entry.get("record"))
+        where = f"item {number} of {len(entries)}"
+        if not isinstance(body, dict):
+            raise InvalidItemError(where, f"is a {type(body).__name__!r}, not a dict")
+        try:
+            check_json(body)
+        except ValueError as error:
+            raise InvalidItemError(where, str(error)) from None
+
+
+def timestamp(moment: datetime | None = None) -> str:
+    """Return a moment, by default now, as UTC text with milliseconds. Texts sort as the moments do."""
+    moment = datetime.now(UTC) if moment is None else moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def now() -> datetime:
+    """Return the current time as stored: UTC, cut to milliseconds."""
+    return datetime.fromisoformat(timestamp())
+
+
+def item_kind(item: Item) -> str:
+    """Return what an SDK item is: `user`, `assistant` or another role for a message, else its `type`."""
+    kind = item.get("type", "message")
+    role = item.get("role")
+    if kind == "message" and isinstance(role, str):
+        return role
+    return kind if isinstance(kind, str) else "unknown"

@@ -1,0 +1,211 @@
+"""Everything that this package raises.
+
+::
+
+    SessionError
+    ├── SessionIdError (ValueError)              an id that no session can have
+    ├── InvalidItemError (ValueError)            an item that JSON cannot carry
+    ├── UnknownAgentError (LookupError)          no agent of that name is registered
+    ├── SessionNotFoundError (LookupError)       there is no such session
+    ├── SessionExistsError                       there is one already
+    ├── SessionAmbiguousError (LookupError)      two agents have a session of that id
+    ├── SessionConflictError                     someone else changed it in between
+    ├── SessionBusyError (TimeoutError)          someone else holds it
+    │   └── SessionReentryError                  the holder is the caller itself
+    ├── SessionStatusError                       its status forbids the act
+    │   ├── SessionPausedError
+    │   └── SessionClosedError
+    └── SessionStorageError                      what lies on the disk is not usable
+        ├── SessionCorruptedError                damaged, and not by a torn last write
+        ├── SessionVersionError                  written by a newer version of the format
+        ├── SessionPathError                     not a regular file of ours: link, device, other id
+        └── SessionIOError (OSError)             the operating system refused
+
+Every error carries its facts as attributes, makes its message from them, and survives `pickle`. No message
+holds the content of a conversation.
+"""
+
+from datetime import timedelta
+
+
+class SessionError(Exception):
+    """Base of every error of this package."""
+
+    def __init__(self, *facts: object) -> None:
+        # Pickling replays `args`. OSError.__init__ would read them as errno and strerror: it is not called.
+        self.args = facts
+
+
+class SessionIdError(SessionError, ValueError):
+    """An id is empty, not a string, or holds a NUL character."""
+
+    def __init__(self, what: str, shown: str) -> None:
+        super().__init__(what, shown)
+        self.what = what
+        self.shown = shown
+
+    def __str__(self) -> str:
+        return f"{self.what} must be a non-empty string without NUL, not {self.shown:.80}"
+
+
+class InvalidItemError(SessionError, ValueError):
+    """An item cannot be stored as JSON without loss."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(where, reason)
+        self.where = where
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}; nothing was stored"
+
+
+class UnknownAgentError(SessionError, LookupError):
+    """A name does not mean any registered agent."""
+
+    def __init__(self, name: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__(name, known)
+        self.name = name
+        self.known = known
+
+    def __str__(self) -> str:
+        known = ", ".join(repr(name) for name in self.known) or "none; give agents= to the manager"
+        return f"no agent named {self.name!r}; known agents: {known}"
+
+
+class _OfSession(SessionError):
+    """An error about one session."""
+
+    def __init__(self, session_id: str, agent_id: str | None = None, *facts: object) -> None:
+        super().__init__(session_id, agent_id, *facts)
+        self.session_id = session_id
+        self.agent_id = agent_id
+
+    @property
+    def _who(self) -> str:
+        of_agent = "" if self.agent_id is None else f" of agent {self.agent_id!r}"
+        return f"session {self.session_id!r}{of_agent}"
+
+
+class SessionNotFoundError(_OfSession, LookupError):
+    """There is no such session."""
+
+    def __str__(self) -> str:
+        return f"there is no {self._who}; create it first, or look with list_sessions()"
+
+
+class SessionExistsError(_OfSession):
+    """A session of that id exists already; it was not touched."""
+
+    def __str__(self) -> str:
+        return f"{self._who} exists already; use it, or choose another id"
+
+
+class SessionAmbiguousError(SessionError, LookupError):
+    """More than one agent has a session of that id."""
+
+    def __init__(self, session_id: str, agent_ids: tuple[str, ...]) -> None:
+        super().__init__(session_id, agent_ids)
+        self.session_id = session_id
+        self.agent_ids = agent_ids
+
+    def __str__(self) -> str:
+        return f"agents {', '.join(self.agent_ids)} all have a session {self.session_id!r}; name one: agent_id=…"
+
+
+class SessionConflictError(_OfSession):
+    """Someone else changed the session since the caller looked."""
+
+    def __init__(self, session_id: str, agent_id: str | None, expected_seq: int, actual_seq: int) -> None:
+        super().__init__(session_id, agent_id, expected_seq, actual_seq)
+        self.expected_seq = expected_seq
+        self.actual_seq = actual_seq
+
+    def __str__(self) -> str:
+        return f"{self._who} is at {self.actual_seq}, not {self.expected_seq}: someone wrote; read it again"
+
+
+class SessionBusyError(_OfSession, TimeoutError):
+    """Someone else held the session for longer than the caller would wait."""
+
+    def __init__(
+        self,
+        session_id: str,
+        agent_id: str | None,
+        waited: float,
+        holder: str = "",
+        held_for: timedelta | None = None,
+    ) -> None:
+        super().__init__(session_id, agent_id, waited, holder, held_for)
+        self.waited = waited
+        self.holder = holder
+        self.held_for = held_for
+
+    def __str__(self) -> str:
+        by = f" by {self.holder}" if self.holder else ""
+        age = "" if self.held_for is None else f" for {self.held_for.total_seconds():.1f} s"
+        return f"{self._who} is held{by}{age}; gave up after {self.waited:.1f} s"
+
+
+class SessionReentryError(SessionBusyError):
+    """A turn tried to start another turn on its own session, which could only wait for itself."""
+
+    def __init__(self, session_id: str, agent_id: str | None = None) -> None:
+        super().__init__(session_id, agent_id, 0.0)
+        self.args = (session_id, agent_id)
+
+    def __str__(self) -> str:
+        return f"{self._who} is in this very turn; a tool cannot send to its own session"
+
+
+class SessionStatusError(_OfSession):
+    """The status of the session forbids the act."""
+
+
+class SessionPausedError(SessionStatusError):
+    """The session is paused."""
+
+    def __str__(self) -> str:
+        return f"{self._who} is paused; resume with update_session(…, status='active')"
+
+
+class SessionClosedError(SessionStatusError):
+    """The session is closed."""
+
+    def __str__(self) -> str:
+        return f"{self._who} is closed; reopen with update_session(…, status='active')"
+
+
+class SessionStorageError(_OfSession):
+    """What is stored under the session's name cannot be used."""
+
+    def __init__(self, session_id: str, agent_id: str | None, path: str, reason: str) -> None:
+        super().__init__(session_id, agent_id, path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self._who}: {self.reason} ({self.path})"
+
+
+class SessionCorruptedError(SessionStorageError):
+    """The file is damaged in a way that no torn write explains. It was not touched."""
+
+
+class SessionVersionError(SessionStorageError):
+    """A newer version of this package wrote the file. It was not touched."""
+
+
+class SessionPathError(SessionStorageError):
+    """The path leads to something else than the regular file of this session. It was not followed."""
+
+
+class SessionIOError(SessionStorageError, OSError):
+    """The operating system refused; `errno` says why, and the cause is chained."""
+
+    def __init__(
+        self, session_id: str, agent_id: str | None, path: str, reason: str, number: int | None = None
+    ) -> None:
+        super().__init__(session_id, agent_id, path, reason)
+        self.args = (session_id, agent_id, path, reason, number)
+        self.errno = number

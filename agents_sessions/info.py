@@ -1,0 +1,68 @@
+"""What a session is, without its history."""
+
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_serializer
+
+from agents_sessions.context import ContextStats
+from agents_sessions.entries import now, timestamp
+
+SessionStatus = Literal["active", "paused", "closed"]
+SessionType = Literal["user", "sub_agent", "scheduled"]
+
+_TOTALS = {"seq", "updated_at", "context"}
+
+
+class SessionKey(NamedTuple):
+    """The full name of a session in a store."""
+
+    agent_id: str
+    session_id: str
+
+
+class SessionInfo(BaseModel):
+    """Identity, slowly changing facts and running totals of one session.
+
+    Fields that this version does not know, written by hand or by a later version, are kept as they are.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    id: str
+    """The session's id, unique within its agent."""
+    agent_id: str
+    """The agent that the session belongs to: its folder, and the agent that its first turn starts with."""
+    user_id: str | None = None
+    """Whose conversation it is, in the application's own terms."""
+    name: str | None = None
+    """A title for people."""
+    status: SessionStatus = "active"
+    """Only an active session takes messages."""
+    session_type: SessionType = "user"
+    """Who drives it: a person, another agent, or a clock."""
+    mode: str | None = None
+    """Free text such as `plan` or `build`, for the application's choice of agent."""
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    """Anything else the application wants to keep. JSON only."""
+    created_at: datetime = Field(default_factory=now)
+    """UTC, in milliseconds."""
+    updated_at: datetime = Field(default_factory=now)
+    """When history or facts last changed. Never goes backwards."""
+    seq: int = 0
+    """The number of the newest entry that was ever stored: what `expected_seq` compares."""
+    context: ContextStats = Field(default_factory=ContextStats)
+    """The running totals."""
+
+    @field_serializer("created_at", "updated_at", when_used="json")
+    def _as_stored(self, moment: datetime) -> str:
+        return timestamp(moment)
+
+    @property
+    def key(self) -> SessionKey:
+        """The session's full name in its store."""
+        return SessionKey(self.agent_id, self.id)
+
+    def header(self) -> dict[str, Any]:
+        """Return the facts, without the totals, as JSON data."""
+        return self.model_dump(mode="json", exclude=_TOTALS)

@@ -1,0 +1,97 @@
+"""JSON that gives back exactly what it took, or refuses.
+
+Key order, integers of any size, floats to the last bit, any text with lone surrogates and U+2028 survive.
+Fast encoders do not promise that (one turns NaN into null, another 2**64 into a float). The work is done by
+pydantic's, which carries all but lone surrogates, behind a check for what it would change in silence (NaN,
+bytes, keys that are numbers); what it refuses goes through the standard library. A property test holds both
+against each other.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import pydantic_core
+
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
+JsonObject: TypeAlias = "dict[str, Json]"
+
+MAX_DEPTH = 100
+"""Deepest nesting of an item. The reader's own limit is 200; the file adds a few levels of its own."""
+
+_ascii = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+def check_json(value: object) -> None:
+    """Refuse what JSON cannot carry, or carries as something else.
+
+    Raises:
+        ValueError: NaN, Infinity, bytes, sets, objects, keys that are not strings, or nesting beyond
+            `MAX_DEPTH`. The message names the type, never the value.
+    """
+    _check(value, 0)
+
+
+def _check(value: object, depth: int) -> None:
+    if isinstance(value, dict):
+        _check_keys(value)
+        _check_all(value.values(), depth + 1)
+    elif isinstance(value, (list, tuple)):
+        _check_all(value, depth + 1)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("holds NaN or an infinity, which JSON does not have")
+    elif value is not None and not isinstance(value, (str, int)):
+        raise ValueError(f"holds a value of type {type(value).__name__!r}, which JSON does not have")
+
+
+def _check_keys(keys: Iterable[object]) -> None:
+    for key in keys:
+        if not isinstance(key, str):
+            raise ValueError(f"holds a key of type {type(key).__name__!r}; JSON keys are strings")
+
+
+def _check_all(values: Iterable[object], depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"is nested deeper than {MAX_DEPTH} levels, or holds itself")
+    for value in values:
+        if type(value) is not str:
+            _check(value, depth)
+
+
+def encode_json(value: object) -> bytes:
+    """Return the UTF-8 text of a value on one line. The value must have passed `check_json`."""
+    try:
+        return pydantic_core.to_json(value)
+    except pydantic_core.PydanticSerializationError:
+        # A lone surrogate has no UTF-8 form; as \udXXX it travels.
+        return _ascii.encode(value).encode()
+
+
+def decode_json(text: bytes | bytearray) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        ValueError: It is not JSON. The message holds no content, unlike that of `json.JSONDecodeError`, whose
+            `doc` attribute is the whole text.
+    """
+    try:
+        return pydantic_core.from_json(text, allow_inf_nan=False, cache_strings="keys")
+    except ValueError:
+        return _decode_slowly(text)
+
+
+def _decode_slowly(text: bytes | bytearray) -> Any:
+    try:
+        return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"not JSON: {name}")

@@ -1,0 +1,208 @@
+"""The SDK's `Session` protocol over a store: what `Runner.run(session=…)` takes.
+
+Rules that come from the SDK (openai-agents 0.24):
+
+* `get_items(limit)` returns the newest items in order; no more than zero for a limit of zero or less; the
+  argument wins over `session_settings`.
+* The Runner passes its live `RunContextWrapper` to sessions whose four methods all accept a keyword named
+  `wrapper`. From it a bare session learns what a run has spent.
+* The Runner does not shield session calls from cancellation; the store does.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
+
+from agents.memory import SessionSettings
+from agents.memory.session_settings import coerce_session_settings
+
+from agents_sessions.entries import Entry, item_entry, record_entry
+from agents_sessions.errors import SessionExistsError, SessionNotFoundError
+from agents_sessions.info import SessionInfo, SessionKey
+from agents_sessions.naming import encode_name
+from agents_sessions.stores.file_store import Durability, FileStore
+from agents_sessions.usage import UsageMark, rows_since
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agents.items import TResponseInputItem
+    from agents.run_context import RunContextWrapper
+
+    from agents_sessions.entries import Item
+    from agents_sessions.stores.base import History, SessionStore
+
+
+class StoredSession:
+    """One session of a store, as the SDK's `Session`.
+
+    Args:
+        store: Where it is kept.
+        key: Its agent and its id.
+        session_settings: The SDK's settings: `SessionSettings(limit=…)` or a dict of the same.
+        create: Whether the first item makes the session if there is none. Without it, a missing session is a
+            `SessionNotFoundError`.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        key: SessionKey,
+        *,
+        session_settings: SessionSettings | dict[str, Any] | None = None,
+        create: bool = True,
+    ) -> None:
+        encode_name(key.agent_id, what="agent_id")
+        encode_name(key.session_id)
+        self.session_id = key.session_id
+        self.session_settings: SessionSettings | None = (
+            SessionSettings() if session_settings is None else coerce_session_settings(session_settings)
+        )
+        self.store = store
+        self.key = key
+        self._create = create
+        self._marks: WeakKeyDictionary[RunContextWrapper[Any], UsageMark] = WeakKeyDictionary()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.session_id!r}, agent_id={self.key.agent_id!r})"
+
+    async def get_items(
+        self, limit: int | None = None, *, wrapper: RunContextWrapper[Any] | None = None
+    ) -> list[TResponseInputItem]:
+        """Return the history, or its newest `limit` items, in order."""
+        if wrapper is not None:
+            self._marks.setdefault(wrapper, UsageMark.of(wrapper.usage))
+        if limit is None and self.session_settings is not None:
+            limit = self.session_settings.limit
+        try:
+            items = await self.store.items(self.key, last=None if limit is None else max(0, limit))
+        except SessionNotFoundError:
+            if not self._create:
+                raise
+            items = []
+        return cast("list[TResponseInputItem]", items)
+
+    async def add_items(
+        self, items: list[TResponseInputItem], *, wrapper: RunContextWrapper[Any] | None = None
+    ) -> None:
+        """Store items at the end of the history, all of them or none.
+
+        What the run has spent since the call before is stored with them.
+
+        Raises:
+            InvalidItemError: An item cannot be stored as JSON without loss.
+        """
+        entries = [item_entry(item) for item in cast("list[Item]", items)]
+        spent = [] if wrapper is None else self._spent(wrapper)
+        if entries or spent:
+            await self._append([*entries, *spent])
+        if wrapper is not None:
+            self._marks[wrapper] = UsageMark.of(wrapper.usage)
+
+    async def pop_item(self, *, wrapper: RunContextWrapper[Any] | None = None) -> TResponseInputItem | None:
+        """Remove the newest item and return it, or None if there is none."""
+        popped: Item | None = None
+
+        def change(history: History) -> History:
+            nonlocal popped
+            place = _newest_item(history.entries)
+            if place is None:
+                return history
+            popped = history.entries[place]["item"]
+            return history.with_entries(history.entries[:place] + history.entries[place + 1 :])
+
+        await self._rewrite(change)
+        return cast("TResponseInputItem | None", popped)
+
+    async def clear_session(self, *, wrapper: RunContextWrapper[Any] | None = None) -> None:
+        """Remove the whole history. The session itself, its name and its metadata stay."""
+        await self._rewrite(lambda history: history.with_entries([]) if history.entries else history)
+
+    async def info(self) -> SessionInfo:
+        """Return what the session is and its running totals.
+
+        Raises:
+            SessionNotFoundError: Nothing was stored in it yet.
+        """
+        info = await self.store.load(self.key)
+        if info is None:
+            raise SessionNotFoundError(self.key.session_id, self.key.agent_id)
+        return info
+
+    async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
+        """Replace the history in one step: asked for by the SDK's compaction, to leave no gap for a crash.
+
+        A subclass may change what `add_items` stores, so it is not served.
+        """
+        if type(self) not in (StoredSession, FileSession):
+            return False
+        entries = [item_entry(item) for item in cast("list[Item]", items)]
+
+        def change(history: History) -> History:
+            records = [entry for entry in history.entries if "record" in entry]
+            return history.with_entries([*records, *entries])
+
+        await self._rewrite(change)
+        return True
+
+    def _spent(self, wrapper: RunContextWrapper[Any]) -> list[Entry]:
+        # A run that is first met here was resumed: what it spent before was stored before.
+        mark = self._marks.get(wrapper)
+        rows = [] if mark is None else rows_since(mark, wrapper.usage)
+        return [record_entry({"type": "usage", "requests": rows})] if rows else []
+
+    async def _append(self, entries: Sequence[Entry]) -> None:
+        try:
+            await self.store.append(self.key, entries)
+        except SessionNotFoundError:
+            if not self._create:
+                raise
+            await self._create_with(entries)
+
+    async def _create_with(self, entries: Sequence[Entry]) -> None:
+        info = SessionInfo(id=self.key.session_id, agent_id=self.key.agent_id)
+        try:
+            await self.store.create(info, entries)
+        except SessionExistsError:  # someone else's first item came in between
+            await self.store.append(self.key, entries)
+
+    async def _rewrite(self, change: Any) -> None:
+        try:
+            await self.store.rewrite(self.key, change)
+        except SessionNotFoundError:
+            if not self._create:
+                raise
+
+
+class FileSession(StoredSession):
+    """A session in a readable, crash-safe file: `<root>/<agent_id>/<session_id>.json`.
+
+    Args:
+        session_id: Any non-empty text; it becomes the name of the file.
+        agent_id: The folder of the file: the agent, team or application that the session belongs to.
+        root: The folder of all sessions, by default `sessions` in the working directory.
+        session_settings: The SDK's settings: `SessionSettings(limit=…)` or a dict of the same.
+        durability: `full` survives a power cut, `process` the death of the process only.
+
+    Raises:
+        SessionIdError: An id is empty or holds NUL.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        agent_id: str = "default",
+        root: str | os.PathLike[str] = "sessions",
+        session_settings: SessionSettings | dict[str, Any] | None = None,
+        durability: Durability = "full",
+    ) -> None:
+        store = FileStore(root, durability=durability)
+        super().__init__(store, SessionKey(agent_id, session_id), session_settings=session_settings)
+
+
+def _newest_item(entries: Sequence[Entry]) -> int | None:
+    places = range(len(entries) - 1, -1, -1)
+    return next((place for place in places if "item" in entries[place]), None)

@@ -1,0 +1,373 @@
+"""The system calls. The only module that touches files; it knows bytes and names, not sessions.
+
+Dangers that shaped it, each seen to lose data somewhere:
+
+* A file is locked only if its path still names the inode that was locked: a writer may have replaced it between
+  `open` and `flock`.
+* A failed `fsync` must not be tried again: the kernel has dropped the dirty pages, so the second call succeeds
+  while the disk holds the old bytes.
+* `write` may write less than it was given, and a signal may end it at a page's edge.
+* A lock is released by `LOCK_UN`, not by `close` alone: a process forked in between shares the open file and
+  would keep the lock alive.
+* Waiting happens outside: every lock here is tried once and raises `BlockingIOError`, so that no worker thread
+  is ever occupied by a waiter.
+"""
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+logger = logging.getLogger("agents_sessions")
+
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+STALE_SECONDS = 600
+"""Age from which an unlocked temporary is what a dead process left."""
+
+AT_ONCE_BYTES = 1 << 20
+"""Longest read at once: decoding it takes about a millisecond, and holds the GIL in whichever thread."""
+
+_RWF_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_TEMPORARY_SUFFIX = ".tmp"
+
+
+class NotRegular(Exception):
+    """The path is a symbolic link, a folder, a FIFO or a device."""
+
+
+class WouldWait(Exception):
+    """A read cannot be served from memory at once."""
+
+
+def sync(fd: int, *, durable: bool = True) -> None:
+    """Bring a file's data, and its size, to the disk."""
+    if not durable:
+        return
+    if sys.platform == "darwin":
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)  # fsync of macOS stops at the drive's cache
+    else:
+        os.fdatasync(fd)
+
+
+def write_all(fd: int, data: bytes, offset: int) -> None:
+    """Write every byte, however often the kernel stops short."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        if written == 0:
+            raise OSError(errno.EIO, "the file takes no more bytes")
+        view = view[written:]
+        offset += written
+
+
+def read_range(fd: int, offset: int, length: int) -> bytearray:
+    """Read a range, up to the end of the file."""
+    buffer = bytearray(length)
+    view = memoryview(buffer)
+    got = 0
+    while got < length and (more := os.preadv(fd, [view[got:]], offset + got)):
+        got += more
+    view.release()
+    del buffer[got:]
+    return buffer
+
+
+def read_range_at_once(fd: int, offset: int, length: int) -> bytearray:
+    """Read a range that the kernel has in memory, without ever waiting for the disk.
+
+    Raises:
+        WouldWait: It has not, or cannot tell (not Linux, some file systems); or it is not all there.
+    """
+    if length > AT_ONCE_BYTES or _RWF_NOWAIT is None:
+        raise WouldWait
+    buffer = bytearray(length)
+    try:
+        got = os.preadv(fd, [buffer], offset, _RWF_NOWAIT)
+    except OSError as error:
+        raise WouldWait from error
+    if got < length:
+        raise WouldWait
+    return buffer
+
+
+# --- folders ---------------------------------------------------------------------------------------------------
+
+
+def open_directory(root: str, *parts: str, create: bool = False, durable: bool = True) -> int:
+    """Open a folder below a root. The root may be a link; nothing below it may.
+
+    Raises:
+        FileNotFoundError: There is none and `create` is false.
+        NotRegular: It is a link or a file.
+    """
+    try:
+        return _open_directory(root, parts)
+    except FileNotFoundError:
+        if not create:
+            raise
+    _make_directory(Path(root, *parts), durable=durable)
+    return _open_directory(root, parts)
+
+
+def _open_directory(root: str, parts: tuple[str, ...]) -> int:
+    try:
+        fd = os.open(f"{root}/{parts[0]}", _OPEN_DIRECTORY)
+        for part in parts[1:]:
+            parent = fd
+            try:
+                fd = os.open(part, _OPEN_DIRECTORY, dir_fd=parent)
+            finally:
+                os.close(parent)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK):
+            raise NotRegular("its folder is a link or a file") from error
+        raise
+    return fd
+
+
+@contextlib.contextmanager
+def directory(root: str, *parts: str, create: bool = False, durable: bool = True) -> Iterator[int]:
+    """Open a folder, as `open_directory`, for as long as it is needed."""
+    fd = open_directory(root, *parts, create=create, durable=durable)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _make_directory(folder: Path, *, durable: bool) -> None:
+    missing = [folder]
+    while not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for made in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            made.mkdir(mode=DIRECTORY_MODE)
+            made.chmod(DIRECTORY_MODE)  # a umask may have taken the owner's own rights
+        _sync_path(made.parent, durable=durable)
+
+
+def _sync_path(folder: Path, *, durable: bool) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        sync_directory(fd, durable=durable)
+    finally:
+        os.close(fd)
+
+
+def sync_directory(dir_fd: int, *, durable: bool) -> None:
+    """Bring the names of a folder to the disk."""
+    if durable:
+        os.fsync(dir_fd)
+
+
+def folders(root: str) -> list[str]:
+    """Return the names of the folders of a root, links left out; none if there is no root."""
+    try:
+        with os.scandir(root) as found:
+            return sorted(item.name for item in found if item.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
+
+
+def names(dir_fd: int, *, prefix: str = "", suffix: str = "") -> list[str]:
+    """Return the names in a folder, sorted; those that begin with a dot are temporaries and locks."""
+    found = (name for name in os.listdir(dir_fd) if name[0] != ".")
+    return sorted(name for name in found if name.startswith(prefix) and name.endswith(suffix))
+
+
+def sweep(dir_fd: int) -> None:
+    """Remove the temporaries that processes left when they died."""
+    oldest = time.time() - STALE_SECONDS
+    for name in os.listdir(dir_fd):
+        if name.startswith(".") and name.endswith(_TEMPORARY_SUFFIX):
+            with contextlib.suppress(FileNotFoundError, BlockingIOError, NotRegular):
+                _sweep_one(dir_fd, name, oldest)
+
+
+def _sweep_one(dir_fd: int, name: str, oldest: float) -> None:
+    if os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mtime > oldest:
+        return
+    with locked(dir_fd, name):
+        os.unlink(name, dir_fd=dir_fd)
+    logger.info("removed the stale temporary %s", name)
+
+
+# --- files -----------------------------------------------------------------------------------------------------
+
+
+def open_file(dir_fd: int, name: str) -> int:
+    """Open a regular file for reading, without following, waiting for, or creating anything.
+
+    Raises:
+        FileNotFoundError: There is none.
+        NotRegular: It is something else than a regular file.
+    """
+    return _open(dir_fd, name, os.O_RDONLY | _OPEN)[0]
+
+
+def read_file(dir_fd: int, name: str) -> bytearray:
+    """Read a whole small file, opened as by `open_file`."""
+    fd = open_file(dir_fd, name)
+    try:
+        return read_range(fd, 0, os.fstat(fd).st_size)
+    finally:
+        os.close(fd)
+
+
+def _open(dir_fd: int, name: str, flags: int) -> tuple[int, os.stat_result]:
+    try:
+        fd = os.open(name, flags, FILE_MODE, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO):
+            raise NotRegular("not a regular file: a link, a folder or a device") from error
+        raise
+    status = os.fstat(fd)
+    if stat.S_ISREG(status.st_mode):
+        return fd, status
+    os.close(fd)
+    raise NotRegular("not a regular file: a link, a folder or a device")
+
+
+def open_locked(dir_fd: int, name: str, *, shared: bool = False, create: bool = False) -> int:
+    """Open and lock a file, exclusively or shared with other readers. To be closed with `close_locked`.
+
+    Raises:
+        BlockingIOError: Someone else holds the lock at this moment.
+        FileNotFoundError: There is no such file and `create` is false.
+        NotRegular: It is something else than a regular file.
+    """
+    flags = (os.O_RDONLY if shared else os.O_RDWR) | _OPEN | (os.O_CREAT if create else 0)
+    while True:
+        fd, status = _open(dir_fd, name, flags)
+        try:
+            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            if names_inode(dir_fd, name, status):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
+def close_locked(fd: int) -> None:
+    """Release the lock and close the file."""
+    with contextlib.suppress(OSError):  # close() releases it all the same, if no child was forked meanwhile
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    os.close(fd)
+
+
+@contextlib.contextmanager
+def locked(dir_fd: int, name: str, *, create: bool = False) -> Iterator[int]:
+    """Hold a file open and locked exclusively, as `open_locked`."""
+    fd = open_locked(dir_fd, name, create=create)
+    try:
+        yield fd
+    finally:
+        close_locked(fd)
+
+
+def names_inode(dir_fd: int, name: str, opened: os.stat_result) -> bool:
+    """Tell whether a name still leads to the file that was opened."""
+    try:
+        there = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return there.st_ino == opened.st_ino and there.st_dev == opened.st_dev
+
+
+def append(fd: int, offset: int, data: bytes, *, old: bytes, durable: bool) -> None:
+    """Write data over the end of a file, from an offset on, so that all of it is stored or none.
+
+    `old` is what stands there now. If any step fails, it is put back before the error leaves.
+    """
+    try:
+        write_all(fd, data, offset)
+        sync(fd, durable=durable)
+    except BaseException:
+        _put_back(fd, offset, old, durable=durable)
+        raise
+
+
+def _put_back(fd: int, offset: int, old: bytes, *, durable: bool) -> None:
+    try:
+        write_all(fd, old, offset)
+        os.ftruncate(fd, offset + len(old))
+        # Not a second try for the new bytes: it is the old ones that should reach the disk.
+        sync(fd, durable=durable)
+    except OSError as error:
+        logger.warning("could not put the old end back (%s); the next write repairs the file", error.strerror)
+
+
+def create(dir_fd: int, name: str, data: bytes, *, durable: bool) -> None:
+    """Make a new file, whole or not at all.
+
+    Raises:
+        FileExistsError: The name is taken; what it names was not touched.
+    """
+    with _temporary(dir_fd, name, data, durable=durable) as temporary:
+        os.link(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+        os.unlink(temporary, dir_fd=dir_fd)
+        try:
+            sync_directory(dir_fd, durable=durable)
+        except OSError:
+            os.unlink(name, dir_fd=dir_fd)
+            raise
+
+
+def replace(dir_fd: int, name: str, data: bytes, *, durable: bool) -> None:
+    """Put a new file in the place of a name, whole or not at all. The caller holds the old one's lock."""
+    with _temporary(dir_fd, name, data, durable=durable) as temporary:
+        os.replace(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        sync_directory(dir_fd, durable=durable)
+
+
+@contextlib.contextmanager
+def _temporary(dir_fd: int, name: str, data: bytes, *, durable: bool) -> Iterator[str]:
+    """Write data to a new file that is locked before it becomes visible and until the caller is done."""
+    temporary = f".{name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}"
+    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, FILE_MODE, dir_fd=dir_fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.fchmod(fd, FILE_MODE)  # a umask may have taken the owner's own rights
+        write_all(fd, data, 0)
+        sync(fd, durable=durable)
+        yield temporary
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=dir_fd)
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)
+        os.close(fd)
+
+
+def set_aside(dir_fd: int, name: str) -> str:
+    """Keep a damaged file under a second name, and return that name."""
+    aside = f"{name}.torn-{secrets.token_hex(4)}"
+    os.link(name, aside, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+    return aside
+
+
+def remove(dir_fd: int, *names: str, durable: bool) -> None:
+    """Remove files, for good."""
+    for name in names:
+        os.unlink(name, dir_fd=dir_fd)
+    sync_directory(dir_fd, durable=durable)
+
+
+def remove_tree(dir_fd: int, name: str) -> None:
+    """Remove a folder and all in it, without following links; nothing if there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(name, dir_fd=dir_fd)

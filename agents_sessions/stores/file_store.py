@@ -1,0 +1,634 @@
+"""Sessions as files: `<root>/<agent_id>/<session_id>.json`.
+
+The work is synchronous code on file descriptors, run in a worker thread with one hop per operation. Waiting,
+for a gate of this process or for the lock of another, happens in the event loop, so that waiters occupy no
+threads.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache, partial
+from pathlib import Path
+from time import monotonic
+from typing import Literal, TypeVar, cast
+
+from aiofiles.os import wrap
+from pydantic import ValidationError
+
+from agents_sessions.entries import Entry, Item, check_entries, now, timestamp
+from agents_sessions.errors import (
+    InvalidItemError,
+    SessionBusyError,
+    SessionConflictError,
+    SessionCorruptedError,
+    SessionError,
+    SessionExistsError,
+    SessionIOError,
+    SessionNotFoundError,
+    SessionPathError,
+    SessionStorageError,
+    SessionVersionError,
+)
+from agents_sessions.gates import Gates, settled
+from agents_sessions.info import SessionInfo, SessionKey
+from agents_sessions.lossless_json import JsonObject, check_json, decode_json, encode_json
+from agents_sessions.naming import encode_name
+from agents_sessions.stores import file_document as document
+from agents_sessions.stores import file_io as io
+from agents_sessions.stores.base import FILE_TIMEOUT, Change, History, SessionStore, Totals, renumber
+
+logger = logging.getLogger("agents_sessions")
+
+Durability = Literal["full", "process"]
+
+_T = TypeVar("_T")
+_SUFFIX = ".json"
+_SCAN_BATCH = 64
+
+
+_UNTOLD = (OSError, io.NotRegular, document.Damage, document.NewerFormat)
+
+
+class _Seen:
+    """What was last seen of some files: a hint that spares decoding a tail twice. The file has the last word."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._mutex = threading.Lock()
+        self._known: dict[tuple[str, ...], document.Sealed] = {}
+
+    def get(self, gate: tuple[str, ...]) -> document.Sealed | None:
+        return self._known.get(gate)
+
+    def put(self, gate: tuple[str, ...], sealed: document.Sealed) -> None:
+        with self._mutex:
+            self._known.pop(gate, None)
+            self._known[gate] = sealed
+            if len(self._known) > self._size:
+                del self._known[next(iter(self._known))]
+
+
+# Shared by all stores of the process, because two of them may be on one root.
+_file_gates = Gates()
+_turn_gates = Gates()
+_seen = _Seen(1024)
+_swept: set[tuple[int, int]] = set()
+
+
+@wrap
+def _run(operation: Callable[[], object]) -> object:
+    return operation()
+
+
+async def _in_thread(operation: Callable[[], _T]) -> _T:
+    return cast("_T", await _run(operation))
+
+
+async def _plainly(begun: Awaitable[_T]) -> _T:
+    return await begun
+
+
+class FileStore(SessionStore):
+    """Sessions in a folder of a local disk, for any number of processes of one machine.
+
+    Args:
+        root: The folder. It is made, with mode 0700, by the first session that is stored.
+        durability: `full` syncs every acknowledged write, so that it survives a power cut; `process` leaves
+            syncing to the kernel, so that it survives the death of the process only. A batch is all or nothing
+            with both.
+    """
+
+    def __init__(self, root: str | os.PathLike[str] = "sessions", *, durability: Durability = "full") -> None:
+        if durability not in ("full", "process"):
+            raise ValueError(f"durability must be 'full' or 'process', not {durability!r}")
+        self.root = Path(root).absolute()
+        self.durability: Durability = durability
+        self._durable = durability == "full"
+        self._place = os.path.realpath(self.root)
+        self._root = str(self.root)
+
+    def __repr__(self) -> str:
+        return f"FileStore({str(self.root)!r}, durability={self.durability!r})"
+
+    def path(self, key: SessionKey) -> Path:
+        """Return where a session's file is, or would be."""
+        folder, name = _names(key)
+        return self.root / folder / name
+
+    # --- the contract ---
+
+    async def create(self, info: SessionInfo, entries: Sequence[Entry] = ()) -> SessionInfo:
+        check_entries(entries)
+        _check_facts(info)
+        return await self._write(info.key, partial(self._create, info, entries))
+
+    async def load(self, key: SessionKey) -> SessionInfo | None:
+        try:
+            return await self._read(key, _info_of_sealed, _info_of)
+        except SessionNotFoundError:
+            return None
+
+    async def entries(self, key: SessionKey, *, last: int | None = None, after: int = 0) -> list[Entry]:
+        def of_sealed(read: document.Read, sealed: document.Sealed) -> list[Entry]:
+            if last is None and after <= 0:
+                return [entry for chunk in document.read_chunks(read, sealed.tail) for entry in chunk]
+            count = sealed.tail.seq - after if last is None else last
+            return document.read_newest(read, sealed.tail, count, items_only=False)
+
+        found = await self._read(key, of_sealed, lambda whole: whole.entries)
+        if after > 0:
+            found = [entry for entry in found if entry["seq"] > after]
+        return found if last is None else found[max(0, len(found) - last) :]
+
+    async def items(self, key: SessionKey, *, last: int | None = None) -> list[Item]:
+        def of_sealed(read: document.Read, sealed: document.Sealed) -> list[Item]:
+            if last is None:
+                chunks = document.read_chunks(read, sealed.tail)
+                return [entry["item"] for chunk in chunks for entry in chunk if "item" in entry]
+            return _items_of(document.read_newest(read, sealed.tail, last, items_only=True))
+
+        found = await self._read(key, of_sealed, lambda whole: _items_of(whole.entries))
+        return found if last is None else found[max(0, len(found) - last) :]
+
+    async def append(self, key: SessionKey, entries: Sequence[Entry], *, expected_seq: int | None = None) -> Totals:
+        check_entries(entries)
+        at = timestamp()
+        batch = [document.encode_entry(entry, at) for entry in entries]
+        return await self._write(key, partial(self._append, key, entries, batch, at, expected_seq))
+
+    async def rewrite(self, key: SessionKey, change: Change) -> SessionInfo:
+        return await self._write(key, partial(self._rewrite, key, change))
+
+    async def delete(self, key: SessionKey) -> None:
+        await self._write(key, partial(self._delete, key))
+
+    async def scan(self, agent_id: str | None = None) -> AsyncIterator[SessionInfo]:
+        agents = None if agent_id is None else [encode_name(agent_id, what="agent_id")]
+        for folder in await _in_thread(partial(io.folders, self._root)) if agents is None else agents:
+            names = await _in_thread(partial(self._names_in, folder, suffix=_SUFFIX))
+            for begin in range(0, len(names), _SCAN_BATCH):
+                for info in await _in_thread(partial(self._scan, folder, names[begin : begin + _SCAN_BATCH])):
+                    yield info
+
+    async def find(self, session_id: str) -> list[SessionKey]:
+        name = encode_name(session_id) + _SUFFIX
+        return await _in_thread(partial(self._find, name))
+
+    async def read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
+        return await _in_thread(partial(self._read_sidecar, key, name))
+
+    async def write_sidecar(self, key: SessionKey, name: str, data: bytes) -> None:
+        await self._write(key, partial(self._write_sidecar, key, name, data))
+
+    async def list_sidecars(self, key: SessionKey) -> list[str]:
+        return await _in_thread(partial(self._list_sidecars, key))
+
+    async def delete_sidecar(self, key: SessionKey, name: str) -> bool:
+        return await self._write(key, partial(self._delete_sidecar, key, name))
+
+    @contextlib.asynccontextmanager
+    async def turn_lock(self, key: SessionKey, timeout: float | None = None) -> AsyncIterator[None]:
+        begun = monotonic()
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(_turn_gates.hold(self._gate(key), timeout))
+            except TimeoutError:
+                raise SessionBusyError(key.session_id, key.agent_id, monotonic() - begun, _this_process()) from None
+            held = await self._await_turn(key, begun, timeout)
+            stack.push_async_callback(lambda: settled(_in_thread(held.close)))
+            yield
+
+    # --- crossing to the worker thread ---
+
+    def _gate(self, key: SessionKey) -> tuple[str, ...]:
+        return (self._place, *_names(key))
+
+    async def _write(self, key: SessionKey, operation: Callable[[], _T]) -> _T:
+        """Run a mutation in its turn, and await its outcome whatever happens to the caller."""
+        begun = monotonic()
+        gate = _file_gates.hold(self._gate(key), FILE_TIMEOUT)
+        try:
+            await gate.__aenter__()
+        except TimeoutError:
+            raise SessionBusyError(key.session_id, key.agent_id, monotonic() - begun, _this_process()) from None
+        try:
+            return await self._attempt(key, operation, settled)
+        finally:
+            await gate.__aexit__()
+
+    async def _read(
+        self,
+        key: SessionKey,
+        of_sealed: Callable[[document.Read, document.Sealed], _T],
+        of_whole: Callable[[document.Document], _T],
+    ) -> _T:
+        """Read a session: at once if the kernel has the bytes in memory, else in a worker thread.
+
+        Decoding holds the GIL, so a thread would not free the event loop for it; it is there for the disk.
+        """
+        try:
+            with self._errors(key):
+                return self._view(key, io.read_range_at_once, of_sealed)
+        except io.WouldWait:
+            return await self._attempt(key, partial(self._view_surely, key, of_sealed, of_whole), _plainly)
+
+    async def _attempt(
+        self, key: SessionKey, operation: Callable[[], _T], wait: Callable[[Awaitable[_T]], Awaitable[_T]]
+    ) -> _T:
+        """Run an operation in a worker thread, again and again while another process holds the file's lock."""
+        begun = monotonic()
+        pause = 0.0005
+        while True:
+            try:
+                return await wait(_in_thread(operation))
+            except BlockingIOError:
+                waited = monotonic() - begun
+                if waited > FILE_TIMEOUT:
+                    raise SessionBusyError(key.session_id, key.agent_id, waited, "another process") from None
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.02)
+
+    # --- in the worker thread ---
+
+    def _folder(self, key: SessionKey, *, create: bool = False) -> contextlib.AbstractContextManager[int]:
+        return io.directory(self._root, _names(key)[0], create=create, durable=self._durable)
+
+    @contextlib.contextmanager
+    def _locked(self, key: SessionKey) -> Iterator[tuple[int, int]]:
+        """Open a session's folder and its file, locked exclusively; errors come in terms of the session."""
+        folder_name, name = _names(key)
+        folder = fd = -1
+        try:
+            folder = io.open_directory(self._root, folder_name)
+            fd = io.open_locked(folder, name)
+            yield folder, fd
+        except _UNTOLD as error:
+            if isinstance(error, (BlockingIOError, SessionError)):
+                raise
+            raise self._told(key, error) from error
+        finally:
+            if fd >= 0:
+                io.close_locked(fd)
+            if folder >= 0:
+                os.close(folder)
+
+    def _create(self, info: SessionInfo, entries: Sequence[Entry]) -> SessionInfo:
+        key = info.key
+        numbered, seq, context = renumber(History(info, list(entries)), 0)
+        updated_at = timestamp(info.updated_at)
+        data = document.encode_document(document.Document(info.header(), numbered, seq, context, updated_at))
+        with self._errors(key), self._folder(key, create=True) as folder:
+            _sweep_once(folder)
+            try:
+                io.create(folder, _names(key)[1], data, durable=self._durable)
+            except FileExistsError:
+                raise SessionExistsError(key.session_id, key.agent_id) from None
+        return info.model_copy(update={"seq": seq, "context": context})
+
+    def _append(
+        self,
+        key: SessionKey,
+        entries: Sequence[Entry],
+        batch: Sequence[document.EncodedEntry],
+        at: str,
+        expected_seq: int | None,
+    ) -> Totals:
+        name = _names(key)[1]
+        while True:
+            with self._locked(key) as (folder, fd):
+                status = os.fstat(fd)
+                sealed = document.read_sealed(partial(io.read_range, fd), status.st_size, _seen.get(self._gate(key)))
+                if sealed is None:  # edited or torn: brought back into shape by this write
+                    return self._append_by_rewriting(key, folder, fd, entries, expected_seq)
+                self._check_identity(key, sealed.header)
+                _check_seq(key, sealed.tail.seq, expected_seq)
+                if not batch:
+                    return _totals_of(sealed.tail)
+                plan = document.plan_append(sealed, batch, entries, at)
+                io.append(fd, plan.offset, plan.data, old=sealed.tail.text, durable=self._durable)
+                if io.names_inode(folder, name, status):
+                    _seen.put(self._gate(key), plan.after)
+                    return _totals_of(plan.after.tail)
+            # Someone who does not know the lock, an editor, replaced the file meanwhile: do it again there.
+
+    def _append_by_rewriting(
+        self, key: SessionKey, folder: int, fd: int, entries: Sequence[Entry], expected_seq: int | None
+    ) -> Totals:
+        def change(history: History) -> History:
+            _check_seq(key, history.info.seq, expected_seq)
+            return history.with_entries([*history.entries, *entries])
+
+        info = self._rewrite_locked(key, folder, fd, change)
+        return Totals(info.seq, info.updated_at, info.context)
+
+    def _rewrite(self, key: SessionKey, change: Change) -> SessionInfo:
+        with self._locked(key) as (folder, fd):
+            return self._rewrite_locked(key, folder, fd, change)
+
+    def _rewrite_locked(self, key: SessionKey, folder: int, fd: int, change: Change) -> SessionInfo:
+        name = _names(key)[1]
+        whole = document.decode_document(bytes(io.read_range(fd, 0, os.fstat(fd).st_size)))
+        self._check_identity(key, whole.header)
+        before = History(_info_of(whole), whole.entries)
+        after = change(before)
+        if after is before and whole.shape == "sealed":
+            return before.info
+        check_entries([entry for entry in after.entries if "seq" not in entry])
+        _check_facts(after.info)
+        self._check_identity(key, after.info.header())
+        entries, seq, context = renumber(after, whole.seq)
+        updated_at = max(now(), before.info.updated_at)
+        new = document.Document(after.info.header(), entries, seq, context, timestamp(updated_at))
+        data = document.encode_document(new)
+        if whole.shape == "torn":
+            aside = io.set_aside(folder, name)
+            logger.warning(
+                "session %r of agent %r had a torn last write; repaired, the damaged file is kept as %s",
+                key.session_id,
+                key.agent_id,
+                aside,
+            )
+        io.replace(folder, name, data, durable=self._durable)
+        return after.info.model_copy(update={"seq": seq, "context": context, "updated_at": updated_at})
+
+    def _delete(self, key: SessionKey) -> None:
+        name = _names(key)[1]
+        with self._locked(key) as (folder, _):
+            io.remove_tree(folder, name.removesuffix(_SUFFIX))
+            asides = io.names(folder, prefix=f"{name}.torn-")
+            io.remove(folder, *asides, name, durable=self._durable)
+
+    def _view(
+        self,
+        key: SessionKey,
+        read_range: Callable[[int, int, int], bytearray],
+        of_sealed: Callable[[document.Read, document.Sealed], _T],
+    ) -> _T:
+        """Read a file whose seal holds, without a lock.
+
+        Raises:
+            WouldWait: The seal does not hold, or `read_range` raised it.
+        """
+        folder_name, name = _names(key)
+        folder = io.open_directory(self._root, folder_name)
+        try:
+            fd = io.open_file(folder, name)
+        finally:
+            os.close(folder)
+        try:
+            read = partial(read_range, fd)
+            gate = self._gate(key)
+            sealed = document.read_sealed(read, os.fstat(fd).st_size, _seen.get(gate))
+            if sealed is None:
+                raise io.WouldWait
+            self._check_identity(key, sealed.header)
+            _seen.put(gate, sealed)
+            return of_sealed(read, sealed)
+        finally:
+            os.close(fd)
+
+    def _view_surely(
+        self,
+        key: SessionKey,
+        of_sealed: Callable[[document.Read, document.Sealed], _T],
+        of_whole: Callable[[document.Document], _T],
+    ) -> _T:
+        """Read a file without a lock or, if its seal does not hold, once more under a shared lock."""
+        with self._errors(key):
+            with contextlib.suppress(io.WouldWait):
+                return self._view(key, io.read_range, of_sealed)
+            folder_name, name = _names(key)
+            with io.directory(self._root, folder_name) as folder:
+                whole = self._decode_under_lock(folder, name)
+            self._check_identity(key, whole.header)
+            if whole.shape == "torn":
+                logger.warning(
+                    "session %r of agent %r has a torn last write; the next write will repair it",
+                    key.session_id,
+                    key.agent_id,
+                )
+            return of_whole(whole)
+
+    def _decode_under_lock(self, folder: int, name: str) -> document.Document:
+        fd = io.open_locked(folder, name, shared=True)
+        try:
+            return document.decode_document(bytes(io.read_range(fd, 0, os.fstat(fd).st_size)))
+        finally:
+            io.close_locked(fd)
+
+    def _names_in(self, *folders: str, suffix: str = "") -> list[str]:
+        try:
+            with io.directory(self._root, *folders) as fd:
+                _sweep_once(fd)
+                return io.names(fd, suffix=suffix)
+        except FileNotFoundError:
+            return []
+
+    def _scan(self, folder: str, names: list[str]) -> list[SessionInfo]:
+        found = (self._load_by_name(folder, name) for name in names)
+        return [info for info in found if info is not None]
+
+    def _find(self, name: str) -> list[SessionKey]:
+        found = (self._load_by_name(folder, name) for folder in io.folders(self._root))
+        return [info.key for info in found if info is not None]
+
+    def _load_by_name(self, folder: str, name: str) -> SessionInfo | None:
+        """Load a session whose ids are known only from its header. One broken file must not hide the others."""
+        try:
+            with io.directory(self._root, folder) as fd:
+                file = io.open_file(fd, name)
+                try:
+                    info = _read_info(partial(io.read_range, file), os.fstat(file).st_size)
+                finally:
+                    os.close(file)
+            if _names(info.key) != (folder, name):
+                raise document.Damage("it holds the session of another name")
+        except FileNotFoundError:
+            return None
+        except (document.Damage, document.NewerFormat, io.NotRegular, OSError, SessionError) as error:
+            logger.warning("left out %s: %s", self.root / folder / name, error)
+            return None
+        return info
+
+    # --- sidecars ---
+
+    def _sidecar(self, key: SessionKey, name: str) -> tuple[tuple[str, ...], str]:
+        parts = [encode_name(part, what="sidecar name") for part in name.split("/")]
+        if len(parts) > 2:
+            raise ValueError(f"a sidecar is a file or folder/file, not {name!r}")
+        folder, file = _names(key)
+        return (folder, file.removesuffix(_SUFFIX), *parts[:-1]), parts[-1]
+
+    def _read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
+        folders, file = self._sidecar(key, name)
+        try:
+            with self._errors(key), io.directory(self._root, *folders) as folder:
+                return bytes(io.read_file(folder, file))
+        except SessionNotFoundError:
+            return None
+
+    def _write_sidecar(self, key: SessionKey, name: str, data: bytes) -> None:
+        folders, file = self._sidecar(key, name)
+        with self._errors(key), self._folder(key) as agent, io.locked(agent, _names(key)[1]):
+            with io.directory(self._root, *folders, create=True, durable=self._durable) as folder:
+                io.replace(folder, file, data, durable=self._durable)
+
+    def _list_sidecars(self, key: SessionKey) -> list[str]:
+        folder, file = _names(key)
+        place = (folder, file.removesuffix(_SUFFIX))
+        inner = io.folders(str(self.root.joinpath(*place)))
+        found = [name for name in self._names_in(*place) if name not in inner]
+        found += [f"{part}/{name}" for part in inner for name in self._names_in(*place, part)]
+        return sorted(found)
+
+    def _delete_sidecar(self, key: SessionKey, name: str) -> bool:
+        folders, file = self._sidecar(key, name)
+        try:
+            with self._errors(key), io.directory(self._root, *folders) as folder:
+                io.remove(folder, file, durable=self._durable)
+        except SessionNotFoundError:
+            return False
+        return True
+
+    # --- the turn lock ---
+
+    async def _await_turn(self, key: SessionKey, begun: float, timeout: float | None) -> contextlib.ExitStack:
+        pause = 0.001
+        while True:
+            taken = await settled(_in_thread(partial(self._try_turn, key)))
+            if isinstance(taken, contextlib.ExitStack):
+                return taken
+            waited = monotonic() - begun
+            if timeout is not None and waited >= timeout:
+                raise SessionBusyError(key.session_id, key.agent_id, waited, *taken)
+            await asyncio.sleep(pause if timeout is None else min(pause, max(0.0, timeout - waited)))
+            pause = min(pause * 2, 0.05)
+
+    def _try_turn(self, key: SessionKey) -> contextlib.ExitStack | tuple[str, timedelta | None]:
+        """Take the lock file of a session's turns, or say who has it and for how long."""
+        name = f".{_names(key)[1]}.turn"
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._errors(key))
+            folder = stack.enter_context(self._folder(key, create=True))
+            try:
+                fd = stack.enter_context(io.locked(folder, name, create=True))
+            except BlockingIOError:
+                return self._holder(folder, name)
+            # Gone before it is unlocked: whoever waits on this inode sees that its name is gone, and starts anew.
+            stack.callback(os.unlink, name, dir_fd=folder)
+            holder = encode_json({"process": _this_process(), "since": timestamp()})
+            os.ftruncate(fd, 0)
+            io.write_all(fd, holder, 0)
+            return stack.pop_all()
+        raise AssertionError  # the error context never swallows
+
+    def _holder(self, folder: int, name: str) -> tuple[str, timedelta | None]:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            holder = decode_json(io.read_file(folder, name))
+            return str(holder["process"]), now() - datetime.fromisoformat(holder["since"])
+        return "another process", None
+
+    # --- errors ---
+
+    @contextlib.contextmanager
+    def _errors(self, key: SessionKey) -> Iterator[None]:
+        try:
+            yield
+        except _UNTOLD as error:
+            if isinstance(error, (BlockingIOError, SessionError)):
+                raise
+            raise self._told(key, error) from error
+
+    def _told(self, key: SessionKey, error: Exception) -> SessionError:
+        """Return what happened in terms of the session."""
+        if isinstance(error, FileNotFoundError):
+            return SessionNotFoundError(key.session_id, key.agent_id)
+        if isinstance(error, io.NotRegular):
+            return self._storage(SessionPathError, key, str(error))
+        if isinstance(error, document.NewerFormat):
+            reason = f"the file is of format {error}, newer than this version reads; update agents-sessions"
+            return self._storage(SessionVersionError, key, reason)
+        if isinstance(error, document.Damage):
+            return self._storage(SessionCorruptedError, key, f"the file cannot be used: {error}")
+        reason = f"the operating system refused: {getattr(error, 'strerror', error)}"
+        number = getattr(error, "errno", None)
+        return SessionIOError(key.session_id, key.agent_id, str(self.path(key)), reason, number)
+
+    def _storage(self, kind: type[SessionStorageError], key: SessionKey, reason: str) -> SessionStorageError:
+        return kind(key.session_id, key.agent_id, str(self.path(key)), reason)
+
+    def _check_identity(self, key: SessionKey, header: JsonObject) -> None:
+        if (header.get("agent_id"), header.get("id")) != key:
+            reason = "the file holds another session: it was renamed by hand, or the disk takes two names for one"
+            raise self._storage(SessionPathError, key, reason)
+
+
+@lru_cache(maxsize=4096)
+def _names(key: SessionKey) -> tuple[str, str]:
+    """Return the names of a session's folder and file."""
+    return encode_name(key.agent_id, what="agent_id"), encode_name(key.session_id) + _SUFFIX
+
+
+def _check_seq(key: SessionKey, actual: int, expected: int | None) -> None:
+    if expected is not None and expected != actual:
+        raise SessionConflictError(key.session_id, key.agent_id, expected, actual)
+
+
+def _check_facts(info: SessionInfo) -> None:
+    try:
+        check_json(info.header())
+    except ValueError as error:
+        raise InvalidItemError("the session's metadata", str(error)) from None
+
+
+def _items_of(entries: list[Entry]) -> list[Item]:
+    return [entry["item"] for entry in entries if "item" in entry]
+
+
+def _totals_of(tail: document.Tail) -> Totals:
+    return Totals(tail.seq, datetime.fromisoformat(tail.updated_at), tail.context)
+
+
+def _read_info(read: document.Read, size: int) -> SessionInfo:
+    sealed = document.read_sealed(read, size)
+    if sealed is None:
+        return _info_of(document.decode_document(bytes(read(0, size))))
+    return _info_of_sealed(read, sealed)
+
+
+def _info_of_sealed(_read: document.Read, sealed: document.Sealed) -> SessionInfo:
+    return _make_info(document.facts_of(sealed.header), _totals_of(sealed.tail))
+
+
+def _info_of(whole: document.Document) -> SessionInfo:
+    totals = Totals(whole.seq, datetime.fromisoformat(whole.updated_at), whole.context)
+    return _make_info(whole.header, totals)
+
+
+def _make_info(facts: JsonObject, totals: Totals) -> SessionInfo:
+    try:
+        return SessionInfo.model_validate(
+            {**facts, "seq": totals.seq, "updated_at": totals.updated_at, "context": totals.context}
+        )
+    except ValidationError as error:
+        fields = ", ".join(str(problem["loc"][0]) for problem in error.errors(include_input=False))
+        raise document.Damage(f"its header has an invalid value: {fields}") from None
+
+
+def _sweep_once(folder: int) -> None:
+    """Sweep a folder the first time that this process meets it."""
+    status = os.fstat(folder)
+    place = (status.st_dev, status.st_ino)
+    if place not in _swept:
+        _swept.add(place)
+        io.sweep(folder)
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"

@@ -1,0 +1,158 @@
+"""The same contract without a disk: for tests, and for conversations that may be forgotten."""
+
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+
+from agents_sessions.context import fold
+from agents_sessions.entries import Entry, check_entries, now, timestamp
+from agents_sessions.errors import (
+    InvalidItemError,
+    SessionBusyError,
+    SessionConflictError,
+    SessionExistsError,
+    SessionNotFoundError,
+)
+from agents_sessions.gates import Gates
+from agents_sessions.info import SessionInfo, SessionKey
+from agents_sessions.lossless_json import check_json, decode_json, encode_json
+from agents_sessions.stores.base import Change, History, SessionStore, Totals, renumber
+
+
+@dataclass
+class _Kept:
+    """One session. Entries are kept as text, so that no caller shares an object with the store."""
+
+    info: SessionInfo
+    lines: list[bytes]
+    sidecars: dict[str, bytes] = field(default_factory=dict)
+
+
+class MemoryStore(SessionStore):
+    """Sessions in the memory of this process, shared by all its threads and event loops."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[SessionKey, _Kept] = {}
+        self._mutex = threading.RLock()
+        self._gates = Gates()
+
+    async def create(self, info: SessionInfo, entries: Sequence[Entry] = ()) -> SessionInfo:
+        check_entries(entries)
+        _check_facts(info)
+        at = timestamp()
+        numbered, seq, context = renumber(History(info, list(entries)), 0)
+        stored = info.model_copy(update={"seq": seq, "context": context}, deep=True)
+        with self._mutex:
+            if info.key in self._sessions:
+                raise SessionExistsError(info.id, info.agent_id)
+            self._sessions[info.key] = _Kept(stored, [_encode(entry, at) for entry in numbered])
+        return stored
+
+    async def load(self, key: SessionKey) -> SessionInfo | None:
+        with self._mutex:
+            kept = self._sessions.get(key)
+            return None if kept is None else kept.info.model_copy(deep=True)
+
+    async def entries(self, key: SessionKey, *, last: int | None = None, after: int = 0) -> list[Entry]:
+        with self._mutex:
+            lines = list(self._kept(key).lines)
+        found: list[Entry] = [decode_json(line) for line in lines]
+        found = [entry for entry in found if entry["seq"] > after]
+        return found if last is None else found[max(0, len(found) - last) :]
+
+    async def append(self, key: SessionKey, entries: Sequence[Entry], *, expected_seq: int | None = None) -> Totals:
+        check_entries(entries)
+        with self._mutex:
+            kept = self._kept(key)
+            seq = kept.info.seq
+            if expected_seq is not None and expected_seq != seq:
+                raise SessionConflictError(key.session_id, key.agent_id, expected_seq, seq)
+            numbered: list[Entry] = [{**entry, "seq": seq + place} for place, entry in enumerate(entries, 1)]
+            context = fold(kept.info.context, numbered)
+            updated_at = max(now(), kept.info.updated_at)
+            kept.lines += [_encode(entry, timestamp(updated_at)) for entry in numbered]
+            totals = Totals(seq + len(numbered), updated_at, context)
+            kept.info = kept.info.model_copy(update={"seq": totals.seq, "updated_at": updated_at, "context": context})
+            return totals
+
+    async def rewrite(self, key: SessionKey, change: Change) -> SessionInfo:
+        with self._mutex:
+            kept = self._kept(key)
+            before = History(kept.info.model_copy(deep=True), [decode_json(line) for line in kept.lines])
+            after = change(before)
+            if after is before:
+                return before.info
+            check_entries([entry for entry in after.entries if "seq" not in entry])
+            _check_facts(after.info)
+            entries, seq, context = renumber(after, kept.info.seq)
+            updated_at = max(now(), kept.info.updated_at)
+            kept.lines = [_encode(entry, timestamp(updated_at)) for entry in entries]
+            kept.info = after.info.model_copy(
+                update={"seq": seq, "context": context, "updated_at": updated_at}, deep=True
+            )
+            return kept.info.model_copy(deep=True)
+
+    async def delete(self, key: SessionKey) -> None:
+        with self._mutex:
+            self._kept(key)
+            del self._sessions[key]
+
+    async def scan(self, agent_id: str | None = None) -> AsyncIterator[SessionInfo]:
+        with self._mutex:
+            keys = sorted(self._sessions)
+        for key in keys:
+            if agent_id in (None, key.agent_id) and (info := await self.load(key)) is not None:
+                yield info
+
+    async def find(self, session_id: str) -> list[SessionKey]:
+        with self._mutex:
+            return [key for key in self._sessions if key.session_id == session_id]
+
+    async def read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
+        with self._mutex:
+            kept = self._sessions.get(key)
+            return None if kept is None else kept.sidecars.get(name)
+
+    async def write_sidecar(self, key: SessionKey, name: str, data: bytes) -> None:
+        with self._mutex:
+            self._kept(key).sidecars[name] = data
+
+    async def list_sidecars(self, key: SessionKey) -> list[str]:
+        with self._mutex:
+            kept = self._sessions.get(key)
+            return [] if kept is None else sorted(kept.sidecars)
+
+    async def delete_sidecar(self, key: SessionKey, name: str) -> bool:
+        with self._mutex:
+            kept = self._sessions.get(key)
+            return kept is not None and kept.sidecars.pop(name, None) is not None
+
+    @contextlib.asynccontextmanager
+    async def turn_lock(self, key: SessionKey, timeout: float | None = None) -> AsyncIterator[None]:
+        begun = monotonic()
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self._gates.hold(key, timeout))
+            except TimeoutError:
+                waited = monotonic() - begun
+                raise SessionBusyError(key.session_id, key.agent_id, waited, "this process") from None
+            yield
+
+    def _kept(self, key: SessionKey) -> _Kept:
+        try:
+            return self._sessions[key]
+        except KeyError:
+            raise SessionNotFoundError(key.session_id, key.agent_id) from None
+
+
+def _encode(entry: Entry, at: str) -> bytes:
+    return encode_json({"at": at, **entry})
+
+
+def _check_facts(info: SessionInfo) -> None:
+    try:
+        check_json(info.header())
+    except ValueError as error:
+        raise InvalidItemError("the session's metadata", str(error)) from None

@@ -1,0 +1,1 @@
+"""One turn on one session: which agent, under which lock, recorded how."""
