@@ -46,7 +46,7 @@ class ContextStats:
     other_items: int = 0
     handoffs: int = 0
     runs: int = 0
-    """Turns that have ended, however they ended."""
+    """Turns that have ended, however they ended. One that waits for approval has not."""
     failed_runs: int = 0
     """Turns that ended with the status failed."""
     requests: int = 0
@@ -116,7 +116,7 @@ def _count_request(totals: dict[str, Any], row: RequestRow) -> None:
 
 
 def _count_run(totals: dict[str, Any], record: RunRecord) -> None:
-    totals["runs"] += 1
+    totals["runs"] += record["status"] != "awaiting_approval"
     totals["failed_runs"] += record["status"] == "failed"
     totals["last_status"] = record["status"]
     totals["last_agent"] = record.get("last_agent", totals["last_agent"])

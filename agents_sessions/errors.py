@@ -12,6 +12,9 @@
     ├── SessionConflictError                     someone else changed it in between
     ├── SessionBusyError (TimeoutError)          someone else holds it
     │   └── SessionReentryError                  the holder is the caller itself
+    ├── ApprovalPendingError                     a tool waits for approval; decide first
+    ├── NothingToResumeError (LookupError)       no tool waits for approval, or no turn failed
+    ├── ReplyNotStoredError                      the answer came, but could not be stored
     ├── SessionStatusError                       its status forbids the act
     │   ├── SessionPausedError
     │   └── SessionClosedError
@@ -26,6 +29,7 @@ holds the content of a conversation.
 """
 
 from datetime import timedelta
+from typing import Any
 
 
 class SessionError(Exception):
@@ -156,6 +160,38 @@ class SessionReentryError(SessionBusyError):
 
     def __str__(self) -> str:
         return f"{self._who} is in this very turn; a tool cannot send to its own session"
+
+
+class ApprovalPendingError(_OfSession):
+    """A tool call of the last turn waits for approval."""
+
+    def __init__(self, session_id: str, agent_id: str | None, call_ids: tuple[str, ...]) -> None:
+        super().__init__(session_id, agent_id, call_ids)
+        self.call_ids = call_ids
+
+    def __str__(self) -> str:
+        calls = ", ".join(self.call_ids)
+        return f"{self._who} waits for approval of {calls}; resume() it, or send with on_pending='reject'"
+
+
+class NothingToResumeError(_OfSession, LookupError):
+    """The session's last turn is not in the state that the call needs."""
+
+    def __init__(self, session_id: str, agent_id: str | None, reason: str) -> None:
+        super().__init__(session_id, agent_id, reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self._who}: {self.reason}"
+
+
+class ReplyNotStoredError(_OfSession):
+    """The model answered, but the answer could not be stored. It is here, in `reply`; the cause is chained."""
+
+    reply: Any = None
+
+    def __str__(self) -> str:
+        return f"the answer of {self._who} could not be stored; it is in the `reply` of this error"
 
 
 class SessionStatusError(_OfSession):

@@ -17,7 +17,7 @@ made of, it promises:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -154,6 +154,10 @@ class SessionStore(ABC):
         """
 
     # --- what follows from it ---
+
+    def place(self, key: SessionKey) -> Hashable:
+        """Return what two stores of this process have in common for a session that both of them keep."""
+        return (id(self), key)
 
     async def items(self, key: SessionKey, *, last: int | None = None) -> list[Item]:
         """Return the SDK items of a session in order: all of them, or the newest `last`.

@@ -197,7 +197,7 @@ class FileStore(SessionStore):
         begun = monotonic()
         async with contextlib.AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(_turn_gates.hold(self._gate(key), timeout))
+                await stack.enter_async_context(_turn_gates.hold(self.place(key), timeout))
             except TimeoutError:
                 raise SessionBusyError(key.session_id, key.agent_id, monotonic() - begun, _this_process()) from None
             held = await self._await_turn(key, begun, timeout)
@@ -206,13 +206,13 @@ class FileStore(SessionStore):
 
     # --- crossing to the worker thread ---
 
-    def _gate(self, key: SessionKey) -> tuple[str, ...]:
+    def place(self, key: SessionKey) -> tuple[str, ...]:
         return (self._place, *_names(key))
 
     async def _write(self, key: SessionKey, operation: Callable[[], _T]) -> _T:
         """Run a mutation in its turn, and await its outcome whatever happens to the caller."""
         begun = monotonic()
-        gate = _file_gates.hold(self._gate(key), FILE_TIMEOUT)
+        gate = _file_gates.hold(self.place(key), FILE_TIMEOUT)
         try:
             await gate.__aenter__()
         except TimeoutError:
@@ -303,7 +303,7 @@ class FileStore(SessionStore):
         while True:
             with self._locked(key) as (folder, fd):
                 status = os.fstat(fd)
-                sealed = document.read_sealed(partial(io.read_range, fd), status.st_size, _seen.get(self._gate(key)))
+                sealed = document.read_sealed(partial(io.read_range, fd), status.st_size, _seen.get(self.place(key)))
                 if sealed is None:  # edited or torn: brought back into shape by this write
                     return self._append_by_rewriting(key, folder, fd, entries, expected_seq)
                 self._check_identity(key, sealed.header)
@@ -313,7 +313,7 @@ class FileStore(SessionStore):
                 plan = document.plan_append(sealed, batch, entries, at)
                 io.append(fd, plan.offset, plan.data, old=sealed.tail.text, durable=self._durable)
                 if io.names_inode(folder, name, status):
-                    _seen.put(self._gate(key), plan.after)
+                    _seen.put(self.place(key), plan.after)
                     return _totals_of(plan.after.tail)
             # Someone who does not know the lock, an editor, replaced the file meanwhile: do it again there.
 
@@ -383,7 +383,7 @@ class FileStore(SessionStore):
             os.close(folder)
         try:
             read = partial(read_range, fd)
-            gate = self._gate(key)
+            gate = self.place(key)
             sealed = document.read_sealed(read, os.fstat(fd).st_size, _seen.get(gate))
             if sealed is None:
                 raise io.WouldWait
@@ -515,7 +515,7 @@ class FileStore(SessionStore):
         name = f".{_names(key)[1]}.turn"
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._errors(key))
-            folder = stack.enter_context(self._folder(key, create=True))
+            folder = stack.enter_context(self._folder(key))
             try:
                 fd = stack.enter_context(io.locked(folder, name, create=True))
             except BlockingIOError:

@@ -1,0 +1,297 @@
+"""Sessions for many users, agents and processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
+from uuid import uuid4
+
+from agents_sessions.errors import SessionAmbiguousError, SessionExistsError, SessionNotFoundError
+from agents_sessions.history import HistoryEntry, Message, messages, typed
+from agents_sessions.info import SessionInfo, SessionKey, SessionStatus, SessionType
+from agents_sessions.session import StoredSession
+from agents_sessions.stores.base import SessionStore
+from agents_sessions.stores.file_store import FileStore
+from agents_sessions.turns.agents import AgentRegistry, Agents
+from agents_sessions.turns.events import Listener, TurnEvent
+from agents_sessions.turns.lock import exclusive_turn
+from agents_sessions.turns.turn import Content, RunArguments, TurnOptions, Turns, run_to_end
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from agents.memory import SessionSettings
+
+    from agents_sessions.turns.reply import Reply
+
+_Event = TypeVar("_Event", bound=TurnEvent)
+_UNCHANGED: Any = object()
+_KEYS_KNOWN = 10_000
+"""How many ids a manager remembers the agents of, so that it need not look through all folders."""
+
+
+class SessionManager:
+    """Finds sessions, runs turns on them, and keeps their history.
+
+    Args:
+        store_or_root: A store, or the folder of a `FileStore`.
+        agents: The agents that sessions belong to: a list, a mapping from names, or a factory that makes the
+            agent of a session. Needed only for sending messages.
+        turn_timeout: Seconds that a message waits for the turns before it on the same session; None for ever.
+        defaults: Arguments of `Runner.run` for every turn: context, max_turns, hooks, run_config, error_handlers.
+    """
+
+    def __init__(
+        self,
+        store_or_root: SessionStore | str | os.PathLike[str] = "sessions",
+        *,
+        agents: Agents = (),
+        turn_timeout: float | None = 300.0,
+        **defaults: Unpack[RunArguments],
+    ) -> None:
+        self.store = store_or_root if isinstance(store_or_root, SessionStore) else FileStore(store_or_root)
+        self._registry = AgentRegistry(agents)
+        self._turns = Turns(self.store, self._registry, defaults)
+        self._turn_timeout = turn_timeout
+        self._keys: dict[str, SessionKey] = {}
+
+    async def __aenter__(self) -> SessionManager:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    # --- sessions ---
+
+    async def create_session(
+        self,
+        agent_id: str,
+        *,
+        session_id: str | None = None,
+        user_id: str | None = None,
+        name: str | None = None,
+        session_type: SessionType = "user",
+        mode: str | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> SessionInfo:
+        """Make a new session of an agent.
+
+        Args:
+            agent_id: The agent that its first turn starts with.
+            session_id: Its id; by default a new UUID.
+            user_id: Whose conversation it is.
+            name: A title for people.
+            session_type: Who drives it.
+            mode: Free text such as `plan` or `build`, for an agent factory.
+            metadata: Anything else to keep, as JSON data.
+
+        Raises:
+            UnknownAgentError: Agents were given, and this is none of them.
+            SessionExistsError: The id is taken.
+            InvalidItemError: The metadata is not JSON.
+        """
+        self._registry.check_entry(agent_id)
+        info = SessionInfo(
+            id=str(uuid4()) if session_id is None else session_id,
+            agent_id=agent_id,
+            user_id=user_id,
+            name=name,
+            session_type=session_type,
+            mode=mode,
+            metadata=metadata or {},
+        )
+        if session_id is not None and await self.store.find(session_id):
+            raise SessionExistsError(session_id)
+        return await self.store.create(info)
+
+    async def get_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo:
+        """Return a session's facts and totals.
+
+        Raises:
+            SessionNotFoundError: There is none.
+            SessionAmbiguousError: Several agents have one of this id, and `agent_id` does not say which.
+        """
+        key = await self._key(session_id, agent_id)
+        info = await self.store.load(key)
+        if info is None:
+            raise SessionNotFoundError(session_id, agent_id)
+        return info
+
+    async def list_sessions(
+        self,
+        *,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        status: SessionStatus | None = None,
+        session_type: SessionType | None = None,
+        limit: int | None = None,
+    ) -> list[SessionInfo]:
+        """Return sessions, the most recently changed first. What is not given does not filter."""
+        wanted = {"user_id": user_id, "status": status, "session_type": session_type}
+        found = [
+            info
+            async for info in self.store.scan(agent_id)
+            if all(value is None or getattr(info, name) == value for name, value in wanted.items())
+        ]
+        found.sort(key=lambda info: info.updated_at, reverse=True)
+        return found if limit is None else found[: max(0, limit)]
+
+    async def update_session(
+        self,
+        session_id: str,
+        *,
+        agent_id: str | None = None,
+        name: str | None = _UNCHANGED,
+        user_id: str | None = _UNCHANGED,
+        status: SessionStatus = _UNCHANGED,
+        mode: str | None = _UNCHANGED,
+        metadata: dict[str, Any] = _UNCHANGED,
+    ) -> SessionInfo:
+        """Change facts of a session; what is not given stays. `metadata` replaces all of it.
+
+        Raises:
+            SessionNotFoundError: There is none.
+            ValueError: A value does not fit.
+        """
+        given = {"name": name, "user_id": user_id, "status": status, "mode": mode, "metadata": metadata}
+        facts = {field: value for field, value in given.items() if value is not _UNCHANGED}
+        key = await self._key(session_id, agent_id)
+        return await self.store.rewrite(key, lambda history: history.with_facts(**facts) if facts else history)
+
+    async def delete_session(self, session_id: str, *, agent_id: str | None = None) -> None:
+        """Remove a session and all that belongs to it, for good. Waits for a turn that runs on it.
+
+        Raises:
+            SessionNotFoundError: There is none.
+            SessionBusyError: A turn runs on it and did not end in time.
+        """
+        key = await self._key(session_id, agent_id)
+        async with exclusive_turn(self.store, key, self._turn_timeout):
+            await self.store.delete(key)
+
+    async def session(
+        self,
+        session_id: str,
+        *,
+        agent_id: str | None = None,
+        session_settings: SessionSettings | dict[str, Any] | None = None,
+    ) -> StoredSession:
+        """Return one session as the SDK's `Session`, for `Runner.run(session=…)`.
+
+        Raises:
+            SessionNotFoundError: There is none.
+        """
+        key = await self._key(session_id, agent_id)
+        return StoredSession(self.store, key, session_settings=session_settings, create=False)
+
+    # --- turns ---
+
+    async def send_message(
+        self,
+        session_id: str,
+        content: Content,
+        *,
+        agent_id: str | None = None,
+        start: Literal["last", "entry"] = "last",
+        timeout: float | None = _UNCHANGED,
+        on_failure: Literal["keep", "rollback"] = "keep",
+        on_pending: Literal["error", "reject"] = "error",
+        **arguments: Unpack[RunArguments],
+    ) -> Reply:
+        """Run one turn: give the message to the agent, store what happens, return the answer.
+
+        Messages on one session wait for each other, first come, first served; on different sessions they do not.
+
+        Args:
+            session_id: The session.
+            content: A text, or input items of the SDK.
+            agent_id: Needed only if several agents have a session of this id.
+            start: Go on with the agent that ended the last turn, or begin at the session's own.
+            timeout: Seconds to wait for the turns before this one; by default the manager's `turn_timeout`.
+            on_failure: `keep` what a failed turn has stored, or `rollback` the history to before it.
+            on_pending: If tool calls wait for approval: raise an `error`, or `reject` them and go on.
+            arguments: Arguments of `Runner.run`: context, max_turns, hooks, run_config, error_handlers.
+
+        Raises:
+            SessionNotFoundError, SessionPausedError, SessionClosedError: The session takes no messages.
+            SessionBusyError: The session did not come free in time.
+            SessionReentryError: A tool sent to the very session that it works for.
+            UnknownAgentError: The session's agent, or the last one, is not registered.
+            ApprovalPendingError: Tool calls of the last turn wait for approval.
+            ReplyNotStoredError: The answer came but could not be stored; the error carries it.
+            Exception: Whatever the run raised, as it was raised; the turn is recorded as failed.
+        """
+        key = await self._key(session_id, agent_id)
+        options = self._options(timeout, start=start, on_failure=on_failure, on_pending=on_pending)
+        return await self._turns.send(key, content, options, arguments, run_to_end)
+
+    def on(self, kind: type[_Event], listener: Listener[_Event]) -> Callable[[], None]:
+        """Call a listener, sync or async, at every event of a kind; return the function that ends it."""
+        return self._turns.listeners.add(kind, listener)
+
+    # --- history ---
+
+    async def get_history(
+        self, session_id: str, *, agent_id: str | None = None, limit: int | None = None, after: int = 0
+    ) -> list[HistoryEntry]:
+        """Return the history in order: items, handoffs, usage and the ends of turns.
+
+        Args:
+            session_id: The session.
+            agent_id: Needed only if several agents have a session of this id.
+            limit: Only the newest so many entries.
+            after: Only entries with a `seq` beyond this one.
+
+        Raises:
+            SessionNotFoundError: There is none.
+        """
+        key = await self._key(session_id, agent_id)
+        last = None if limit is None else max(0, limit)
+        return [typed(entry) for entry in await self.store.entries(key, last=last, after=after)]
+
+    async def get_recent_messages(
+        self, session_id: str, *, agent_id: str | None = None, limit: int = 50
+    ) -> list[Message]:
+        """Return the newest messages of user and assistant, oldest first. The cost grows with `limit` alone.
+
+        Raises:
+            SessionNotFoundError: There is none.
+        """
+        key = await self._key(session_id, agent_id)
+        return await _recent_messages(self.store, key, max(0, limit))
+
+    # --- inside ---
+
+    async def _key(self, session_id: str, agent_id: str | None) -> SessionKey:
+        if agent_id is not None:
+            return SessionKey(agent_id, session_id)
+        known = self._keys.get(session_id)
+        if known is not None and await self.store.load(known) is not None:
+            return known
+        found = await self.store.find(session_id)
+        if not found:
+            raise SessionNotFoundError(session_id)
+        if len(found) > 1:
+            raise SessionAmbiguousError(session_id, tuple(key.agent_id for key in found))
+        if len(self._keys) >= _KEYS_KNOWN:
+            self._keys.clear()
+        self._keys[session_id] = found[0]
+        return found[0]
+
+    def _options(self, timeout: float | None, **options: Any) -> TurnOptions:
+        seconds = self._turn_timeout if timeout is _UNCHANGED else timeout
+        return TurnOptions(timeout=seconds, **options)
+
+
+async def _recent_messages(store: SessionStore, key: SessionKey, limit: int) -> list[Message]:
+    """Read from the end of the history, further and further, until there are enough messages."""
+    count = limit * 2
+    while True:
+        entries = await store.entries(key, last=count)
+        found = messages(entries)
+        if len(found) >= limit or len(entries) < count:
+            return found[max(0, len(found) - limit) :]
+        count *= 4

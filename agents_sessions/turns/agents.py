@@ -1,0 +1,103 @@
+"""Which `Agent` object a name means.
+
+Agents are given as a list, as a mapping from names to agents, or as a factory that makes the agent of a session
+(a plan-mode session may get an agent with read-only tools). Names resolve through the handoff graph, so that a
+conversation can go on with the agent it was handed to.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from agents import Agent, Handoff
+
+from agents_sessions.errors import UnknownAgentError
+from agents_sessions.info import SessionInfo
+
+AgentFactory: TypeAlias = Callable[[SessionInfo], "Agent[Any] | Awaitable[Agent[Any]]"]
+Agents: TypeAlias = "Sequence[Agent[Any]] | Mapping[str, Agent[Any]] | AgentFactory"
+
+
+class AgentRegistry:
+    """The agents of an application.
+
+    Raises:
+        ValueError: Two agents of a list have one name.
+    """
+
+    def __init__(self, agents: Agents = ()) -> None:
+        self._factory: AgentFactory | None = None
+        self._named: dict[str, Agent[Any]] = {}
+        if isinstance(agents, Mapping):
+            self._named = dict(agents)
+        elif isinstance(agents, Sequence):
+            self._named = _by_name(agents)
+        else:
+            self._factory = agents
+
+    def check_entry(self, name: str) -> None:
+        """Refuse a name that no session could start with. A factory may know any name.
+
+        Raises:
+            UnknownAgentError: Agents were given, and this name means none of them.
+        """
+        if self._named:
+            self._lookup(name, self._named.values())
+
+    async def entry(self, info: SessionInfo) -> Agent[Any]:
+        """Return the agent that a session belongs to.
+
+        Raises:
+            UnknownAgentError: Its `agent_id` means no agent.
+        """
+        if self._factory is None:
+            return self._lookup(info.agent_id, self._named.values())
+        made = self._factory(info)
+        return await made if inspect.isawaitable(made) else made
+
+    async def by_name(self, info: SessionInfo, name: str) -> Agent[Any]:
+        """Return an agent of a session by its name, looked up from the session's own agent on.
+
+        Raises:
+            UnknownAgentError: No agent in reach has this name.
+        """
+        entry = await self.entry(info)
+        return self._lookup(name, [entry, *self._named.values()])
+
+    def _lookup(self, name: str, roots: Iterable[Agent[Any]]) -> Agent[Any]:
+        known: dict[str, Agent[Any]] = {}
+        for agent in reachable(roots):
+            known.setdefault(agent.name, agent)
+        found = known.get(name, self._named.get(name))
+        if found is None:
+            raise UnknownAgentError(name, tuple(sorted({*known, *self._named})))
+        return found
+
+
+def reachable(roots: Iterable[Agent[Any]]) -> Iterator[Agent[Any]]:
+    """Yield some agents and all that they can hand off to, nearest first, each once, cycles or not."""
+    waiting = list(roots)
+    seen: set[int] = set()
+    for agent in waiting:
+        if id(agent) not in seen:
+            seen.add(id(agent))
+            yield agent
+            waiting += [target for target in map(_target, agent.handoffs) if target is not None]
+
+
+def _target(handoff: Agent[Any] | Handoff[Any, Any]) -> Agent[Any] | None:
+    if isinstance(handoff, Agent):
+        return handoff
+    # `handoff()` keeps its agent only here (openai-agents 0.24); a hand-made Handoff may keep none.
+    reference = getattr(handoff, "_agent_ref", None)
+    return None if reference is None else reference()
+
+
+def _by_name(agents: Sequence[Agent[Any]]) -> dict[str, Agent[Any]]:
+    named: dict[str, Agent[Any]] = {}
+    for agent in agents:
+        if named.setdefault(agent.name, agent) is not agent:
+            raise ValueError(f"two agents are named {agent.name!r}; sessions tell agents apart by name")
+    return named

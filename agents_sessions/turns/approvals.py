@@ -1,0 +1,136 @@
+"""A turn that waits for approval, kept beside the session so that any process can go on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from agents.run_state import RunState
+from pydantic import BaseModel, ConfigDict
+
+from agents_sessions.errors import NothingToResumeError
+from agents_sessions.lossless_json import check_json, decode_json, encode_json
+from agents_sessions.usage import UsageMark
+
+if TYPE_CHECKING:
+    from agents import Agent, RunResult, RunResultStreaming
+    from agents.items import ToolApprovalItem
+
+    from agents_sessions.info import SessionInfo, SessionKey
+    from agents_sessions.stores.base import SessionStore
+
+RUN_STATE = "run_state.json"
+
+
+class PendingApproval(BaseModel):
+    """A tool call that waits for a decision."""
+
+    model_config = ConfigDict(frozen=True)
+
+    call_id: str
+    tool: str
+    arguments: str = ""
+    """What the model wants to call the tool with, as JSON text."""
+    agent: str
+    """The agent that asks."""
+
+
+class PausedTurn(BaseModel):
+    """A turn that waits for approval."""
+
+    model_config = ConfigDict(frozen=True)
+
+    run: str
+    """The turn's id."""
+    agent: str
+    """The agent that it started with: the root from which the SDK finds the others again."""
+    spent: tuple[int, ...]
+    """What the run had spent when it paused: a resumed run counts on from there."""
+    approvals: list[PendingApproval]
+    state: dict[str, Any]
+    """The SDK's own run state."""
+
+    @classmethod
+    def of(cls, run_id: str, agent: Agent[Any], spent: UsageMark, result: RunResult | RunResultStreaming) -> PausedTurn:
+        """Return what is to be kept of an interrupted run."""
+        approvals = [_pending(item) for item in result.interruptions]
+        state = result.to_state().to_json()
+        return cls(run=run_id, agent=agent.name, spent=tuple(spent), approvals=approvals, state=state)
+
+    @property
+    def mark(self) -> UsageMark:
+        """What the run had spent, as the recorder of its continuation takes it."""
+        return UsageMark(*self.spent)
+
+    @property
+    def call_ids(self) -> tuple[str, ...]:
+        """The calls that wait."""
+        return tuple(approval.call_id for approval in self.approvals)
+
+    async def save(self, store: SessionStore, key: SessionKey) -> None:
+        """Keep it beside the session.
+
+        Raises:
+            ValueError: The run's context object holds what JSON cannot carry.
+        """
+        data = self.model_dump(mode="json")
+        check_json(data)
+        await store.write_sidecar(key, RUN_STATE, encode_json(data))
+
+    async def restore(self, agent: Agent[Any], context: Any) -> RunState[Any, Any]:
+        """Return the SDK's run state, for agents that are found from this one on."""
+        return await RunState.from_json(agent, self.state, context_override=context)
+
+
+async def load_paused(store: SessionStore, info: SessionInfo) -> PausedTurn | None:
+    """Return the turn of a session that waits for approval, or None.
+
+    The history decides: a state that was left behind by a turn that has ended meanwhile is none.
+    """
+    if info.context.last_status != "awaiting_approval":
+        return None
+    data = await store.read_sidecar(info.key, RUN_STATE)
+    return None if data is None else PausedTurn.model_validate(decode_json(data))
+
+
+def decide(
+    key: SessionKey,
+    state: RunState[Any, Any],
+    approve: Iterable[str] | bool,
+    reject: Mapping[str, str | None] | Iterable[str] | bool,
+) -> None:
+    """Enter decisions about tool calls, by their call ids, into a run state. True means all others.
+
+    Raises:
+        NothingToResumeError: A call id is not one that waits, or is both approved and rejected.
+    """
+    waiting = {_call_id(item): item for item in state.get_interruptions()}
+    rejected: dict[str, str | None] = {} if isinstance(reject, bool) else _reasons(reject)
+    approved = [] if isinstance(approve, bool) else list(approve)
+    for call_id in [*approved, *rejected]:
+        if call_id not in waiting or (call_id in rejected and call_id in approved):
+            known = ", ".join(waiting)
+            raise NothingToResumeError(
+                key.session_id, key.agent_id, f"call {call_id!r} is not to be decided (so); waiting: {known}"
+            )
+    undecided = [call_id for call_id in waiting if call_id not in approved and call_id not in rejected]
+    approved += undecided if approve is True else []
+    rejected.update(dict.fromkeys(undecided if reject is True and approve is not True else []))
+    for call_id in approved:
+        state.approve(waiting[call_id])
+    for call_id, reason in rejected.items():
+        state.reject(waiting[call_id], rejection_message=reason)
+
+
+def _reasons(reject: Mapping[str, str | None] | Iterable[str]) -> dict[str, str | None]:
+    return dict(reject) if isinstance(reject, Mapping) else dict.fromkeys(reject)
+
+
+def _pending(item: ToolApprovalItem) -> PendingApproval:
+    return PendingApproval(
+        call_id=_call_id(item), tool=item.tool_name or "", arguments=item.arguments or "", agent=item.agent.name
+    )
+
+
+def _call_id(item: ToolApprovalItem) -> str:
+    return item.call_id or ""

@@ -1,0 +1,85 @@
+"""What listeners of a manager hear: `manager.on(TurnFinished, listener)`."""
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+from agents_sessions.history import TokenUsage
+from agents_sessions.info import SessionKey
+
+logger = logging.getLogger("agents_sessions")
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEvent:
+    """Something that happened in a turn. Listeners of this class hear everything."""
+
+    key: SessionKey
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted(TurnEvent):
+    """The turn has the session to itself and calls the Runner."""
+
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFinished(TurnEvent):
+    """The answer is stored."""
+
+    last_agent: str
+    usage: TokenUsage
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFailed(TurnEvent):
+    """The turn ended without an answer: by an error, or cancelled."""
+
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOff(TurnEvent):
+    """One agent gave the conversation to another."""
+
+    from_agent: str
+    to_agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalNeeded(TurnEvent):
+    """The turn is paused until someone decides about its tool calls."""
+
+    call_ids: tuple[str, ...]
+
+
+_Event = TypeVar("_Event", bound=TurnEvent)
+Listener: TypeAlias = Callable[[_Event], Awaitable[object] | object]
+
+
+class Listeners:
+    """Who wants to hear of which events."""
+
+    def __init__(self) -> None:
+        self._listeners: list[tuple[type[TurnEvent], Listener[Any]]] = []
+
+    def add(self, kind: type[_Event], listener: Listener[_Event]) -> Callable[[], None]:
+        """Call a listener at every event of a kind; return the function that ends it."""
+        pair = (kind, listener)
+        self._listeners.append(pair)
+        return lambda: self._listeners.remove(pair) if pair in self._listeners else None
+
+    async def tell(self, event: TurnEvent) -> None:
+        """Call the listeners of an event in the order of their coming. One that raises harms no turn."""
+        for kind, listener in tuple(self._listeners):
+            if isinstance(event, kind):
+                try:
+                    heard = listener(event)
+                    if inspect.isawaitable(heard):
+                        await heard
+                except Exception:
+                    logger.exception("a listener of %s raised", type(event).__name__)

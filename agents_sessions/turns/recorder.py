@@ -1,0 +1,293 @@
+"""What one run leaves in the history.
+
+A `Recorder` is the session that the Runner is given for one turn. It stores what the Runner stores, and with it
+what only the run's hooks can see: which agent spoke, each model request with its tokens, and each handoff, which
+an input filter would hide from the Runner's own result.
+
+Rules that come from the SDK (openai-agents 0.24):
+
+* `on_llm_end` is the only place that has agent, usage and response id together.
+* `on_agent_end` comes before the final answer is given to the session. So the answer is kept until the turn
+  ends, a moment later, and is stored in one batch with the turn's end: one write less, and never one without
+  the other. Any read of the session by the Runner stores it first.
+* Agents used as tools run under hooks of their own, but add to the same usage: what the usage has gained beyond
+  the requests that the hooks saw is theirs.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any, cast
+
+from agents import Agent, RunHooks
+from agents.usage import Usage
+
+from agents_sessions.context import sum_requests
+from agents_sessions.entries import Entry, item_entry, item_kind, record_entry
+from agents_sessions.session import StoredSession
+from agents_sessions.usage import UsageMark, rows_since
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agents import AgentHookContext, ModelResponse, RunContextWrapper, Tool
+    from agents.items import TResponseInputItem
+
+    from agents_sessions.entries import HandoffRecord, Item, RequestRow, RunRecord, RunStatus
+    from agents_sessions.info import SessionKey
+    from agents_sessions.stores.base import SessionStore
+
+_NOTHING = UsageMark.of(Usage())
+_INPUT_ROLES = ("user", "system", "developer")
+
+
+class Recorder(StoredSession):
+    """The session of one run.
+
+    Args:
+        store: Where the session is kept.
+        key: The session.
+        run_id: The turn that all entries of this run belong to.
+        hooks: The user's own hooks, called after ours.
+        model: The model that the run config names for all agents, if it does.
+        agent: The agent that speaks first, if the run continues in its middle.
+        spent: How far the run's usage had grown before, if it was interrupted and goes on.
+        on_handoff: Called with the names of both agents.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        key: SessionKey,
+        run_id: str,
+        *,
+        hooks: RunHooks[Any] | None = None,
+        model: str | None = None,
+        agent: str | None = None,
+        spent: UsageMark | None = None,
+        on_handoff: Callable[[str, str], object] | None = None,
+    ) -> None:
+        super().__init__(store, key, create=False)
+        self.run_id = run_id
+        self.hooks = RecorderHooks(self, hooks)
+        self.written: list[Entry] = []
+        """The entries of this run that are stored."""
+        self.spent: list[RequestRow] = []
+        """The model requests of this run that are stored."""
+        self.agent = agent
+        """The agent that speaks."""
+        self.usage = Usage()
+        """The run's own, growing usage, once a hook or a call has shown it."""
+        self._mark = spent
+        self._model = model
+        self._on_handoff = on_handoff
+        self._rows: list[RequestRow] = []
+        self._handoffs: list[HandoffRecord] = []
+        self._response: ModelResponse | None = None
+        self._answered = False
+        self._kept: list[Entry] = []
+        self._begun = monotonic()
+
+    # --- the Runner's side ---
+
+    async def get_items(
+        self, limit: int | None = None, *, wrapper: RunContextWrapper[Any] | None = None
+    ) -> list[TResponseInputItem]:
+        """Return the history, the run's own items included."""
+        if wrapper is not None and self._mark is None:
+            self._mark = UsageMark.of(wrapper.usage)
+        await self._store_kept()
+        return await super().get_items(limit)
+
+    async def add_items(
+        self, items: list[TResponseInputItem], *, wrapper: RunContextWrapper[Any] | None = None
+    ) -> None:
+        """Store items of the run, with what the hooks saw since the last ones."""
+        if wrapper is not None:
+            self.usage = wrapper.usage
+        entries = [self._attributed(item) for item in cast("list[Item]", items)]
+        batch = [*self._kept, *entries, *self._take_seen()]
+        if self._answered:
+            self._kept = batch
+            return
+        self._kept = []
+        await self._append(batch)
+
+    async def pop_item(self, *, wrapper: RunContextWrapper[Any] | None = None) -> TResponseInputItem | None:
+        """Remove the newest item."""
+        await self._store_kept()
+        return await super().pop_item()
+
+    async def clear_session(self, *, wrapper: RunContextWrapper[Any] | None = None) -> None:
+        """Remove the whole history."""
+        await self._store_kept()
+        await super().clear_session()
+
+    # --- the turn's side ---
+
+    async def finish(self, status: RunStatus, *, last_agent: str | None = None, error: str | None = None) -> None:
+        """Store what is still to be stored and, in the same batch, the end of the turn."""
+        seen = self._take_seen()
+        record: RunRecord = {
+            "type": "run",
+            "status": status,
+            "usage": sum_requests([*self.spent, *_rows_of([*self._kept, *seen])]),
+            "duration_ms": round((monotonic() - self._begun) * 1000),
+        }
+        agent = last_agent or self.agent
+        if agent is not None:
+            record["last_agent"] = agent
+        if error is not None:
+            record["error"] = error
+        batch, self._kept = [*self._kept, *seen], []
+        await self._append([*batch, record_entry(record, run=self.run_id)])
+
+    def mark(self) -> UsageMark:
+        """Return how far the run's usage has grown: what a later continuation must not count again."""
+        return UsageMark.of(self.usage)
+
+    async def _store_kept(self) -> None:
+        if self._kept:
+            batch, self._kept = self._kept, []
+            await self._append(batch)
+
+    async def _append(self, entries: list[Entry]) -> None:  # type: ignore[override]
+        if not entries:
+            return
+        totals = await self.store.append(self.key, entries)
+        first = totals.seq - len(entries) + 1
+        at = totals.updated_at.isoformat()
+        self.written += [{"at": at, **entry, "seq": first + place} for place, entry in enumerate(entries)]
+        self.spent += _rows_of(entries)
+
+    def _attributed(self, item: Item) -> Entry:
+        agent = None if item_kind(item) in _INPUT_ROLES else self.agent
+        return item_entry(item, agent=agent, run=self.run_id)
+
+    def _take_seen(self) -> list[Entry]:
+        """Return, once, the handoffs and the model requests since the last time."""
+        rows, self._rows = [*self._rows, *self._nested_rows()], []
+        handoffs, self._handoffs = self._handoffs, []
+        entries = [record_entry(handoff, agent=handoff["from"], run=self.run_id) for handoff in handoffs]
+        if rows:
+            entries.append(record_entry({"type": "usage", "requests": rows}, run=self.run_id))
+        return entries
+
+    def _nested_rows(self) -> list[RequestRow]:
+        gained = sum_requests(rows_since(self._mark or _NOTHING, self.usage))
+        self._mark = UsageMark.of(self.usage)
+        own = sum_requests(self._rows)
+        rest = cast("RequestRow", {name: max(0, gained[name] - own[name]) for name in own})  # type: ignore[literal-required]
+        return [{**rest, "nested": True}] if any(rest.values()) else []
+
+    # --- the hooks' side ---
+
+    def saw_agent(self, context: RunContextWrapper[Any], agent: Agent[Any]) -> None:
+        """Note who speaks."""
+        self.usage = context.usage
+        self.agent = agent.name
+
+    def saw_response(self, context: RunContextWrapper[Any], agent: Agent[Any], response: ModelResponse) -> None:
+        """Note a model request."""
+        self.saw_agent(context, agent)
+        self._response = response
+        row = sum_requests(rows_since(_NOTHING, response.usage))
+        row["agent"] = agent.name
+        model = self._model or _model_name(agent)
+        if model is not None:
+            row["model"] = model
+        if response.response_id is not None:
+            row["response_id"] = response.response_id
+        self._rows.append(row)
+
+    def saw_handoff(self, source: Agent[Any], target: Agent[Any]) -> None:
+        """Note a handoff."""
+        record: HandoffRecord = {"type": "handoff", "from": source.name, "to": target.name}
+        tool, arguments = _handoff_call(source, target, self._response)
+        if tool is not None:
+            record["tool"] = tool
+        if arguments is not None and arguments not in ("", "{}"):
+            record["arguments"] = arguments
+        self._handoffs.append(record)
+        if self._on_handoff is not None:
+            self._on_handoff(source.name, target.name)
+
+    def saw_answer(self) -> None:
+        """Note that the run has its final output, which it will now store."""
+        self._answered = True
+
+
+class RecorderHooks(RunHooks[Any]):
+    """Tell a recorder what happens, then the user's own hooks."""
+
+    def __init__(self, recorder: Recorder, users: RunHooks[Any] | None) -> None:
+        self._recorder = recorder
+        self._users = RunHooks[Any]() if users is None else users
+
+    async def on_agent_start(self, context: AgentHookContext[Any], agent: Agent[Any]) -> None:
+        """See `RunHooks`."""
+        self._recorder.usage = context.usage
+        await self._users.on_agent_start(context, agent)
+
+    async def on_llm_start(
+        self,
+        context: RunContextWrapper[Any],
+        agent: Agent[Any],
+        system_prompt: str | None,
+        input_items: list[TResponseInputItem],
+    ) -> None:
+        """See `RunHooks`."""
+        self._recorder.saw_agent(context, agent)
+        await self._users.on_llm_start(context, agent, system_prompt, input_items)
+
+    async def on_llm_end(self, context: RunContextWrapper[Any], agent: Agent[Any], response: ModelResponse) -> None:
+        """See `RunHooks`."""
+        self._recorder.saw_response(context, agent, response)
+        await self._users.on_llm_end(context, agent, response)
+
+    async def on_handoff(self, context: RunContextWrapper[Any], from_agent: Agent[Any], to_agent: Agent[Any]) -> None:
+        """See `RunHooks`; the SDK calls it by keyword."""
+        self._recorder.saw_handoff(from_agent, to_agent)
+        await self._users.on_handoff(context=context, from_agent=from_agent, to_agent=to_agent)
+
+    async def on_agent_end(self, context: AgentHookContext[Any], agent: Agent[Any], output: Any) -> None:
+        """See `RunHooks`."""
+        self._recorder.saw_answer()
+        await self._users.on_agent_end(context, agent, output)
+
+    async def on_tool_start(self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool) -> None:
+        """See `RunHooks`."""
+        await self._users.on_tool_start(context, agent, tool)
+
+    async def on_tool_end(self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool, result: object) -> None:
+        """See `RunHooks`."""
+        await self._users.on_tool_end(context, agent, tool, result)
+
+
+def _rows_of(entries: list[Entry]) -> list[RequestRow]:
+    records = [entry["record"] for entry in entries if "record" in entry]
+    return [row for record in records if record["type"] == "usage" for row in record["requests"]]
+
+
+def _model_name(agent: Agent[Any]) -> str | None:
+    if isinstance(agent.model, str):
+        return agent.model
+    name = getattr(agent.model, "model", None)
+    return name if isinstance(name, str) else None
+
+
+def _handoff_call(
+    source: Agent[Any], target: Agent[Any], response: ModelResponse | None
+) -> tuple[str | None, str | None]:
+    """Return name and arguments of the call in a response by which a handoff was asked for."""
+    from agents import Handoff, handoff
+
+    tools = {
+        (item if isinstance(item, Handoff) else handoff(item)).tool_name
+        for item in source.handoffs
+        if target.name in (getattr(item, "name", None), getattr(item, "agent_name", None))
+    }
+    for item in [] if response is None else response.output:
+        if getattr(item, "type", None) == "function_call" and getattr(item, "name", None) in tools:
+            return cast("Any", item).name, cast("Any", item).arguments
+    return None, None

@@ -1,0 +1,58 @@
+"""What comes back from a turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from agents import ItemHelpers
+
+from agents_sessions.history import HandoffEntry, HistoryEntry, TokenUsage
+
+if TYPE_CHECKING:
+    from agents import RunResult, RunResultStreaming
+    from agents.items import ToolApprovalItem
+
+    from agents_sessions.entries import RunStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The outcome of one turn."""
+
+    session_id: str
+    run_id: str
+    """The turn, as the `run` of its history entries."""
+    status: RunStatus
+    """`completed`; `awaiting_approval` if tool calls wait for a decision; `cancelled` for a cancelled stream."""
+    text: str
+    """What the last agent said. Empty if the turn has not completed."""
+    final_output: Any
+    """The SDK's final output: text, or a value of the agent's output type."""
+    usage: TokenUsage
+    """What this turn has cost; after a resume, what it cost since then."""
+    last_agent: str
+    """The agent that the next message goes to."""
+    entries: list[HistoryEntry]
+    """What this turn has added to the history."""
+    interruptions: list[ToolApprovalItem] = field(default_factory=list)
+    """The tool calls that wait for approval: `manager.resume` decides about them."""
+    run_result: RunResult | RunResultStreaming = field(repr=False)
+    """The SDK's own result."""
+
+    @property
+    def handoffs(self) -> list[HandoffEntry]:
+        """The handoffs of this turn, in order, also those that an input filter hid from the model."""
+        return [entry for entry in self.entries if isinstance(entry, HandoffEntry)]
+
+
+def text_of(result: RunResult | RunResultStreaming) -> str:
+    """Return the final output as text: itself, or the message that a typed output was read from."""
+    if isinstance(result.final_output, str):
+        return result.final_output
+    if result.final_output is None:
+        return ""
+    for item in reversed(result.new_items):
+        if item.type == "message_output_item":
+            return ItemHelpers.text_message_output(item)
+    return str(result.final_output)
