@@ -14,6 +14,7 @@
     │   └── SessionReentryError                  the holder is the caller itself
     ├── ApprovalPendingError                     a tool waits for approval; decide first
     ├── NothingToResumeError (LookupError)       no tool waits for approval, or no turn failed
+    ├── TurnCancelledError                       a stream was cancelled before its turn began
     ├── ReplyNotStoredError                      the answer came, but could not be stored
     ├── SessionStatusError                       its status forbids the act
     │   ├── SessionPausedError
@@ -183,6 +184,13 @@ class NothingToResumeError(_OfSession, LookupError):
 
     def __str__(self) -> str:
         return f"{self._who}: {self.reason}"
+
+
+class TurnCancelledError(_OfSession):
+    """A stream was cancelled while its turn still waited for the session. Nothing was stored."""
+
+    def __str__(self) -> str:
+        return f"the turn on {self._who} was cancelled before it began; nothing was stored"
 
 
 class ReplyNotStoredError(_OfSession):

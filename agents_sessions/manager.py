@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 from uuid import uuid4
+from weakref import WeakSet
 
 from agents_sessions.errors import SessionAmbiguousError, SessionExistsError, SessionNotFoundError
 from agents_sessions.history import HistoryEntry, Message, messages, typed
@@ -14,9 +15,11 @@ from agents_sessions.session import StoredSession
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.stores.file_store import FileStore
 from agents_sessions.turns.agents import AgentRegistry, Agents
+from agents_sessions.turns.approvals import PendingApproval, load_paused
 from agents_sessions.turns.events import Listener, TurnEvent
 from agents_sessions.turns.lock import exclusive_turn
-from agents_sessions.turns.turn import Content, RunArguments, TurnOptions, Turns, run_to_end
+from agents_sessions.turns.stream import ReplyStream
+from agents_sessions.turns.turn import Content, Execute, RunArguments, TurnOptions, Turns, run_to_end
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -55,6 +58,7 @@ class SessionManager:
         self._turns = Turns(self.store, self._registry, defaults)
         self._turn_timeout = turn_timeout
         self._keys: dict[str, SessionKey] = {}
+        self._streams: WeakSet[ReplyStream] = WeakSet()
 
     async def __aenter__(self) -> SessionManager:
         return self
@@ -62,7 +66,12 @@ class SessionManager:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        pass
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Cancel the streams that still run, and wait until their sessions are free."""
+        for stream in tuple(self._streams):
+            await stream.aclose()
 
     # --- sessions ---
 
@@ -228,6 +237,111 @@ class SessionManager:
         options = self._options(timeout, start=start, on_failure=on_failure, on_pending=on_pending)
         return await self._turns.send(key, content, options, arguments, run_to_end)
 
+    def stream_message(
+        self,
+        session_id: str,
+        content: Content,
+        *,
+        agent_id: str | None = None,
+        start: Literal["last", "entry"] = "last",
+        timeout: float | None = _UNCHANGED,
+        on_failure: Literal["keep", "rollback"] = "keep",
+        on_pending: Literal["error", "reject"] = "error",
+        **arguments: Unpack[RunArguments],
+    ) -> ReplyStream:
+        """Run one turn as `send_message` does, and give its events while it runs.
+
+        The turn begins at once. `stream.stream_events()` yields the SDK's events, `await stream.reply()` waits for
+        the end; both raise what `send_message` would raise. The session is held until the run has ended, also if
+        the reader of the events breaks off.
+        """
+        options = self._options(timeout, start=start, on_failure=on_failure, on_pending=on_pending)
+
+        async def turn(execute: Execute) -> Reply:
+            key = await self._key(session_id, agent_id)
+            return await self._turns.send(key, content, options, arguments, execute)
+
+        return self._stream(session_id, turn)
+
+    async def resume(
+        self,
+        session_id: str,
+        *,
+        approve: Iterable[str] | bool = (),
+        reject: Mapping[str, str | None] | Iterable[str] | bool = (),
+        agent_id: str | None = None,
+        timeout: float | None = _UNCHANGED,
+        on_failure: Literal["keep", "rollback"] = "keep",
+        **arguments: Unpack[RunArguments],
+    ) -> Reply:
+        """Go on with a turn that waits for approval, in this or any other process.
+
+        Args:
+            session_id: The session.
+            approve: Ids of calls that may run; True for all that are not rejected.
+            reject: Ids of calls that may not, with the reason that the model is told; True for all others.
+            agent_id: Needed only if several agents have a session of this id.
+            timeout: Seconds to wait for the session; by default the manager's `turn_timeout`.
+            on_failure: See `send_message`.
+            arguments: Arguments of `Runner.run`. The context object is not kept with the turn: give it again.
+
+        Raises:
+            NothingToResumeError: No call waits, or not one of these ids.
+            SessionError: See `send_message`.
+        """
+        key = await self._key(session_id, agent_id)
+        options = self._options(timeout, on_failure=on_failure)
+        return await self._turns.resume(key, approve, reject, options, arguments, run_to_end)
+
+    def stream_resume(
+        self,
+        session_id: str,
+        *,
+        approve: Iterable[str] | bool = (),
+        reject: Mapping[str, str | None] | Iterable[str] | bool = (),
+        agent_id: str | None = None,
+        timeout: float | None = _UNCHANGED,
+        on_failure: Literal["keep", "rollback"] = "keep",
+        **arguments: Unpack[RunArguments],
+    ) -> ReplyStream:
+        """Go on as `resume` does, and give the turn's events while it runs."""
+        options = self._options(timeout, on_failure=on_failure)
+
+        async def turn(execute: Execute) -> Reply:
+            key = await self._key(session_id, agent_id)
+            return await self._turns.resume(key, approve, reject, options, arguments, execute)
+
+        return self._stream(session_id, turn)
+
+    async def retry(
+        self,
+        session_id: str,
+        *,
+        agent_id: str | None = None,
+        start: Literal["last", "entry"] = "last",
+        timeout: float | None = _UNCHANGED,
+        on_failure: Literal["keep", "rollback"] = "keep",
+        **arguments: Unpack[RunArguments],
+    ) -> Reply:
+        """Run the last turn again if it failed, was cancelled or was interrupted, without storing its message twice.
+
+        Raises:
+            NothingToResumeError: The last turn has not failed.
+            SessionError: See `send_message`.
+        """
+        key = await self._key(session_id, agent_id)
+        options = self._options(timeout, start=start, on_failure=on_failure)
+        return await self._turns.retry(key, options, arguments, run_to_end)
+
+    async def pending_approvals(self, session_id: str, *, agent_id: str | None = None) -> list[PendingApproval]:
+        """Return the tool calls of a session that wait for a decision.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        paused = await load_paused(self.store, await self.get_session(session_id, agent_id=agent_id))
+        return [] if paused is None else paused.approvals
+
     def on(self, kind: type[_Event], listener: Listener[_Event]) -> Callable[[], None]:
         """Call a listener, sync or async, at every event of a kind; return the function that ends it."""
         return self._turns.listeners.add(kind, listener)
@@ -280,6 +394,11 @@ class SessionManager:
             self._keys.clear()
         self._keys[session_id] = found[0]
         return found[0]
+
+    def _stream(self, session_id: str, turn: Callable[[Execute], Awaitable[Reply]]) -> ReplyStream:
+        stream = ReplyStream(session_id, turn)
+        self._streams.add(stream)
+        return stream
 
     def _options(self, timeout: float | None, **options: Any) -> TurnOptions:
         seconds = self._turn_timeout if timeout is _UNCHANGED else timeout

@@ -19,8 +19,9 @@ from agents.memory import SessionSettings
 from agents.memory.session_settings import coerce_session_settings
 
 from agents_sessions.entries import Entry, item_entry, record_entry
-from agents_sessions.errors import SessionExistsError, SessionNotFoundError
+from agents_sessions.errors import InvalidItemError, SessionExistsError, SessionNotFoundError
 from agents_sessions.info import SessionInfo, SessionKey
+from agents_sessions.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.naming import encode_name
 from agents_sessions.stores.file_store import Durability, FileStore
 from agents_sessions.usage import UsageMark, rows_since
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from agents_sessions.entries import Item
     from agents_sessions.stores.base import History, SessionStore
+
+_STATE = "state.json"
 
 
 class StoredSession:
@@ -130,6 +133,27 @@ class StoredSession:
         if info is None:
             raise SessionNotFoundError(self.key.session_id, self.key.agent_id)
         return info
+
+    async def load_state_json(self) -> dict[str, Any] | None:
+        """Return the run state that was saved beside the session, or None."""
+        data = await self.store.read_sidecar(self.key, _STATE)
+        return None if data is None else cast("dict[str, Any]", decode_json(data))
+
+    async def save_state_json(self, state: dict[str, Any] | None) -> None:
+        """Keep a run state (`RunState.to_json()`) beside the session, for another process; None removes it.
+
+        Raises:
+            SessionNotFoundError: Nothing was stored in the session yet.
+            InvalidItemError: It cannot be stored as JSON without loss.
+        """
+        if state is None:
+            await self.store.delete_sidecar(self.key, _STATE)
+            return
+        try:
+            check_json(state)
+        except ValueError as error:
+            raise InvalidItemError("the run state", str(error)) from None
+        await self.store.write_sidecar(self.key, _STATE, encode_json(state))
 
     async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
         """Replace the history in one step: asked for by the SDK's compaction, to leave no gap for a crash.

@@ -79,6 +79,7 @@ class Recorder(StoredSession):
         self.usage = Usage()
         """The run's own, growing usage, once a hook or a call has shown it."""
         self._mark = spent
+        self._first_read = spent is None
         self._model = model
         self._on_handoff = on_handoff
         self._rows: list[RequestRow] = []
@@ -93,11 +94,33 @@ class Recorder(StoredSession):
     async def get_items(
         self, limit: int | None = None, *, wrapper: RunContextWrapper[Any] | None = None
     ) -> list[TResponseInputItem]:
-        """Return the history, the run's own items included."""
+        """Return the history, the run's own items included.
+
+        A limit on the first read, the one that becomes the model's input, is moved to a user message: never is a
+        call separated from its output, or a reasoning item from what follows it. Later reads, by which the SDK
+        checks what it has stored, get exactly the newest items.
+        """
         if wrapper is not None and self._mark is None:
             self._mark = UsageMark.of(wrapper.usage)
         await self._store_kept()
+        if limit is None and self.session_settings is not None:
+            limit = self.session_settings.limit
+        first, self._first_read = self._first_read, False
+        if first and limit is not None and limit > 0:
+            return await self._whole_turns(limit)
         return await super().get_items(limit)
+
+    async def _whole_turns(self, limit: int) -> list[TResponseInputItem]:
+        """Return the newest items, from a user message on: up to `limit`, or more if the newest turn is longer."""
+        count = limit
+        while True:
+            items = await super().get_items(count)
+            places = [place for place, item in enumerate(items) if item_kind(cast("Item", item)) == "user"]
+            if len(items) < count:
+                return items if len(items) <= limit else items[places[-1] if places else 0 :]
+            if places:
+                return items[places[0] if count == limit else places[-1] :]
+            count *= 2
 
     async def add_items(
         self, items: list[TResponseInputItem], *, wrapper: RunContextWrapper[Any] | None = None

@@ -11,7 +11,7 @@ import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypedDict, cast
 from uuid import uuid4
 
 from agents import RunConfig, Runner, RunResult, RunResultStreaming
@@ -55,7 +55,17 @@ logger = logging.getLogger("agents_sessions")
 
 Content: TypeAlias = "str | list[TResponseInputItem]"
 Result: TypeAlias = RunResult | RunResultStreaming
-Execute: TypeAlias = Callable[..., Awaitable[Result]]
+
+
+class Outcome(NamedTuple):
+    """What the Runner returned."""
+
+    result: Result
+    cancelled: bool = False
+    """True for a stream that was cancelled before it had an answer."""
+
+
+Execute: TypeAlias = Callable[..., Awaitable[Outcome]]
 """Calls the Runner with agent, input and keyword arguments, and returns when the run has ended."""
 
 _REFUSED = {
@@ -105,9 +115,9 @@ class _Run:
 _Plan: TypeAlias = Callable[["SessionInfo", RunArguments], Awaitable[_Run]]
 
 
-async def run_to_end(agent: Agent[Any], content: Any, **arguments: Any) -> RunResult:
+async def run_to_end(agent: Agent[Any], content: Any, **arguments: Any) -> Outcome:
     """Run without streaming."""
-    return await Runner.run(agent, content, **arguments)
+    return Outcome(await Runner.run(agent, content, **arguments))
 
 
 class Turns:
@@ -186,13 +196,13 @@ class Turns:
             logger.info("turn %s begins on session %r of agent %r", recorder.run_id, key.session_id, key.agent_id)
             await self.listeners.tell(TurnStarted(key, recorder.run_id, run.agent.name))
             try:
-                result = await execute(
+                outcome = await execute(
                     run.agent, run.input, **{**arguments, "session": recorder, "hooks": recorder.hooks}
                 )
             except BaseException as error:
                 await settled(self._failed(run, error, options))
                 raise
-            reply = await settled(self._ended(run, result))
+            reply = await settled(self._ended(run, outcome))
         await self._tell_handoffs(reply, key)
         return reply
 
@@ -245,13 +255,14 @@ class Turns:
         )
         return _Run(info, root, state, recorder)
 
-    async def _ended(self, run: _Run, result: Result) -> Reply:
+    async def _ended(self, run: _Run, outcome: Outcome) -> Reply:
         """Store the end of a run and return its reply."""
         recorder = run.recorder
+        result = outcome.result
         last_agent = result.last_agent.name
-        status: RunStatus = "awaiting_approval" if result.interruptions else "completed"
-        if status == "completed" and isinstance(result, RunResultStreaming) and result.final_output is None:
-            status = "cancelled" if _was_cancelled(result) else status
+        status: RunStatus = "cancelled" if outcome.cancelled else "completed"
+        if result.interruptions:
+            status = "awaiting_approval"
         try:
             if status == "awaiting_approval":
                 paused = PausedTurn.of(recorder.run_id, run.agent, recorder.mark(), result)
@@ -351,11 +362,6 @@ def _with_input(entry: Entry, run_id: str, content: list[Item] | None) -> Entry:
     if content is None or record is None or record["type"] != "run" or entry.get("run") != run_id:
         return entry
     return {**entry, "record": cast("RunRecord", {**record, "input": content})}
-
-
-def _was_cancelled(result: RunResultStreaming) -> bool:
-    task = result.run_loop_task
-    return task is None or task.cancelled() or result.final_output is None
 
 
 def _grouped(config: RunConfig | dict[str, Any] | None, session_id: str) -> RunConfig | dict[str, Any]:

@@ -1,0 +1,125 @@
+"""A turn whose events arrive while it runs.
+
+One task runs the whole turn, from the lock to the last entry, and hands the SDK's events on. So the session is
+held until the run's background work has ended, whatever the reader of the events does: reads to the end, breaks
+off (the run goes on), is cancelled (the run is cancelled), or never reads at all.
+
+The SDK waits, at the end of each of its turns, until the events have been read, so that a reader can cancel in
+time. To keep that, an event is held back until the reader has asked for the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from agents import Runner
+
+from agents_sessions.errors import TurnCancelledError
+from agents_sessions.gates import settled
+from agents_sessions.turns.turn import Execute, Outcome
+
+if TYPE_CHECKING:
+    from agents import Agent, RunResultStreaming, StreamEvent
+
+    from agents_sessions.turns.reply import Reply
+
+CancelMode = Literal["immediate", "after_turn"]
+
+
+class ReplyStream:
+    """A running turn. Begins at once, in a task of its own."""
+
+    def __init__(self, session_id: str, turn: Callable[[Execute], Awaitable[Reply]]) -> None:
+        self._session_id = session_id
+        self._result: RunResultStreaming | None = None
+        self._cancel_mode: CancelMode | None = None
+        self._events: asyncio.Queue[StreamEvent | None] = asyncio.Queue()
+        self._reader: asyncio.Task[Any] | None = None
+        self._asked: asyncio.Future[None] | None = None
+        """What the run waits for while a reader is busy with an event."""
+        self._task = asyncio.ensure_future(turn(self._run))
+        self._task.add_done_callback(self._end)
+
+    async def stream_events(self) -> AsyncIterator[StreamEvent]:
+        """Yield the SDK's events. For one reader, once.
+
+        Raises:
+            Exception: Whatever ended the turn, as `send_message` would raise it.
+        """
+        if self._reader is not None:
+            raise RuntimeError("the events of a stream can be read once")
+        self._reader = reader = asyncio.current_task()
+        try:
+            while (event := await self._next()) is not None:
+                yield event
+        finally:
+            if reader is not None and (reader.cancelled() or reader.cancelling()):
+                self.cancel()
+            self._let_run()
+        await self.reply()
+
+    async def reply(self) -> Reply:
+        """Wait for the end of the turn and return its reply. Events that no one read are dropped.
+
+        Raises:
+            TurnCancelledError: It was cancelled while it still waited for the session.
+            Exception: Whatever ended the turn, as `send_message` would raise it.
+        """
+        self._let_run()
+        await asyncio.wait({self._task})
+        if self._task.cancelled():
+            raise TurnCancelledError(self._session_id)
+        return self._task.result()
+
+    def cancel(self, mode: CancelMode = "immediate") -> None:
+        """End the run now, or after the current SDK turn with its tool calls. `reply()` then says `cancelled`."""
+        self._cancel_mode = mode
+        if self._result is not None:
+            self._result.cancel(mode)
+        elif not self._task.done():
+            self._task.cancel()  # it still waits for the session: nothing has begun
+        self._let_run()
+
+    async def aclose(self) -> None:
+        """Cancel the run if it still goes on, and wait until the session is free."""
+        if not self._task.done():
+            self.cancel()
+        await asyncio.wait({self._task})
+
+    async def _run(self, agent: Agent[Any], content: Any, **arguments: Any) -> Outcome:
+        self._result = result = Runner.run_streamed(agent, content, **arguments)
+        try:
+            async for event in result.stream_events():
+                await self._hand_over(event)
+        except asyncio.CancelledError:
+            result.cancel()
+            raise
+        finally:
+            if result.run_loop_task is not None:
+                await settled(asyncio.wait({result.run_loop_task}))
+        unfinished = result.final_output is None and not result.interruptions
+        return Outcome(result, cancelled=self._cancel_mode is not None and unfinished)
+
+    async def _hand_over(self, event: StreamEvent) -> None:
+        self._events.put_nowait(event)
+        if self._reader is not None and self._asked is not None:
+            await self._asked
+
+    async def _next(self) -> StreamEvent | None:
+        if self._events.empty():
+            self._let_run()
+        event = await self._events.get()
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.get_running_loop().create_future()
+        return event
+
+    def _let_run(self) -> None:
+        if self._asked is not None and not self._asked.done():
+            self._asked.set_result(None)
+
+    def _end(self, task: asyncio.Future[Reply]) -> None:
+        if not task.cancelled():
+            task.exception()  # logged with the turn; `reply` and `stream_events` raise it for who asks
+        self._events.put_nowait(None)
