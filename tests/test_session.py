@@ -338,8 +338,9 @@ def test_it_works_under_compaction_session_and_keeps_what_was_spent(make):
     async def scenario():
         inner = make()
         session = OpenAIResponsesCompactionSession("s", inner, client=CompactingClient(), compaction_mode="input")
-        agent = Agent(name="a", model=model([assistant_message("hi")]))
-        await Runner.run(agent, "hello", session=session, run_config=QUIET)
+        agent = Agent(name="a", model=model([assistant_message("hi")], [assistant_message("again")]))
+        await Runner.run(agent, "hello", session=inner, run_config=QUIET)
+        await Runner.run(agent, "hello", session=session, run_config=QUIET)  # passes no run context on
         await session.run_compaction({"force": True})
         info = await inner.info()
         return [item["type"] for item in await inner.get_items()], info.context.total_tokens
