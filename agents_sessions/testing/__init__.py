@@ -1,0 +1,46 @@
+"""For the tests of applications and of stores: a model on the wire without a service, a contract for backends.
+
+Nothing here is needed at run time. A name is loaded when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agents_sessions.testing.responses import ErrorAnswer as ErrorAnswer
+    from agents_sessions.testing.responses import LocalResponses as LocalResponses
+    from agents_sessions.testing.responses import error as error
+    from agents_sessions.testing.responses import function_call as function_call
+    from agents_sessions.testing.responses import handoff as handoff
+    from agents_sessions.testing.responses import message as message
+    from agents_sessions.testing.responses import response as response
+    from agents_sessions.testing.responses import stream as stream
+    from agents_sessions.testing.responses import usage as usage
+    from agents_sessions.testing.store_contract import StoreContract as StoreContract
+
+_HOME = {
+    "ErrorAnswer": "responses",
+    "LocalResponses": "responses",
+    "StoreContract": "store_contract",
+    "error": "responses",
+    "function_call": "responses",
+    "handoff": "responses",
+    "message": "responses",
+    "response": "responses",
+    "stream": "responses",
+    "usage": "responses",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]
