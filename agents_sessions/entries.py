@@ -123,10 +123,18 @@ def check_entries(entries: Sequence[Entry]) -> None:
         where = f"item {number} of {len(entries)}"
         if not isinstance(body, dict):
             raise InvalidItemError(where, f"is a {type(body).__name__!r}, not a dict")
+        if "item" in entry and "record" in entry:
+            raise InvalidItemError(where, "is both an item and a record")
         try:
             check_json(body)
+            check_json(envelope_of(entry))
         except ValueError as error:
             raise InvalidItemError(where, str(error)) from None
+
+
+def envelope_of(entry: Entry) -> JsonObject:
+    """Return an entry without its body."""
+    return {name: value for name, value in entry.items() if name not in ("item", "record")}  # type: ignore[misc]
 
 
 def timestamp(moment: datetime | None = None) -> str:

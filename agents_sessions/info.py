@@ -64,5 +64,7 @@ class SessionInfo(BaseModel):
         return SessionKey(self.agent_id, self.id)
 
     def header(self) -> dict[str, Any]:
-        """Return the facts, without the totals, as JSON data."""
-        return self.model_dump(mode="json", exclude=_TOTALS)
+        """Return the facts, without the totals, as JSON data. The containers in it are the model's own."""
+        # Not `model_dump`: it changes a lone surrogate in a key, and a set, in silence.
+        facts = {name: value for name, value in self if name not in _TOTALS}
+        return {**facts, "created_at": timestamp(self.created_at)}

@@ -1,6 +1,6 @@
 """JSON that gives back exactly what it took, or refuses.
 
-Key order, integers of any size, floats to the last bit, any text with lone surrogates and U+2028 survive.
+Key order, integers up to 4,000 digits, floats to the last bit, any text with lone surrogates and U+2028 survive.
 Fast encoders do not promise that (one turns NaN into null, another 2**64 into a float). The work is done by
 pydantic's, which carries all but lone surrogates, behind a check for what it would change in silence (NaN,
 bytes, keys that are numbers); what it refuses goes through the standard library. A property test holds both
@@ -20,6 +20,10 @@ JsonObject: TypeAlias = "dict[str, Json]"
 MAX_DEPTH = 100
 """Deepest nesting of an item. The reader's own limit is 200; the file adds a few levels of its own."""
 
+MAX_INT_BITS = 13_287
+"""Largest integer: 4,000 digits. Readers, Python's own among them, stop at 4,300: a longer one could be written
+and never be read again."""
+
 _ascii = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
@@ -28,7 +32,7 @@ def check_json(value: object) -> None:
 
     Raises:
         ValueError: NaN, Infinity, bytes, sets, objects, keys that are not strings, or nesting beyond
-            `MAX_DEPTH`. The message names the type, never the value.
+            `MAX_DEPTH`, or an integer beyond `MAX_INT_BITS`. The message names the type, never the value.
     """
     _check(value, 0)
 
@@ -42,7 +46,10 @@ def _check(value: object, depth: int) -> None:
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError("holds NaN or an infinity, which JSON does not have")
-    elif value is not None and not isinstance(value, (str, int)):
+    elif isinstance(value, int):
+        if value.bit_length() > MAX_INT_BITS:
+            raise ValueError("holds an integer of more than 4,000 digits")
+    elif value is not None and not isinstance(value, str):
         raise ValueError(f"holds a value of type {type(value).__name__!r}, which JSON does not have")
 
 
@@ -70,7 +77,7 @@ def encode_json(value: object) -> bytes:
 
 
 def decode_json(text: bytes | bytearray) -> Any:
-    """Return the value of a JSON text.
+    """Return the value of a JSON text. A number too large for a float comes as infinity, as in the standard library.
 
     Raises:
         ValueError: It is not JSON. The message holds no content, unlike that of `json.JSONDecodeError`, whose

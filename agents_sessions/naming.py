@@ -6,6 +6,7 @@ id has, so that `../x`, `a/b` or `CON` can neither leave their folder nor meet a
 
 import hashlib
 import re
+from urllib.parse import unquote_to_bytes
 
 from agents_sessions.errors import SessionIdError
 
@@ -14,6 +15,7 @@ MAX_NAME_BYTES = 180
 
 _UNSAFE = re.compile(rb"[^A-Za-z0-9_.=@-]")
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)")
+_SUFFIX = re.compile(r"(?i)\.(?=json(\.|$))")
 _READABLE_BYTES = 100
 
 
@@ -21,8 +23,8 @@ def encode_name(identifier: str, *, what: str = "session_id") -> str:
     """Return the file name of an id, without an extension.
 
     Letters, digits and ``_ . = @ -`` of ASCII stay; every other byte of the UTF-8 form becomes ``%XX``. So do
-    a leading ``.`` or ``-``, a trailing ``.`` and the first letter of a name that Windows reserves. A name
-    beyond `MAX_NAME_BYTES` becomes a readable prefix, ``~`` and the SHA-256 of the id.
+    a leading ``.`` or ``-``, a trailing ``.``, the dot of ``.json`` and the first letter of a name that Windows
+    reserves. A name beyond `MAX_NAME_BYTES` becomes a readable prefix, ``~`` and the SHA-256 of the id.
 
     Raises:
         SessionIdError: The id is empty, not a string or holds a NUL character.
@@ -35,10 +37,17 @@ def encode_name(identifier: str, *, what: str = "session_id") -> str:
         name = f"%{ord(name[0]):02X}{name[1:]}"
     if name[-1] == ".":
         name = f"{name[:-1]}%2E"
+    # Else the folder of session `x.json` would have the name of the file of session `x`.
+    name = _SUFFIX.sub("%2E", name)
     if len(name) <= MAX_NAME_BYTES:
         return name
     prefix = re.sub(r"%[0-9A-F]?$", "", name[:_READABLE_BYTES])
     return f"{prefix}~{hashlib.sha256(raw).hexdigest()}"
+
+
+def decode_name(name: str) -> str:
+    """Return the id that a name was made of, unless it was shortened: a name with ``~`` comes back as it is."""
+    return unquote_to_bytes(name).decode("utf-8", "surrogatepass")
 
 
 def _percent(match: re.Match[bytes]) -> bytes:

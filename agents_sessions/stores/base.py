@@ -22,9 +22,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import Entry, Item
+from agents_sessions.entries import Entry, Item, check_entries
+from agents_sessions.errors import InvalidItemError
 from agents_sessions.info import SessionInfo, SessionKey
+from agents_sessions.lossless_json import check_json
 
 FILE_TIMEOUT = 60.0
 """Seconds that one operation waits for others on the same session before it raises `SessionBusyError`."""
@@ -108,6 +112,7 @@ class SessionStore(ABC):
 
         Raises:
             SessionNotFoundError: There is no such session.
+            InvalidItemError: What `change` returned cannot be stored without loss; nothing was stored.
         """
 
     @abstractmethod
@@ -172,6 +177,44 @@ class SessionStore(ABC):
     async def find(self, session_id: str) -> list[SessionKey]:
         """Return the keys of all sessions of an id, one per agent that has it."""
         return [info.key async for info in self.scan() if info.id == session_id]
+
+
+RESERVED_FACTS = frozenset({"format", "salt", "history", "seal"})
+"""Names that the session file needs for itself. No backend takes them, so that every session can move to a file."""
+
+
+def check_facts(info: SessionInfo) -> None:
+    """Refuse facts that cannot be stored without loss, before anything is touched.
+
+    Raises:
+        InvalidItemError: A value does not fit its field or JSON, or an extra field has a reserved name.
+    """
+    extra = info.model_extra or {}
+    reserved = sorted(RESERVED_FACTS & extra.keys())
+    try:
+        check_json(info.metadata)
+        check_json(extra)
+        SessionInfo.model_validate(dict(info)).header()
+    except ValidationError as error:
+        fields = ", ".join(str(problem["loc"][0]) for problem in error.errors(include_input=False))
+        raise InvalidItemError("the session's facts", f"invalid value of {fields}") from None
+    except (ValueError, OverflowError) as error:
+        raise InvalidItemError("the session's metadata", str(error)) from None
+    if reserved:
+        raise InvalidItemError("the session's facts", f"{', '.join(reserved)} is a name of the file format")
+
+
+def check_change(key: SessionKey, after: History) -> None:
+    """Refuse what a `change` returned, if it cannot be stored.
+
+    Raises:
+        InvalidItemError: See `check_entries` and `check_facts`.
+        ValueError: It has another id or agent.
+    """
+    if after.info.key != key:
+        raise ValueError("a rewrite cannot change the id or the agent of a session")
+    check_entries(after.entries)
+    check_facts(after.info)
 
 
 def renumber(history: History, previous_seq: int) -> tuple[list[Entry], int, ContextStats]:

@@ -23,8 +23,8 @@ from typing import Any, Literal, NamedTuple, cast
 from zlib import crc32
 
 from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import Entry, timestamp
-from agents_sessions.lossless_json import JsonObject, decode_json, encode_json
+from agents_sessions.entries import Entry, envelope_of, timestamp
+from agents_sessions.lossless_json import JsonObject, check_json, decode_json, encode_json
 
 FORMAT_NAME = "agents-sessions"
 FORMAT_VERSION = 1
@@ -39,8 +39,8 @@ _CHUNK = 1 << 20
 _HISTORY_OPENS = b',"history":[\n'
 _TAIL_OPENS = b'],"context":'
 _CRC = b',"crc":"'
-_STRUCTURE = ("format", "salt", "history", "context", "updated_at", "seal")
-_ENVELOPE = ("seq", "k", "n", "crc", "item", "record")
+_STRUCTURE = ("format", "seq", "salt", "history", "context", "updated_at", "seal")
+_OURS = ("seq", "k", "n", "crc", "item", "record")
 
 
 class Damage(Exception):
@@ -98,7 +98,7 @@ class EncodedEntry(NamedTuple):
 
 def encode_entry(entry: Entry, at: str) -> EncodedEntry:
     """Encode all of an entry but its number and checksum. `at` is used if the entry has no time yet."""
-    envelope = {"at": at, **{name: value for name, value in entry.items() if name not in _ENVELOPE}}
+    envelope = {"at": at, **{name: value for name, value in entry.items() if name not in _OURS}}
     body = {"item": entry["item"]} if "item" in entry else {"record": entry["record"]}
     return EncodedEntry(encode_json(envelope)[1:-1], encode_json(body)[1:-1])
 
@@ -148,8 +148,11 @@ def encode_tail(
 def encode_document(document: Document) -> bytes:
     """Return the whole file, with a new salt. Every entry keeps its number and becomes a batch of its own."""
     salt = secrets.token_hex(4)
-    facts = {"format": f"{FORMAT_NAME}/{FORMAT_VERSION}", **document.header, "salt": salt}
-    header = encode_json(facts)[:-1] + _HISTORY_OPENS
+    facts = {"format": f"{FORMAT_NAME}/{FORMAT_VERSION}", **facts_of(document.header)}
+    if document.seq > _newest_seq(document.entries):
+        # The newest entry was removed. Without this, a torn append could make its number be given again.
+        facts["seq"] = document.seq
+    header = encode_json({**facts, "salt": salt})[:-1] + _HISTORY_OPENS
     lines = [
         encode_batch(
             [encode_entry(entry, document.updated_at)],
@@ -169,6 +172,10 @@ def encode_document(document: Document) -> bytes:
         updated_at=document.updated_at,
     )
     return body + tail
+
+
+def _newest_seq(entries: Sequence[Entry]) -> int:
+    return entries[-1]["seq"] if entries else 0
 
 
 class Append(NamedTuple):
@@ -207,21 +214,21 @@ def plan_append(sealed: Sealed, batch: Sequence[EncodedEntry], entries: Iterable
 def read_sealed(read: Read, size: int, known: Sealed | None = None) -> Sealed | None:
     """Return header and tail if the seal holds, else None. Costs the last batch, never the history.
 
-    `known` is what the caller saw last. If the same tail still ends the file, nothing has changed, because the
-    tail holds the checksum of all that could have.
+    `known` is what the caller saw last: it spares decoding the same bytes again, and proves nothing.
 
     Raises:
         Damage: The seal holds over a header that is none.
         NewerFormat: It is of a newer version.
     """
-    if known is not None and _still_ends(read, size, known.tail):
-        return known
-    tail = _find_tail(read, size)
+    tail = known.tail if known is not None and _still_ends(read, size, known.tail) else _find_tail(read, size)
     if tail is None:
         return None
     line = bytes(read(0, tail.body))
-    if not _seal_holds(line, read(tail.start, tail.end - tail.start), tail):
+    batch = read(tail.start, tail.end - tail.start) if tail.start < tail.end else b""
+    if not _seal_holds(line, batch, tail):
         return None
+    if known is not None and known.tail is tail and known.line == line:
+        return known
     return Sealed(line, parse_header(line), tail)
 
 
@@ -249,9 +256,10 @@ def _parse_tail(text: bytes, offset: int) -> Tail | None:
         numbers = [seal[name] for name in ("seq", "body", "start", "end")]
         context = ContextStats.from_json(tail["context"])
         updated_at = tail["updated_at"]
+        datetime.fromisoformat(updated_at)
     except (ValueError, KeyError, TypeError):
         return None
-    if any(type(number) is not int for number in numbers) or not isinstance(updated_at, str):
+    if any(type(number) is not int for number in numbers):
         return None
     seq, body, start, end = numbers
     if end != offset or not 0 < body <= start <= end:
@@ -290,11 +298,12 @@ def check_format(document: object) -> JsonObject:
         NewerFormat: Its version is newer.
     """
     name = document.get("format") if isinstance(document, dict) else None
-    family, _, version = name.partition("/") if isinstance(name, str) else ("", "", "")
+    name = name if isinstance(name, str) else ""
+    family, _, version = name.partition("/")
     if family != FORMAT_NAME or not version.isdecimal():
         raise Damage(f"it has no format {FORMAT_NAME}/…")
-    if int(version) > FORMAT_VERSION:
-        raise NewerFormat(name)
+    if len(version) > len("1000") or int(version) > FORMAT_VERSION:
+        raise NewerFormat(name[:40])
     return cast("JsonObject", document)
 
 
@@ -320,9 +329,9 @@ def read_chunks(read: Read, tail: Tail) -> Iterator[list[Entry]]:
     """
     offset = tail.body
     while offset < tail.end:
-        chunk = read(offset, min(_CHUNK, tail.end - offset))
+        chunk = _read_all(read, offset, min(_CHUNK, tail.end - offset))
         while offset + len(chunk) < tail.end and b"\n" not in chunk:
-            chunk += read(offset + len(chunk), min(len(chunk), tail.end - offset - len(chunk)))
+            chunk += _read_all(read, offset + len(chunk), min(len(chunk), tail.end - offset - len(chunk)))
         if offset + len(chunk) < tail.end:
             del chunk[chunk.rindex(b"\n") + 1 :]
         begin, offset = offset, offset + len(chunk)
@@ -342,7 +351,7 @@ def read_newest(read: Read, tail: Tail, count: int, *, items_only: bool) -> list
     length = _guess_length(tail, count)
     while position > tail.body and _counted(newest, items_only=items_only) < count:
         begin = max(tail.body, position - length)
-        chunk = read(begin, position - begin)
+        chunk = _read_all(read, begin, position - begin)
         length *= 2
         if begin > tail.body:
             cut = chunk.find(b"\n,{") + 1
@@ -352,6 +361,13 @@ def read_newest(read: Read, tail: Tail, count: int, *, items_only: bool) -> list
         position -= len(chunk)
         newest = _decode_lines(chunk, position) + newest
     return newest
+
+
+def _read_all(read: Read, offset: int, length: int) -> bytearray:
+    chunk = read(offset, length)
+    if len(chunk) < length:
+        raise Damage("it was cut while it was read")
+    return chunk
 
 
 def _guess_length(tail: Tail, count: int) -> int:
@@ -367,9 +383,20 @@ def _decode_lines(lines: bytearray, offset: int) -> list[Entry]:
     lines[:1] = b"["  # in the place of the comma, so that nothing is copied
     lines += b"]"
     try:
-        return cast("list[Entry]", decode_json(lines))
+        entries = cast("list[Entry]", decode_json(lines))
     except ValueError as error:
         raise Damage(f"its history is damaged after byte {offset}: {error}") from None
+    try:
+        whole = all(type(entry["seq"]) is int and type(_body_of(entry)) is dict for entry in entries)
+    except (KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise Damage(f"its history has an entry that is none, after byte {offset}")
+    return entries
+
+
+def _body_of(entry: Entry) -> object:
+    return entry["item"] if "item" in entry else entry["record"]
 
 
 # --- reading any file ------------------------------------------------------------------------------------------
@@ -405,6 +432,7 @@ def _decode_edited(document: JsonObject) -> Document:
     history = document.get("history")
     if not isinstance(history, list):
         raise Damage("its history is not a list")
+    _refuse_lossy(facts_of(document), "its header")
     updated_at = _time_or_now(document.get("updated_at"))
     entries: list[Entry] = []
     seq = 0
@@ -413,16 +441,26 @@ def _decode_edited(document: JsonObject) -> Document:
         entries.append(entry)
         seq = entry["seq"]
     seal = document.get("seal")
-    sealed_seq = seal.get("seq") if isinstance(seal, dict) else None
-    if type(sealed_seq) is int:
-        seq = max(seq, sealed_seq)
+    seq = max(seq, _seq_of(document), _seq_of(seal) if isinstance(seal, dict) else 0)
     return Document(facts_of(document), entries, seq, _refold(entries), updated_at, "edited")
+
+
+def _seq_of(part: JsonObject) -> int:
+    seq = part.get("seq")
+    return seq if type(seq) is int else 0
+
+
+def _refuse_lossy(value: object, what: str) -> None:
+    try:
+        check_json(value)
+    except ValueError as error:  # such as 1e400, which reads as infinity and could not be written again
+        raise Damage(f"{what} {error}") from None
 
 
 def _time_or_now(value: object) -> str:
     try:
         return timestamp(datetime.fromisoformat(str(value)))
-    except ValueError:
+    except (ValueError, OverflowError):
         return timestamp()
 
 
@@ -431,16 +469,20 @@ def _accept_edited(value: object, place: int, previous: int, updated_at: str) ->
     if len(bodies) != 1 or not isinstance(bodies[0], dict):
         raise Damage(f"entry {place} of its history has neither an item nor a record")
     entry = cast("Entry", {k: v for k, v in cast("dict[str, Any]", value).items() if k not in ("k", "n", "crc")})
+    for part in (bodies[0], envelope_of(entry)):
+        _refuse_lossy(part, f"entry {place} of its history")
     seq = entry.get("seq")
     entry["seq"] = seq if type(seq) is int and seq > previous else previous + 1
     entry.setdefault("at", updated_at)
+    if not all(isinstance(entry.get(name, ""), str) for name in ("at", "agent", "run")):
+        raise Damage(f"entry {place} of its history has an `at`, `agent` or `run` that is no text")
     return entry
 
 
 def _refold(entries: Iterable[Entry]) -> ContextStats:
     try:
         return fold(ContextStats(), entries)
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError, OverflowError):
         raise Damage("a record of its history is incomplete") from None
 
 
@@ -463,8 +505,8 @@ def recover(data: bytes, reason: str) -> Document:
         return Document(facts_of(header), entries, tail.seq, tail.context, tail.updated_at, "torn")
     if not _torn_by_one_append(data, whole, salt):
         raise Damage(f"it is damaged after byte {whole}, not only in its last append ({reason})")
-    seq = entries[-1]["seq"] if entries else 0
-    at = max((entry["at"] for entry in entries), default=timestamp())
+    seq = max(_newest_seq(entries), _seq_of(header))
+    at = _time_or_now(max((entry["at"] for entry in entries), default=None))
     return Document(facts_of(header), entries, seq, _refold(entries), at, "torn")
 
 

@@ -36,6 +36,9 @@ STALE_SECONDS = 600
 AT_ONCE_BYTES = 1 << 20
 """Longest read at once: decoding it takes about a millisecond, and holds the GIL in whichever thread."""
 
+_locks: set[int] = set()
+"""Open files that are locked, or about to be."""
+
 _RWF_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -104,6 +107,12 @@ def read_range_at_once(fd: int, offset: int, length: int) -> bytearray:
 # --- folders ---------------------------------------------------------------------------------------------------
 
 
+def close(fd: int) -> None:
+    """Close a file. What it holds was synced before, or nobody promised it: an error here says nothing of it."""
+    with contextlib.suppress(OSError):
+        os.close(fd)
+
+
 def open_directory(root: str, *parts: str, create: bool = False, durable: bool = True) -> int:
     """Open a folder below a root. The root may be a link; nothing below it may.
 
@@ -128,7 +137,7 @@ def _open_directory(root: str, parts: tuple[str, ...]) -> int:
             try:
                 fd = os.open(part, _OPEN_DIRECTORY, dir_fd=parent)
             finally:
-                os.close(parent)
+                close(parent)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK):
             raise NotRegular("its folder is a link or a file") from error
@@ -143,7 +152,7 @@ def directory(root: str, *parts: str, create: bool = False, durable: bool = True
     try:
         yield fd
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def _make_directory(folder: Path, *, durable: bool) -> None:
@@ -162,7 +171,7 @@ def _sync_path(folder: Path, *, durable: bool) -> None:
     try:
         sync_directory(fd, durable=durable)
     finally:
-        os.close(fd)
+        close(fd)
 
 
 def sync_directory(dir_fd: int, *, durable: bool) -> None:
@@ -187,11 +196,11 @@ def names(dir_fd: int, *, prefix: str = "", suffix: str = "") -> list[str]:
 
 
 def sweep(dir_fd: int) -> None:
-    """Remove the temporaries that processes left when they died."""
+    """Remove the temporaries that processes left when they died. What cannot be removed now is left."""
     oldest = time.time() - STALE_SECONDS
     for name in os.listdir(dir_fd):
         if name.startswith(".") and name.endswith(_TEMPORARY_SUFFIX):
-            with contextlib.suppress(FileNotFoundError, BlockingIOError, NotRegular):
+            with contextlib.suppress(OSError, NotRegular):
                 _sweep_one(dir_fd, name, oldest)
 
 
@@ -213,30 +222,48 @@ def open_file(dir_fd: int, name: str) -> int:
         FileNotFoundError: There is none.
         NotRegular: It is something else than a regular file.
     """
-    return _open(dir_fd, name, os.O_RDONLY | _OPEN)[0]
+    return _open(dir_fd, name, os.O_RDONLY | _OPEN)
 
 
 def read_file(dir_fd: int, name: str) -> bytearray:
     """Read a whole small file, opened as by `open_file`."""
     fd = open_file(dir_fd, name)
     try:
-        return read_range(fd, 0, os.fstat(fd).st_size)
+        return read_whole(fd)
     finally:
-        os.close(fd)
+        close(fd)
 
 
-def _open(dir_fd: int, name: str, flags: int) -> tuple[int, os.stat_result]:
+def read_whole(fd: int) -> bytearray:
+    """Read an open file from its begin to its end."""
+    return read_range(fd, 0, size_of(fd))
+
+
+def size_of(fd: int) -> int:
+    """Return the size of an open file."""
+    return os.fstat(fd).st_size
+
+
+def identity_of(fd: int) -> tuple[int, int]:
+    """Return what tells an open file or folder from every other one that exists at this time."""
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+def _open(dir_fd: int, name: str, flags: int) -> int:
     try:
         fd = os.open(name, flags, FILE_MODE, dir_fd=dir_fd)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO):
             raise NotRegular("not a regular file: a link, a folder or a device") from error
         raise
-    status = os.fstat(fd)
-    if stat.S_ISREG(status.st_mode):
-        return fd, status
-    os.close(fd)
-    raise NotRegular("not a regular file: a link, a folder or a device")
+    try:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+        raise NotRegular("not a regular file: a link, a folder or a device")
+    except BaseException:
+        close(fd)
+        raise
 
 
 def open_locked(dir_fd: int, name: str, *, shared: bool = False, create: bool = False) -> int:
@@ -249,22 +276,39 @@ def open_locked(dir_fd: int, name: str, *, shared: bool = False, create: bool = 
     """
     flags = (os.O_RDONLY if shared else os.O_RDWR) | _OPEN | (os.O_CREAT if create else 0)
     while True:
-        fd, status = _open(dir_fd, name, flags)
+        fd = _open(dir_fd, name, flags)
         try:
-            fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            if names_inode(dir_fd, name, status):
+            _lock(fd, shared=shared)
+            if leads_to(dir_fd, name, fd):
                 return fd
         except BaseException:
-            os.close(fd)
+            close_locked(fd)
             raise
-        os.close(fd)
+        close_locked(fd)
 
 
 def close_locked(fd: int) -> None:
-    """Release the lock and close the file."""
-    with contextlib.suppress(OSError):  # close() releases it all the same, if no child was forked meanwhile
-        fcntl.flock(fd, fcntl.LOCK_UN)
-    os.close(fd)
+    """Release the lock and close the file. In a forked child, which does not have the lock, do nothing."""
+    if fd in _locks:
+        _locks.discard(fd)
+        with contextlib.suppress(OSError):  # close() releases it all the same, if no child was forked meanwhile
+            fcntl.flock(fd, fcntl.LOCK_UN)
+        close(fd)
+
+
+def _lock(fd: int, *, shared: bool = False) -> None:
+    _locks.add(fd)  # before the lock is taken: a child that is forked in between must not keep it
+    fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
+def _close_in_child() -> None:
+    # A copy of the descriptor keeps the parent's lock alive after the parent's death; unlocking would free it before.
+    for fd in _locks:
+        close(fd)
+    _locks.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 @contextlib.contextmanager
@@ -277,23 +321,25 @@ def locked(dir_fd: int, name: str, *, create: bool = False) -> Iterator[int]:
         close_locked(fd)
 
 
-def names_inode(dir_fd: int, name: str, opened: os.stat_result) -> bool:
+def leads_to(dir_fd: int, name: str, fd: int) -> bool:
     """Tell whether a name still leads to the file that was opened."""
     try:
         there = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except FileNotFoundError:
         return False
-    return there.st_ino == opened.st_ino and there.st_dev == opened.st_dev
+    return (there.st_dev, there.st_ino) == identity_of(fd)
 
 
-def append(fd: int, offset: int, data: bytes, *, old: bytes, durable: bool) -> None:
-    """Write data over the end of a file, from an offset on, so that all of it is stored or none.
+def append(dir_fd: int, name: str, fd: int, offset: int, data: bytes, *, old: bytes, durable: bool) -> bool:
+    """Write data over the end of a locked file, from an offset on, so that all of it is stored or none.
 
-    `old` is what stands there now. If any step fails, it is put back before the error leaves.
+    `old` is what stands there now. If any step fails, it is put back before the error leaves. Returns whether the
+    name still leads to this file; if not, someone who does not know the lock has replaced it meanwhile.
     """
     try:
         write_all(fd, data, offset)
         sync(fd, durable=durable)
+        return leads_to(dir_fd, name, fd)
     except BaseException:
         _put_back(fd, offset, old, durable=durable)
         raise
@@ -309,18 +355,21 @@ def _put_back(fd: int, offset: int, old: bytes, *, durable: bool) -> None:
         logger.warning("could not put the old end back (%s); the next write repairs the file", error.strerror)
 
 
-def create(dir_fd: int, name: str, data: bytes, *, durable: bool) -> None:
+def create(dir_fd: int, name: str, data: bytes, *, orphan: str, durable: bool) -> None:
     """Make a new file, whole or not at all.
+
+    `orphan` is a folder that a file of this name may have left, if its removal was cut short: it is removed.
 
     Raises:
         FileExistsError: The name is taken; what it names was not touched.
     """
     with _temporary(dir_fd, name, data, durable=durable) as temporary:
-        os.link(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
-        os.unlink(temporary, dir_fd=dir_fd)
+        _link(dir_fd, temporary, name)
         try:
+            os.unlink(temporary, dir_fd=dir_fd)
+            remove_tree(dir_fd, orphan, durable=False)
             sync_directory(dir_fd, durable=durable)
-        except OSError:
+        except BaseException:
             os.unlink(name, dir_fd=dir_fd)
             raise
 
@@ -328,17 +377,61 @@ def create(dir_fd: int, name: str, data: bytes, *, durable: bool) -> None:
 def replace(dir_fd: int, name: str, data: bytes, *, durable: bool) -> None:
     """Put a new file in the place of a name, whole or not at all. The caller holds the old one's lock."""
     with _temporary(dir_fd, name, data, durable=durable) as temporary:
-        os.replace(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
-        sync_directory(dir_fd, durable=durable)
+        with _kept(dir_fd, name, durable=durable):
+            os.replace(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+            sync_directory(dir_fd, durable=durable)
+
+
+@contextlib.contextmanager
+def _kept(dir_fd: int, name: str, *, durable: bool) -> Iterator[None]:
+    """Keep a file, if there is one, under a second name until a change of its name is on the disk.
+
+    Where nothing is synced, only the change itself can fail, and that leaves things as they were.
+    """
+    if not durable:
+        yield
+        return
+    before = _temporary_name(name)
+    existed = _linked(dir_fd, name, before)
+    try:
+        yield
+    except BaseException:
+        try:
+            if existed:
+                os.replace(before, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+            else:
+                os.unlink(name, dir_fd=dir_fd)
+        except OSError as error:
+            logger.warning("could not take back the change of %s (%s)", name, error.strerror)
+        raise
+    finally:
+        with contextlib.suppress(OSError):  # a second name does no harm, and is swept some day
+            os.unlink(before, dir_fd=dir_fd)
+
+
+def _linked(dir_fd: int, name: str, second: str) -> bool:
+    try:
+        _link(dir_fd, name, second)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _link(dir_fd: int, name: str, second: str) -> None:
+    os.link(name, second, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+
+
+def _temporary_name(name: str) -> str:
+    return f".{name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}"
 
 
 @contextlib.contextmanager
 def _temporary(dir_fd: int, name: str, data: bytes, *, durable: bool) -> Iterator[str]:
     """Write data to a new file that is locked before it becomes visible and until the caller is done."""
-    temporary = f".{name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}"
+    temporary = _temporary_name(name)
     fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _OPEN, FILE_MODE, dir_fd=dir_fd)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(fd)
         os.fchmod(fd, FILE_MODE)  # a umask may have taken the owner's own rights
         write_all(fd, data, 0)
         sync(fd, durable=durable)
@@ -348,26 +441,59 @@ def _temporary(dir_fd: int, name: str, data: bytes, *, durable: bool) -> Iterato
             os.unlink(temporary, dir_fd=dir_fd)
         raise
     finally:
-        with contextlib.suppress(OSError):
-            fcntl.flock(fd, fcntl.LOCK_UN)
-        os.close(fd)
+        close_locked(fd)
 
 
 def set_aside(dir_fd: int, name: str) -> str:
     """Keep a damaged file under a second name, and return that name."""
     aside = f"{name}.torn-{secrets.token_hex(4)}"
-    os.link(name, aside, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+    _link(dir_fd, name, aside)
     return aside
 
 
-def remove(dir_fd: int, *names: str, durable: bool) -> None:
-    """Remove files, for good."""
-    for name in names:
+def remove(dir_fd: int, name: str, *, durable: bool) -> None:
+    """Remove a file, for good or not at all."""
+    with _kept(dir_fd, name, durable=durable):
         os.unlink(name, dir_fd=dir_fd)
+        sync_directory(dir_fd, durable=durable)
+
+
+def remove_tree(dir_fd: int, name: str, *, durable: bool) -> None:
+    """Remove a folder and all in it, without following links; nothing if there is none."""
+    try:
+        shutil.rmtree(name, dir_fd=dir_fd)
+    except FileNotFoundError:
+        return
     sync_directory(dir_fd, durable=durable)
 
 
-def remove_tree(dir_fd: int, name: str) -> None:
-    """Remove a folder and all in it, without following links; nothing if there is none."""
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(name, dir_fd=dir_fd)
+# --- lock files ------------------------------------------------------------------------------------------------
+
+
+def open_lock_file(dir_fd: int, name: str, holder: bytes) -> int:
+    """Make and lock a file that says who holds it. To be closed with `close_lock_file`.
+
+    Raises:
+        BlockingIOError: Someone else holds it.
+    """
+    fd = open_locked(dir_fd, name, create=True)
+    try:
+        os.ftruncate(fd, 0)
+        write_all(fd, holder, 0)
+    except BaseException:
+        close_lock_file(dir_fd, name, fd)
+        raise
+    return fd
+
+
+def close_lock_file(dir_fd: int, name: str, fd: int) -> None:
+    """Release a lock file. In a forked child, which does not have the lock, do nothing."""
+    if fd not in _locks:
+        return
+    try:
+        # Gone before it is unlocked: whoever waits on this inode sees that its name is gone, and starts anew.
+        with contextlib.suppress(OSError):  # one that stays is taken over by the next
+            if leads_to(dir_fd, name, fd):
+                os.unlink(name, dir_fd=dir_fd)
+    finally:
+        close_locked(fd)

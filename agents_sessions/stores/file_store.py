@@ -23,7 +23,6 @@ from pydantic import ValidationError
 
 from agents_sessions.entries import Entry, Item, check_entries, now, timestamp
 from agents_sessions.errors import (
-    InvalidItemError,
     SessionBusyError,
     SessionConflictError,
     SessionCorruptedError,
@@ -37,11 +36,20 @@ from agents_sessions.errors import (
 )
 from agents_sessions.gates import Gates, settled
 from agents_sessions.info import SessionInfo, SessionKey
-from agents_sessions.lossless_json import JsonObject, check_json, decode_json, encode_json
-from agents_sessions.naming import encode_name
+from agents_sessions.lossless_json import JsonObject, decode_json, encode_json
+from agents_sessions.naming import decode_name, encode_name
 from agents_sessions.stores import file_document as document
 from agents_sessions.stores import file_io as io
-from agents_sessions.stores.base import FILE_TIMEOUT, Change, History, SessionStore, Totals, renumber
+from agents_sessions.stores.base import (
+    FILE_TIMEOUT,
+    Change,
+    History,
+    SessionStore,
+    Totals,
+    check_change,
+    check_facts,
+    renumber,
+)
 
 logger = logging.getLogger("agents_sessions")
 
@@ -73,11 +81,16 @@ class _Seen:
             if len(self._known) > self._size:
                 del self._known[next(iter(self._known))]
 
+    def renew(self) -> None:
+        """Forget who holds the mutex: in a forked child, no one does."""
+        self._mutex = threading.Lock()
+
 
 # Shared by all stores of the process, because two of them may be on one root.
 _file_gates = Gates()
 _turn_gates = Gates()
 _seen = _Seen(1024)
+os.register_at_fork(after_in_child=_seen.renew)
 _swept: set[tuple[int, int]] = set()
 
 
@@ -125,7 +138,7 @@ class FileStore(SessionStore):
 
     async def create(self, info: SessionInfo, entries: Sequence[Entry] = ()) -> SessionInfo:
         check_entries(entries)
-        _check_facts(info)
+        check_facts(info)
         return await self._write(info.key, partial(self._create, info, entries))
 
     async def load(self, key: SessionKey) -> SessionInfo | None:
@@ -169,16 +182,18 @@ class FileStore(SessionStore):
         await self._write(key, partial(self._delete, key))
 
     async def scan(self, agent_id: str | None = None) -> AsyncIterator[SessionInfo]:
-        agents = None if agent_id is None else [encode_name(agent_id, what="agent_id")]
-        for folder in await _in_thread(partial(io.folders, self._root)) if agents is None else agents:
-            names = await _in_thread(partial(self._names_in, folder, suffix=_SUFFIX))
+        for agent in await _in_thread(self._agents) if agent_id is None else [agent_id]:
+            key = SessionKey(agent, "*")
+            folder = encode_name(agent, what="agent_id") if agent_id is not None else agent
+            names = await _in_thread(partial(self._names_in, key, folder, suffix=_SUFFIX))
             for begin in range(0, len(names), _SCAN_BATCH):
-                for info in await _in_thread(partial(self._scan, folder, names[begin : begin + _SCAN_BATCH])):
+                some = partial(self._scan, folder, names[begin : begin + _SCAN_BATCH])
+                for info in await self._attempt(key, some, _plainly):
                     yield info
 
     async def find(self, session_id: str) -> list[SessionKey]:
         name = encode_name(session_id) + _SUFFIX
-        return await _in_thread(partial(self._find, name))
+        return await self._attempt(SessionKey("*", session_id), partial(self._find, name), _plainly)
 
     async def read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
         return await _in_thread(partial(self._read_sidecar, key, name))
@@ -200,8 +215,9 @@ class FileStore(SessionStore):
                 await stack.enter_async_context(_turn_gates.hold(self.place(key), timeout))
             except TimeoutError:
                 raise SessionBusyError(key.session_id, key.agent_id, monotonic() - begun, _this_process()) from None
-            held = await self._await_turn(key, begun, timeout)
+            held = contextlib.ExitStack()  # made before the lock is taken: a cancellation in between must not lose it
             stack.push_async_callback(lambda: settled(_in_thread(held.close)))
+            await self._await_turn(key, held, begun, timeout)
             yield
 
     # --- crossing to the worker thread ---
@@ -235,7 +251,7 @@ class FileStore(SessionStore):
         try:
             with self._errors(key):
                 return self._view(key, io.read_range_at_once, of_sealed)
-        except io.WouldWait:
+        except (io.WouldWait, SessionCorruptedError):
             return await self._attempt(key, partial(self._view_surely, key, of_sealed, of_whole), _plainly)
 
     async def _attempt(
@@ -276,7 +292,7 @@ class FileStore(SessionStore):
             if fd >= 0:
                 io.close_locked(fd)
             if folder >= 0:
-                os.close(folder)
+                io.close(folder)
 
     def _create(self, info: SessionInfo, entries: Sequence[Entry]) -> SessionInfo:
         key = info.key
@@ -286,7 +302,8 @@ class FileStore(SessionStore):
         with self._errors(key), self._folder(key, create=True) as folder:
             _sweep_once(folder)
             try:
-                io.create(folder, _names(key)[1], data, durable=self._durable)
+                name = _names(key)[1]
+                io.create(folder, name, data, orphan=name.removesuffix(_SUFFIX), durable=self._durable)
             except FileExistsError:
                 raise SessionExistsError(key.session_id, key.agent_id) from None
         return info.model_copy(update={"seq": seq, "context": context})
@@ -302,8 +319,8 @@ class FileStore(SessionStore):
         name = _names(key)[1]
         while True:
             with self._locked(key) as (folder, fd):
-                status = os.fstat(fd)
-                sealed = document.read_sealed(partial(io.read_range, fd), status.st_size, _seen.get(self.place(key)))
+                read = partial(io.read_range, fd)
+                sealed = document.read_sealed(read, io.size_of(fd), _seen.get(self.place(key)))
                 if sealed is None:  # edited or torn: brought back into shape by this write
                     return self._append_by_rewriting(key, folder, fd, entries, expected_seq)
                 self._check_identity(key, sealed.header)
@@ -311,8 +328,8 @@ class FileStore(SessionStore):
                 if not batch:
                     return _totals_of(sealed.tail)
                 plan = document.plan_append(sealed, batch, entries, at)
-                io.append(fd, plan.offset, plan.data, old=sealed.tail.text, durable=self._durable)
-                if io.names_inode(folder, name, status):
+                old = sealed.tail.text
+                if io.append(folder, name, fd, plan.offset, plan.data, old=old, durable=self._durable):
                     _seen.put(self.place(key), plan.after)
                     return _totals_of(plan.after.tail)
             # Someone who does not know the lock, an editor, replaced the file meanwhile: do it again there.
@@ -333,15 +350,13 @@ class FileStore(SessionStore):
 
     def _rewrite_locked(self, key: SessionKey, folder: int, fd: int, change: Change) -> SessionInfo:
         name = _names(key)[1]
-        whole = document.decode_document(bytes(io.read_range(fd, 0, os.fstat(fd).st_size)))
+        whole = document.decode_document(bytes(io.read_whole(fd)))
         self._check_identity(key, whole.header)
         before = History(_info_of(whole), whole.entries)
         after = change(before)
         if after is before and whole.shape == "sealed":
             return before.info
-        check_entries([entry for entry in after.entries if "seq" not in entry])
-        _check_facts(after.info)
-        self._check_identity(key, after.info.header())
+        check_change(key, after)
         entries, seq, context = renumber(after, whole.seq)
         updated_at = max(now(), before.info.updated_at)
         new = document.Document(after.info.header(), entries, seq, context, timestamp(updated_at))
@@ -360,9 +375,12 @@ class FileStore(SessionStore):
     def _delete(self, key: SessionKey) -> None:
         name = _names(key)[1]
         with self._locked(key) as (folder, _):
-            io.remove_tree(folder, name.removesuffix(_SUFFIX))
             asides = io.names(folder, prefix=f"{name}.torn-")
-            io.remove(folder, *asides, name, durable=self._durable)
+            io.remove(folder, name, durable=self._durable)
+            # Now it is gone: what a crash leaves of the rest, no later session of this name will take for its own.
+            io.remove_tree(folder, name.removesuffix(_SUFFIX), durable=self._durable)
+            for aside in asides:
+                io.remove(folder, aside, durable=self._durable)
 
     def _view(
         self,
@@ -380,18 +398,18 @@ class FileStore(SessionStore):
         try:
             fd = io.open_file(folder, name)
         finally:
-            os.close(folder)
+            io.close(folder)
         try:
             read = partial(read_range, fd)
             gate = self.place(key)
-            sealed = document.read_sealed(read, os.fstat(fd).st_size, _seen.get(gate))
+            sealed = document.read_sealed(read, io.size_of(fd), _seen.get(gate))
             if sealed is None:
                 raise io.WouldWait
             self._check_identity(key, sealed.header)
             _seen.put(gate, sealed)
             return of_sealed(read, sealed)
         finally:
-            os.close(fd)
+            io.close(fd)
 
     def _view_surely(
         self,
@@ -401,7 +419,7 @@ class FileStore(SessionStore):
     ) -> _T:
         """Read a file without a lock or, if its seal does not hold, once more under a shared lock."""
         with self._errors(key):
-            with contextlib.suppress(io.WouldWait):
+            with contextlib.suppress(io.WouldWait, document.Damage):
                 return self._view(key, io.read_range, of_sealed)
             folder_name, name = _names(key)
             with io.directory(self._root, folder_name) as folder:
@@ -418,16 +436,20 @@ class FileStore(SessionStore):
     def _decode_under_lock(self, folder: int, name: str) -> document.Document:
         fd = io.open_locked(folder, name, shared=True)
         try:
-            return document.decode_document(bytes(io.read_range(fd, 0, os.fstat(fd).st_size)))
+            return document.decode_document(bytes(io.read_whole(fd)))
         finally:
             io.close_locked(fd)
 
-    def _names_in(self, *folders: str, suffix: str = "") -> list[str]:
+    def _agents(self) -> list[str]:
+        with self._errors(SessionKey("*", "*")):
+            return io.folders(self._root)
+
+    def _names_in(self, key: SessionKey, *folders: str, suffix: str = "") -> list[str]:
         try:
-            with io.directory(self._root, *folders) as fd:
+            with self._errors(key), io.directory(self._root, *folders) as fd:
                 _sweep_once(fd)
                 return io.names(fd, suffix=suffix)
-        except FileNotFoundError:
+        except SessionNotFoundError:
             return []
 
     def _scan(self, folder: str, names: list[str]) -> list[SessionInfo]:
@@ -435,20 +457,18 @@ class FileStore(SessionStore):
         return [info for info in found if info is not None]
 
     def _find(self, name: str) -> list[SessionKey]:
-        found = (self._load_by_name(folder, name) for folder in io.folders(self._root))
+        found = (self._load_by_name(folder, name) for folder in self._agents())
         return [info.key for info in found if info is not None]
 
     def _load_by_name(self, folder: str, name: str) -> SessionInfo | None:
         """Load a session whose ids are known only from its header. One broken file must not hide the others."""
         try:
             with io.directory(self._root, folder) as fd:
-                file = io.open_file(fd, name)
-                try:
-                    info = _read_info(partial(io.read_range, file), os.fstat(file).st_size)
-                finally:
-                    os.close(file)
+                info = self._info_in(fd, name)
             if _names(info.key) != (folder, name):
                 raise document.Damage("it holds the session of another name")
+        except BlockingIOError:
+            raise
         except FileNotFoundError:
             return None
         except (document.Damage, document.NewerFormat, io.NotRegular, OSError, SessionError) as error:
@@ -456,12 +476,23 @@ class FileStore(SessionStore):
             return None
         return info
 
+    def _info_in(self, folder: int, name: str) -> SessionInfo:
+        fd = io.open_file(folder, name)
+        try:
+            read = partial(io.read_range, fd)
+            sealed = document.read_sealed(read, io.size_of(fd))
+            if sealed is not None:
+                return _info_of_sealed(read, sealed)
+        finally:
+            io.close(fd)
+        return _info_of(self._decode_under_lock(folder, name))
+
     # --- sidecars ---
 
     def _sidecar(self, key: SessionKey, name: str) -> tuple[tuple[str, ...], str]:
         parts = [encode_name(part, what="sidecar name") for part in name.split("/")]
-        if len(parts) > 2:
-            raise ValueError(f"a sidecar is a file or folder/file, not {name!r}")
+        if len(parts) > 2 or any("~" in part for part in parts):
+            raise ValueError(f"a sidecar is a short file name or folder/file, not {name!r:.200}")
         folder, file = _names(key)
         return (folder, file.removesuffix(_SUFFIX), *parts[:-1]), parts[-1]
 
@@ -482,51 +513,48 @@ class FileStore(SessionStore):
     def _list_sidecars(self, key: SessionKey) -> list[str]:
         folder, file = _names(key)
         place = (folder, file.removesuffix(_SUFFIX))
-        inner = io.folders(str(self.root.joinpath(*place)))
-        found = [name for name in self._names_in(*place) if name not in inner]
-        found += [f"{part}/{name}" for part in inner for name in self._names_in(*place, part)]
-        return sorted(found)
+        with self._errors(key):
+            inner = io.folders(str(self.root.joinpath(*place)))
+        found = [name for name in self._names_in(key, *place) if name not in inner]
+        found += [f"{part}/{name}" for part in inner for name in self._names_in(key, *place, part)]
+        return sorted(decode_name(name) for name in found)
 
     def _delete_sidecar(self, key: SessionKey, name: str) -> bool:
         folders, file = self._sidecar(key, name)
         try:
-            with self._errors(key), io.directory(self._root, *folders) as folder:
-                io.remove(folder, file, durable=self._durable)
+            with self._errors(key), self._folder(key) as agent, io.locked(agent, _names(key)[1]):
+                with io.directory(self._root, *folders) as folder:
+                    io.remove(folder, file, durable=self._durable)
         except SessionNotFoundError:
             return False
         return True
 
     # --- the turn lock ---
 
-    async def _await_turn(self, key: SessionKey, begun: float, timeout: float | None) -> contextlib.ExitStack:
+    async def _await_turn(
+        self, key: SessionKey, held: contextlib.ExitStack, begun: float, timeout: float | None
+    ) -> None:
         pause = 0.001
-        while True:
-            taken = await settled(_in_thread(partial(self._try_turn, key)))
-            if isinstance(taken, contextlib.ExitStack):
-                return taken
+        while (holder := await settled(_in_thread(partial(self._try_turn, key, held)))) is not None:
             waited = monotonic() - begun
             if timeout is not None and waited >= timeout:
-                raise SessionBusyError(key.session_id, key.agent_id, waited, *taken)
+                raise SessionBusyError(key.session_id, key.agent_id, waited, *holder)
             await asyncio.sleep(pause if timeout is None else min(pause, max(0.0, timeout - waited)))
             pause = min(pause * 2, 0.05)
 
-    def _try_turn(self, key: SessionKey) -> contextlib.ExitStack | tuple[str, timedelta | None]:
-        """Take the lock file of a session's turns, or say who has it and for how long."""
+    def _try_turn(self, key: SessionKey, held: contextlib.ExitStack) -> tuple[str, timedelta | None] | None:
+        """Take the lock file of a session's turns into `held`, or say who has it and for how long."""
         name = f".{_names(key)[1]}.turn"
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self._errors(key))
+        holder = encode_json({"process": _this_process(), "since": timestamp()})
+        with self._errors(key), contextlib.ExitStack() as stack:
             folder = stack.enter_context(self._folder(key))
             try:
-                fd = stack.enter_context(io.locked(folder, name, create=True))
+                fd = io.open_lock_file(folder, name, holder)
             except BlockingIOError:
                 return self._holder(folder, name)
-            # Gone before it is unlocked: whoever waits on this inode sees that its name is gone, and starts anew.
-            stack.callback(os.unlink, name, dir_fd=folder)
-            holder = encode_json({"process": _this_process(), "since": timestamp()})
-            os.ftruncate(fd, 0)
-            io.write_all(fd, holder, 0)
-            return stack.pop_all()
-        raise AssertionError  # the error context never swallows
+            stack.callback(io.close_lock_file, folder, name, fd)
+            held.push(stack.pop_all())
+        return None
 
     def _holder(self, folder: int, name: str) -> tuple[str, timedelta | None]:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
@@ -580,13 +608,6 @@ def _check_seq(key: SessionKey, actual: int, expected: int | None) -> None:
         raise SessionConflictError(key.session_id, key.agent_id, expected, actual)
 
 
-def _check_facts(info: SessionInfo) -> None:
-    try:
-        check_json(info.header())
-    except ValueError as error:
-        raise InvalidItemError("the session's metadata", str(error)) from None
-
-
 def _items_of(entries: list[Entry]) -> list[Item]:
     return [entry["item"] for entry in entries if "item" in entry]
 
@@ -595,15 +616,9 @@ def _totals_of(tail: document.Tail) -> Totals:
     return Totals(tail.seq, datetime.fromisoformat(tail.updated_at), tail.context)
 
 
-def _read_info(read: document.Read, size: int) -> SessionInfo:
-    sealed = document.read_sealed(read, size)
-    if sealed is None:
-        return _info_of(document.decode_document(bytes(read(0, size))))
-    return _info_of_sealed(read, sealed)
-
-
 def _info_of_sealed(_read: document.Read, sealed: document.Sealed) -> SessionInfo:
-    return _make_info(document.facts_of(sealed.header), _totals_of(sealed.tail))
+    # Decoded anew, because the header that was seen is shared, and what a caller gets is its own.
+    return _make_info(document.facts_of(document.parse_header(sealed.line)), _totals_of(sealed.tail))
 
 
 def _info_of(whole: document.Document) -> SessionInfo:
@@ -623,8 +638,7 @@ def _make_info(facts: JsonObject, totals: Totals) -> SessionInfo:
 
 def _sweep_once(folder: int) -> None:
     """Sweep a folder the first time that this process meets it."""
-    status = os.fstat(folder)
-    place = (status.st_dev, status.st_ino)
+    place = io.identity_of(folder)
     if place not in _swept:
         _swept.add(place)
         io.sweep(folder)

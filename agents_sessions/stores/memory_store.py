@@ -9,7 +9,6 @@ from time import monotonic
 from agents_sessions.context import fold
 from agents_sessions.entries import Entry, check_entries, now, timestamp
 from agents_sessions.errors import (
-    InvalidItemError,
     SessionBusyError,
     SessionConflictError,
     SessionExistsError,
@@ -17,8 +16,9 @@ from agents_sessions.errors import (
 )
 from agents_sessions.gates import Gates
 from agents_sessions.info import SessionInfo, SessionKey
-from agents_sessions.lossless_json import check_json, decode_json, encode_json
-from agents_sessions.stores.base import Change, History, SessionStore, Totals, renumber
+from agents_sessions.lossless_json import decode_json, encode_json
+from agents_sessions.naming import encode_name
+from agents_sessions.stores.base import Change, History, SessionStore, Totals, check_change, check_facts, renumber
 
 
 @dataclass
@@ -39,8 +39,10 @@ class MemoryStore(SessionStore):
         self._gates = Gates()
 
     async def create(self, info: SessionInfo, entries: Sequence[Entry] = ()) -> SessionInfo:
+        for part, what in ((info.agent_id, "agent_id"), (info.id, "session_id")):
+            encode_name(part, what=what)
         check_entries(entries)
-        _check_facts(info)
+        check_facts(info)
         at = timestamp()
         numbered, seq, context = renumber(History(info, list(entries)), 0)
         stored = info.model_copy(update={"seq": seq, "context": context}, deep=True)
@@ -48,7 +50,7 @@ class MemoryStore(SessionStore):
             if info.key in self._sessions:
                 raise SessionExistsError(info.id, info.agent_id)
             self._sessions[info.key] = _Kept(stored, [_encode(entry, at) for entry in numbered])
-        return stored
+        return stored.model_copy(deep=True)
 
     async def load(self, key: SessionKey) -> SessionInfo | None:
         with self._mutex:
@@ -69,6 +71,8 @@ class MemoryStore(SessionStore):
             seq = kept.info.seq
             if expected_seq is not None and expected_seq != seq:
                 raise SessionConflictError(key.session_id, key.agent_id, expected_seq, seq)
+            if not entries:
+                return Totals(seq, kept.info.updated_at, kept.info.context)
             numbered: list[Entry] = [{**entry, "seq": seq + place} for place, entry in enumerate(entries, 1)]
             context = fold(kept.info.context, numbered)
             updated_at = max(now(), kept.info.updated_at)
@@ -84,8 +88,7 @@ class MemoryStore(SessionStore):
             after = change(before)
             if after is before:
                 return before.info
-            check_entries([entry for entry in after.entries if "seq" not in entry])
-            _check_facts(after.info)
+            check_change(key, after)
             entries, seq, context = renumber(after, kept.info.seq)
             updated_at = max(now(), kept.info.updated_at)
             kept.lines = [_encode(entry, timestamp(updated_at)) for entry in entries]
@@ -149,10 +152,3 @@ class MemoryStore(SessionStore):
 
 def _encode(entry: Entry, at: str) -> bytes:
     return encode_json({"at": at, **entry})
-
-
-def _check_facts(info: SessionInfo) -> None:
-    try:
-        check_json(info.header())
-    except ValueError as error:
-        raise InvalidItemError("the session's metadata", str(error)) from None
