@@ -28,7 +28,7 @@ bench: .venv/ready ## figures against SQLiteSession, side by side
 .venv/ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with the venv module is needed"; exit 1; }
 	@echo "setting up .venv with $(PYTHON), once"
-	@$(PYTHON) -m venv --clear .venv
+	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 

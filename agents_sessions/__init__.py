@@ -1,34 +1,96 @@
 """Durable, readable sessions for the OpenAI Agents SDK.
 
 Importing this package costs next to nothing: a name is loaded when it is first used.
+The errors are in `agents_sessions.errors`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agents_sessions.context import ContextStats as ContextStats
-    from agents_sessions.info import SessionInfo as SessionInfo
-    from agents_sessions.info import SessionKey as SessionKey
-    from agents_sessions.session import FileSession as FileSession
-    from agents_sessions.session import StoredSession as StoredSession
-    from agents_sessions.stores.base import SessionStore as SessionStore
-    from agents_sessions.stores.file_store import FileStore as FileStore
-    from agents_sessions.stores.memory_store import MemoryStore as MemoryStore
+    from agents_sessions.context import ContextStats
+    from agents_sessions.errors import SessionError
+    from agents_sessions.history import (
+        HandoffEntry,
+        HistoryEntry,
+        ItemEntry,
+        Message,
+        ModelRequest,
+        RunEntry,
+        TokenUsage,
+        UsageEntry,
+    )
+    from agents_sessions.info import SessionInfo, SessionKey
+    from agents_sessions.manager import SessionManager
+    from agents_sessions.session import FileSession, StoredSession
+    from agents_sessions.stores.base import SessionStore
+    from agents_sessions.stores.file_store import FileStore
+    from agents_sessions.stores.memory_store import MemoryStore
+    from agents_sessions.turns.approvals import PendingApproval
+    from agents_sessions.turns.events import ApprovalNeeded, HandedOff, TurnEvent, TurnFailed, TurnFinished, TurnStarted
+    from agents_sessions.turns.reply import Reply
+    from agents_sessions.turns.stream import ReplyStream
+
+__all__ = [
+    "ApprovalNeeded",
+    "ContextStats",
+    "FileSession",
+    "FileStore",
+    "HandedOff",
+    "HandoffEntry",
+    "HistoryEntry",
+    "ItemEntry",
+    "MemoryStore",
+    "Message",
+    "ModelRequest",
+    "PendingApproval",
+    "Reply",
+    "ReplyStream",
+    "RunEntry",
+    "SessionError",
+    "SessionInfo",
+    "SessionKey",
+    "SessionManager",
+    "SessionStore",
+    "StoredSession",
+    "TokenUsage",
+    "TurnEvent",
+    "TurnFailed",
+    "TurnFinished",
+    "TurnStarted",
+    "UsageEntry",
+]
+__version__ = "0.1.0"
 
 _HOME = {
+    "ApprovalNeeded": "turns.events",
     "ContextStats": "context",
     "FileSession": "session",
     "FileStore": "stores.file_store",
+    "HandedOff": "turns.events",
+    "HandoffEntry": "history",
+    "HistoryEntry": "history",
+    "ItemEntry": "history",
     "MemoryStore": "stores.memory_store",
+    "Message": "history",
+    "ModelRequest": "history",
+    "PendingApproval": "turns.approvals",
+    "Reply": "turns.reply",
+    "ReplyStream": "turns.stream",
+    "RunEntry": "history",
+    "SessionError": "errors",
     "SessionInfo": "info",
     "SessionKey": "info",
+    "SessionManager": "manager",
     "SessionStore": "stores.base",
     "StoredSession": "session",
+    "TokenUsage": "history",
+    "TurnEvent": "turns.events",
+    "TurnFailed": "turns.events",
+    "TurnFinished": "turns.events",
+    "TurnStarted": "turns.events",
+    "UsageEntry": "history",
 }
-
-__all__ = sorted(_HOME)
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
