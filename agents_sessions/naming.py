@@ -19,12 +19,13 @@ _SUFFIX = re.compile(r"(?i)\.(?=json(\.|$))")
 _READABLE_BYTES = 100
 
 
-def encode_name(identifier: str, *, what: str = "session_id") -> str:
+def encode_name(identifier: str, *, what: str = "session_id", extension: bool = False) -> str:
     """Return the file name of an id, without an extension.
 
     Letters, digits and ``_ . = @ -`` of ASCII stay; every other byte of the UTF-8 form becomes ``%XX``. So do
-    a leading ``.`` or ``-``, a trailing ``.``, the dot of ``.json`` and the first letter of a name that Windows
-    reserves. A name beyond `MAX_NAME_BYTES` becomes a readable prefix, ``~`` and the SHA-256 of the id.
+    a leading ``.`` or ``-``, a trailing ``.`` and the first letter of a name that Windows reserves. A name
+    beyond `MAX_NAME_BYTES` becomes a readable prefix, ``~`` and the SHA-256 of the id. Unless the id may have an
+    `extension` of its own, the dot of ``.json`` is encoded too.
 
     Raises:
         SessionIdError: The id is empty, not a string or holds a NUL character.
@@ -38,7 +39,7 @@ def encode_name(identifier: str, *, what: str = "session_id") -> str:
     if name[-1] == ".":
         name = f"{name[:-1]}%2E"
     # Else the folder of session `x.json` would have the name of the file of session `x`.
-    name = _SUFFIX.sub("%2E", name)
+    name = name if extension else _SUFFIX.sub("%2E", name)
     if len(name) <= MAX_NAME_BYTES:
         return name
     prefix = re.sub(r"%[0-9A-F]?$", "", name[:_READABLE_BYTES])

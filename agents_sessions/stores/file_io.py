@@ -478,6 +478,7 @@ def open_lock_file(dir_fd: int, name: str, holder: bytes) -> int:
     """
     fd = open_locked(dir_fd, name, create=True)
     try:
+        os.fchmod(fd, FILE_MODE)
         os.ftruncate(fd, 0)
         write_all(fd, holder, 0)
     except BaseException:

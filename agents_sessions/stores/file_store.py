@@ -490,7 +490,7 @@ class FileStore(SessionStore):
     # --- sidecars ---
 
     def _sidecar(self, key: SessionKey, name: str) -> tuple[tuple[str, ...], str]:
-        parts = [encode_name(part, what="sidecar name") for part in name.split("/")]
+        parts = [encode_name(part, what="sidecar name", extension=True) for part in name.split("/")]
         if len(parts) > 2 or any("~" in part for part in parts):
             raise ValueError(f"a sidecar is a short file name or folder/file, not {name!r:.200}")
         folder, file = _names(key)
