@@ -68,6 +68,8 @@ class RunRecord(TypedDict):
     duration_ms: int
     last_agent: NotRequired[str]
     error: NotRequired[str]
+    message: NotRequired[list[Item]]
+    """What the turn was sent, if the history does not have it: it failed too early, or was rolled back."""
 
 
 Record = UsageRecord | HandoffRecord | RunRecord

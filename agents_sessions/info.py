@@ -43,6 +43,10 @@ class SessionInfo(BaseModel):
     """Who drives it: a person, another agent, or a clock."""
     mode: str | None = None
     """Free text such as `plan` or `build`, for the application's choice of agent."""
+    max_turns: int | None = Field(default=None, ge=1)
+    """How many turns of the SDK one message may take, if neither the call nor the manager says it."""
+    history_limit: int | None = Field(default=None, ge=1)
+    """How many items of the history the model sees, about, if no run config says it."""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     """Anything else the application wants to keep. JSON only."""
     created_at: datetime = Field(default_factory=now)

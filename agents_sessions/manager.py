@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from uuid import uuid4
 from weakref import WeakSet
 
@@ -17,9 +17,17 @@ from agents_sessions.stores.file_store import FileStore
 from agents_sessions.turns.agents import AgentRegistry, Agents
 from agents_sessions.turns.approvals import PendingApproval, load_paused
 from agents_sessions.turns.events import Listener, TurnEvent
-from agents_sessions.turns.lock import exclusive_turn
+from agents_sessions.turns.options import (
+    Chosen,
+    RetryOptions,
+    RunArguments,
+    SendOptions,
+    TurnOptions,
+    check_options,
+    choose,
+)
 from agents_sessions.turns.stream import ReplyStream
-from agents_sessions.turns.turn import Content, Execute, RunArguments, TurnOptions, Turns, run_to_end
+from agents_sessions.turns.turn import Content, Execute, Turns, run_to_end
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -55,8 +63,10 @@ class SessionManager:
     ) -> None:
         self.store = store_or_root if isinstance(store_or_root, SessionStore) else FileStore(store_or_root)
         self._registry = AgentRegistry(agents)
-        self._turns = Turns(self.store, self._registry, defaults)
+        self._turns = Turns(self.store, self._registry)
+        check_options(RunArguments, defaults)
         self._turn_timeout = turn_timeout
+        self._defaults = defaults
         self._keys: dict[str, SessionKey] = {}
         self._streams: WeakSet[ReplyStream] = WeakSet()
 
@@ -84,6 +94,8 @@ class SessionManager:
         name: str | None = None,
         session_type: SessionType = "user",
         mode: str | None = None,
+        max_turns: int | None = None,
+        history_limit: int | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> SessionInfo:
         """Make a new session of an agent.
@@ -95,6 +107,9 @@ class SessionManager:
             name: A title for people.
             session_type: Who drives it.
             mode: Free text such as `plan` or `build`, for an agent factory.
+            max_turns: The Runner's `max_turns` where neither the call nor the manager gives one.
+            history_limit: About how many items of the history the model sees, where no run config says it. The cut
+                is made at a user message.
             metadata: Anything else to keep, as JSON data.
 
         Raises:
@@ -110,6 +125,8 @@ class SessionManager:
             name=name,
             session_type=session_type,
             mode=mode,
+            max_turns=max_turns,
+            history_limit=history_limit,
             metadata=metadata or {},
         )
         if session_id is not None and await self.store.find(session_id):
@@ -157,6 +174,8 @@ class SessionManager:
         user_id: str | None = _UNCHANGED,
         status: SessionStatus = _UNCHANGED,
         mode: str | None = _UNCHANGED,
+        max_turns: int | None = _UNCHANGED,
+        history_limit: int | None = _UNCHANGED,
         metadata: dict[str, Any] = _UNCHANGED,
     ) -> SessionInfo:
         """Change facts of a session; what is not given stays. `metadata` replaces all of it.
@@ -165,10 +184,28 @@ class SessionManager:
             SessionNotFoundError: There is none.
             ValueError: A value does not fit.
         """
-        given = {"name": name, "user_id": user_id, "status": status, "mode": mode, "metadata": metadata}
+        given = {
+            "name": name,
+            "user_id": user_id,
+            "status": status,
+            "mode": mode,
+            "max_turns": max_turns,
+            "history_limit": history_limit,
+            "metadata": metadata,
+        }
         facts = {field: value for field, value in given.items() if value is not _UNCHANGED}
         key = await self._key(session_id, agent_id)
         return await self.store.rewrite(key, lambda history: history.with_facts(**facts) if facts else history)
+
+    async def clear_session(self, session_id: str, *, agent_id: str | None = None) -> None:
+        """Remove the whole history of a session, with its totals. Waits for a turn that runs on it.
+
+        Raises:
+            SessionNotFoundError: There is none.
+            SessionBusyError: A turn runs on it and did not end in time.
+        """
+        key = await self._key(session_id, agent_id)
+        await self._turns.clear(key, self._turn_timeout)
 
     async def delete_session(self, session_id: str, *, agent_id: str | None = None) -> None:
         """Remove a session and all that belongs to it, for good. Waits for a turn that runs on it.
@@ -178,8 +215,7 @@ class SessionManager:
             SessionBusyError: A turn runs on it and did not end in time.
         """
         key = await self._key(session_id, agent_id)
-        async with exclusive_turn(self.store, key, self._turn_timeout):
-            await self.store.delete(key)
+        await self._turns.delete(key, self._turn_timeout)
 
     async def session(
         self,
@@ -198,18 +234,7 @@ class SessionManager:
 
     # --- turns ---
 
-    async def send_message(
-        self,
-        session_id: str,
-        content: Content,
-        *,
-        agent_id: str | None = None,
-        start: Literal["last", "entry"] = "last",
-        timeout: float | None = _UNCHANGED,
-        on_failure: Literal["keep", "rollback"] = "keep",
-        on_pending: Literal["error", "reject"] = "error",
-        **arguments: Unpack[RunArguments],
-    ) -> Reply:
+    async def send_message(self, session_id: str, content: Content, **options: Unpack[SendOptions]) -> Reply:
         """Run one turn: give the message to the agent, store what happens, return the answer.
 
         Messages on one session wait for each other, first come, first served; on different sessions they do not.
@@ -217,49 +242,35 @@ class SessionManager:
         Args:
             session_id: The session.
             content: A text, or input items of the SDK.
-            agent_id: Needed only if several agents have a session of this id.
-            start: Go on with the agent that ended the last turn, or begin at the session's own.
-            timeout: Seconds to wait for the turns before this one; by default the manager's `turn_timeout`.
-            on_failure: `keep` what a failed turn has stored, or `rollback` the history to before it.
-            on_pending: If tool calls wait for approval: raise an `error`, or `reject` them and go on.
-            arguments: Arguments of `Runner.run`: context, max_turns, hooks, run_config, error_handlers.
+            options: How to run it: agent_id, timeout, start, on_failure, on_pending; see `SendOptions`. And the
+                arguments of `Runner.run`: context, max_turns, hooks, run_config, error_handlers.
 
         Raises:
             SessionNotFoundError, SessionPausedError, SessionClosedError: The session takes no messages.
             SessionBusyError: The session did not come free in time.
             SessionReentryError: A tool sent to the very session that it works for.
             UnknownAgentError: The session's agent, or the last one, is not registered.
+            InvalidItemError: The content is not JSON.
             ApprovalPendingError: Tool calls of the last turn wait for approval.
             ReplyNotStoredError: The answer came but could not be stored; the error carries it.
             Exception: Whatever the run raised, as it was raised; the turn is recorded as failed.
         """
-        key = await self._key(session_id, agent_id)
-        options = self._options(timeout, start=start, on_failure=on_failure, on_pending=on_pending)
-        return await self._turns.send(key, content, options, arguments, run_to_end)
+        chosen = self._choose(SendOptions, session_id, options)
+        key = await self._key(session_id, chosen.agent_id)
+        return await self._turns.send(key, content, chosen, run_to_end)
 
-    def stream_message(
-        self,
-        session_id: str,
-        content: Content,
-        *,
-        agent_id: str | None = None,
-        start: Literal["last", "entry"] = "last",
-        timeout: float | None = _UNCHANGED,
-        on_failure: Literal["keep", "rollback"] = "keep",
-        on_pending: Literal["error", "reject"] = "error",
-        **arguments: Unpack[RunArguments],
-    ) -> ReplyStream:
+    def stream_message(self, session_id: str, content: Content, **options: Unpack[SendOptions]) -> ReplyStream:
         """Run one turn as `send_message` does, and give its events while it runs.
 
         The turn begins at once. `stream.stream_events()` yields the SDK's events, `await stream.reply()` waits for
         the end; both raise what `send_message` would raise. The session is held until the run has ended, also if
         the reader of the events breaks off.
         """
-        options = self._options(timeout, start=start, on_failure=on_failure, on_pending=on_pending)
+        chosen = self._choose(SendOptions, session_id, options)
 
         async def turn(execute: Execute) -> Reply:
-            key = await self._key(session_id, agent_id)
-            return await self._turns.send(key, content, options, arguments, execute)
+            key = await self._key(session_id, chosen.agent_id)
+            return await self._turns.send(key, content, chosen, execute)
 
         return self._stream(session_id, turn)
 
@@ -269,10 +280,7 @@ class SessionManager:
         *,
         approve: Iterable[str] | bool = (),
         reject: Mapping[str, str | None] | Iterable[str] | bool = (),
-        agent_id: str | None = None,
-        timeout: float | None = _UNCHANGED,
-        on_failure: Literal["keep", "rollback"] = "keep",
-        **arguments: Unpack[RunArguments],
+        **options: Unpack[TurnOptions],
     ) -> Reply:
         """Go on with a turn that waits for approval, in this or any other process.
 
@@ -280,18 +288,16 @@ class SessionManager:
             session_id: The session.
             approve: Ids of calls that may run; True for all that are not rejected.
             reject: Ids of calls that may not, with the reason that the model is told; True for all others.
-            agent_id: Needed only if several agents have a session of this id.
-            timeout: Seconds to wait for the session; by default the manager's `turn_timeout`.
-            on_failure: See `send_message`.
-            arguments: Arguments of `Runner.run`. The context object is not kept with the turn: give it again.
+            options: As for `send_message`, without start and on_pending. The context object is not kept with the
+                turn: give it again.
 
         Raises:
             NothingToResumeError: No call waits, or not one of these ids.
             SessionError: See `send_message`.
         """
-        key = await self._key(session_id, agent_id)
-        options = self._options(timeout, on_failure=on_failure)
-        return await self._turns.resume(key, approve, reject, options, arguments, run_to_end)
+        chosen = self._choose(TurnOptions, session_id, options)
+        key = await self._key(session_id, chosen.agent_id)
+        return await self._turns.resume(key, approve, reject, chosen, run_to_end)
 
     def stream_resume(
         self,
@@ -299,39 +305,31 @@ class SessionManager:
         *,
         approve: Iterable[str] | bool = (),
         reject: Mapping[str, str | None] | Iterable[str] | bool = (),
-        agent_id: str | None = None,
-        timeout: float | None = _UNCHANGED,
-        on_failure: Literal["keep", "rollback"] = "keep",
-        **arguments: Unpack[RunArguments],
+        **options: Unpack[TurnOptions],
     ) -> ReplyStream:
         """Go on as `resume` does, and give the turn's events while it runs."""
-        options = self._options(timeout, on_failure=on_failure)
+        chosen = self._choose(TurnOptions, session_id, options)
 
         async def turn(execute: Execute) -> Reply:
-            key = await self._key(session_id, agent_id)
-            return await self._turns.resume(key, approve, reject, options, arguments, execute)
+            key = await self._key(session_id, chosen.agent_id)
+            return await self._turns.resume(key, approve, reject, chosen, execute)
 
         return self._stream(session_id, turn)
 
-    async def retry(
-        self,
-        session_id: str,
-        *,
-        agent_id: str | None = None,
-        start: Literal["last", "entry"] = "last",
-        timeout: float | None = _UNCHANGED,
-        on_failure: Literal["keep", "rollback"] = "keep",
-        **arguments: Unpack[RunArguments],
-    ) -> Reply:
+    async def retry(self, session_id: str, **options: Unpack[RetryOptions]) -> Reply:
         """Run the last turn again if it failed, was cancelled or was interrupted, without storing its message twice.
+
+        Args:
+            session_id: The session.
+            options: As for `send_message`, without on_pending.
 
         Raises:
             NothingToResumeError: The last turn has not failed.
             SessionError: See `send_message`.
         """
-        key = await self._key(session_id, agent_id)
-        options = self._options(timeout, start=start, on_failure=on_failure)
-        return await self._turns.retry(key, options, arguments, run_to_end)
+        chosen = self._choose(RetryOptions, session_id, options)
+        key = await self._key(session_id, chosen.agent_id)
+        return await self._turns.retry(key, chosen, run_to_end)
 
     async def pending_approvals(self, session_id: str, *, agent_id: str | None = None) -> list[PendingApproval]:
         """Return the tool calls of a session that wait for a decision.
@@ -400,9 +398,8 @@ class SessionManager:
         self._streams.add(stream)
         return stream
 
-    def _options(self, timeout: float | None, **options: Any) -> TurnOptions:
-        seconds = self._turn_timeout if timeout is _UNCHANGED else timeout
-        return TurnOptions(timeout=seconds, **options)
+    def _choose(self, kind: type[Mapping[str, Any]], session_id: str, options: TurnOptions) -> Chosen:
+        return choose(kind, session_id, {"timeout": self._turn_timeout, **self._defaults}, options)
 
 
 async def _recent_messages(store: SessionStore, key: SessionKey, limit: int) -> list[Message]:

@@ -6,11 +6,13 @@ variable knows, because the tool runs in the context of the turn.
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Hashable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic
 
-from agents_sessions.errors import SessionReentryError
+from agents_sessions.errors import SessionBusyError, SessionReentryError
 from agents_sessions.info import SessionKey
 from agents_sessions.stores.base import SessionStore
 
@@ -21,6 +23,9 @@ class _Holding:
     active: bool = True
     """False once the turn is over: a task that it left behind still has it in its context."""
 
+
+_begun: dict[Hashable, float] = {}
+"""Since when this process holds which sessions: what a store's lock need not know."""
 
 _holdings: ContextVar[tuple[_Holding, ...]] = ContextVar("agents_sessions_turns", default=())
 
@@ -45,11 +50,31 @@ async def exclusive_turn(store: SessionStore, key: SessionKey, timeout: float | 
         SessionBusyError: It did not come free within `timeout` seconds.
     """
     check_reentry(store, key)
-    async with store.turn_lock(key, timeout):
-        holding = _Holding(store.place(key))
-        token = _holdings.set((*_holdings.get(), holding))
+    async with contextlib.AsyncExitStack() as stack:
         try:
+            await stack.enter_async_context(store.turn_lock(key, timeout))
+        except SessionBusyError as error:
+            raise _aged(error, store.place(key)) from None
+        with _held(store.place(key)):
             yield
-        finally:
-            holding.active = False
-            _holdings.reset(token)
+
+
+@contextlib.contextmanager
+def _held(place: Hashable) -> Iterator[None]:
+    holding = _Holding(place)
+    token = _holdings.set((*_holdings.get(), holding))
+    _begun[place] = monotonic()
+    try:
+        yield
+    finally:
+        del _begun[place]
+        holding.active = False
+        _holdings.reset(token)
+
+
+def _aged(error: SessionBusyError, place: Hashable) -> SessionBusyError:
+    begun = _begun.get(place)
+    if error.held_for is not None or begun is None:
+        return error
+    age = timedelta(seconds=monotonic() - begun)
+    return SessionBusyError(error.session_id, error.agent_id, error.waited, error.holder, age)

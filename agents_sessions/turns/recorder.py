@@ -24,11 +24,12 @@ from agents.usage import Usage
 
 from agents_sessions.context import sum_requests
 from agents_sessions.entries import Entry, item_entry, item_kind, record_entry
+from agents_sessions.gates import settled
 from agents_sessions.session import StoredSession
 from agents_sessions.usage import UsageMark, rows_since
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from agents import AgentHookContext, ModelResponse, RunContextWrapper, Tool
     from agents.items import TResponseInputItem
@@ -48,11 +49,12 @@ class Recorder(StoredSession):
         store: Where the session is kept.
         key: The session.
         run_id: The turn that all entries of this run belong to.
+        message: What the run is given. Kept in the end of a turn that fails before the Runner has stored it.
         hooks: The user's own hooks, called after ours.
         model: The model that the run config names for all agents, if it does.
         agent: The agent that speaks first, if the run continues in its middle.
         spent: How far the run's usage had grown before, if it was interrupted and goes on.
-        on_handoff: Called with the names of both agents.
+        on_handoff: Called with the names of both agents when a handoff happens.
     """
 
     def __init__(
@@ -61,32 +63,34 @@ class Recorder(StoredSession):
         key: SessionKey,
         run_id: str,
         *,
+        message: list[Item] | None = None,
         hooks: RunHooks[Any] | None = None,
         model: str | None = None,
         agent: str | None = None,
         spent: UsageMark | None = None,
-        on_handoff: Callable[[str, str], object] | None = None,
+        on_handoff: Callable[[str, str], Awaitable[object]] | None = None,
     ) -> None:
         super().__init__(store, key, create=False)
         self.run_id = run_id
-        self.hooks = RecorderHooks(self, hooks)
+        self.hooks = RecorderHooks(self, hooks, on_handoff)
         self.written: list[Entry] = []
         """The entries of this run that are stored."""
         self.spent: list[RequestRow] = []
-        """The model requests of this run that are stored."""
+        """The model requests of this run."""
         self.agent = agent
         """The agent that speaks."""
         self.usage = Usage()
         """The run's own, growing usage, once a hook or a call has shown it."""
+        self._message = message
         self._mark = spent
         self._first_read = spent is None
         self._model = model
-        self._on_handoff = on_handoff
         self._rows: list[RequestRow] = []
         self._handoffs: list[HandoffRecord] = []
         self._response: ModelResponse | None = None
         self._answered = False
-        self._kept: list[Entry] = []
+        self._waiting: list[Entry] = []
+        """What is to be stored with the next batch."""
         self._begun = monotonic()
 
     # --- the Runner's side ---
@@ -102,7 +106,7 @@ class Recorder(StoredSession):
         """
         if wrapper is not None and self._mark is None:
             self._mark = UsageMark.of(wrapper.usage)
-        await self._store_kept()
+        await self._flush()
         if limit is None and self.session_settings is not None:
             limit = self.session_settings.limit
         first, self._first_read = self._first_read, False
@@ -128,33 +132,30 @@ class Recorder(StoredSession):
         """Store items of the run, with what the hooks saw since the last ones."""
         if wrapper is not None:
             self.usage = wrapper.usage
-        entries = [self._attributed(item) for item in cast("list[Item]", items)]
-        batch = [*self._kept, *entries, *self._take_seen()]
-        if self._answered:
-            self._kept = batch
-            return
-        self._kept = []
-        await self._append(batch)
+        self._waiting += [self._attributed(item) for item in cast("list[Item]", items)]
+        self._note_seen()
+        if not self._answered:
+            await self._flush()
 
     async def pop_item(self, *, wrapper: RunContextWrapper[Any] | None = None) -> TResponseInputItem | None:
         """Remove the newest item."""
-        await self._store_kept()
+        await self._flush()
         return await super().pop_item()
 
     async def clear_session(self, *, wrapper: RunContextWrapper[Any] | None = None) -> None:
         """Remove the whole history."""
-        await self._store_kept()
+        await self._flush()
         await super().clear_session()
 
     # --- the turn's side ---
 
     async def finish(self, status: RunStatus, *, last_agent: str | None = None, error: str | None = None) -> None:
         """Store what is still to be stored and, in the same batch, the end of the turn."""
-        seen = self._take_seen()
+        self._note_seen()
         record: RunRecord = {
             "type": "run",
             "status": status,
-            "usage": sum_requests([*self.spent, *_rows_of([*self._kept, *seen])]),
+            "usage": sum_requests(self.spent),
             "duration_ms": round((monotonic() - self._begun) * 1000),
         }
         agent = last_agent or self.agent
@@ -162,39 +163,44 @@ class Recorder(StoredSession):
             record["last_agent"] = agent
         if error is not None:
             record["error"] = error
-        batch, self._kept = [*self._kept, *seen], []
-        await self._append([*batch, record_entry(record, run=self.run_id)])
+        if self._message and not any("item" in entry for entry in [*self.written, *self._waiting]):
+            record["message"] = self._message
+        self._waiting.append(record_entry(record, run=self.run_id))
+        await self._flush()
 
     def mark(self) -> UsageMark:
         """Return how far the run's usage has grown: what a later continuation must not count again."""
         return UsageMark.of(self.usage)
 
-    async def _store_kept(self) -> None:
-        if self._kept:
-            batch, self._kept = self._kept, []
-            await self._append(batch)
+    async def _flush(self) -> None:
+        """Store what waits. A cancellation is raised once it is known whether that is stored."""
+        if self._waiting:
+            await settled(self._store())
 
-    async def _append(self, entries: list[Entry]) -> None:  # type: ignore[override]
-        if not entries:
-            return
-        totals = await self.store.append(self.key, entries)
-        first = totals.seq - len(entries) + 1
+    async def _store(self) -> None:
+        batch, self._waiting = self._waiting, []
+        try:
+            totals = await self.store.append(self.key, batch)
+        except BaseException:
+            # Items that cannot be stored end the run. What it has spent is stored with its end.
+            self._waiting = [*(entry for entry in batch if "record" in entry), *self._waiting]
+            raise
+        first = totals.seq - len(batch) + 1
         at = totals.updated_at.isoformat()
-        self.written += [{"at": at, **entry, "seq": first + place} for place, entry in enumerate(entries)]
-        self.spent += _rows_of(entries)
+        self.written += [{"at": at, **entry, "seq": first + place} for place, entry in enumerate(batch)]
 
     def _attributed(self, item: Item) -> Entry:
         agent = None if item_kind(item) in _INPUT_ROLES else self.agent
         return item_entry(item, agent=agent, run=self.run_id)
 
-    def _take_seen(self) -> list[Entry]:
-        """Return, once, the handoffs and the model requests since the last time."""
+    def _note_seen(self) -> None:
+        """Put the handoffs and the model requests since the last time with what waits to be stored."""
         rows, self._rows = [*self._rows, *self._nested_rows()], []
         handoffs, self._handoffs = self._handoffs, []
-        entries = [record_entry(handoff, agent=handoff["from"], run=self.run_id) for handoff in handoffs]
+        self._waiting += [record_entry(handoff, agent=handoff["from"], run=self.run_id) for handoff in handoffs]
         if rows:
-            entries.append(record_entry({"type": "usage", "requests": rows}, run=self.run_id))
-        return entries
+            self._waiting.append(record_entry({"type": "usage", "requests": rows}, run=self.run_id))
+            self.spent += rows
 
     def _nested_rows(self) -> list[RequestRow]:
         gained = sum_requests(rows_since(self._mark or _NOTHING, self.usage))
@@ -232,8 +238,6 @@ class Recorder(StoredSession):
         if arguments is not None and arguments not in ("", "{}"):
             record["arguments"] = arguments
         self._handoffs.append(record)
-        if self._on_handoff is not None:
-            self._on_handoff(source.name, target.name)
 
     def saw_answer(self) -> None:
         """Note that the run has its final output, which it will now store."""
@@ -243,9 +247,15 @@ class Recorder(StoredSession):
 class RecorderHooks(RunHooks[Any]):
     """Tell a recorder what happens, then the user's own hooks."""
 
-    def __init__(self, recorder: Recorder, users: RunHooks[Any] | None) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        users: RunHooks[Any] | None,
+        on_handoff: Callable[[str, str], Awaitable[object]] | None,
+    ) -> None:
         self._recorder = recorder
         self._users = RunHooks[Any]() if users is None else users
+        self._on_handoff = on_handoff
 
     async def on_agent_start(self, context: AgentHookContext[Any], agent: Agent[Any]) -> None:
         """See `RunHooks`."""
@@ -271,6 +281,8 @@ class RecorderHooks(RunHooks[Any]):
     async def on_handoff(self, context: RunContextWrapper[Any], from_agent: Agent[Any], to_agent: Agent[Any]) -> None:
         """See `RunHooks`; the SDK calls it by keyword."""
         self._recorder.saw_handoff(from_agent, to_agent)
+        if self._on_handoff is not None:
+            await self._on_handoff(from_agent.name, to_agent.name)
         await self._users.on_handoff(context=context, from_agent=from_agent, to_agent=to_agent)
 
     async def on_agent_end(self, context: AgentHookContext[Any], agent: Agent[Any], output: Any) -> None:
@@ -285,11 +297,6 @@ class RecorderHooks(RunHooks[Any]):
     async def on_tool_end(self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool, result: object) -> None:
         """See `RunHooks`."""
         await self._users.on_tool_end(context, agent, tool, result)
-
-
-def _rows_of(entries: list[Entry]) -> list[RequestRow]:
-    records = [entry["record"] for entry in entries if "record" in entry]
-    return [row for record in records if record["type"] == "usage" for row in record["requests"]]
 
 
 def _model_name(agent: Agent[Any]) -> str | None:

@@ -5,14 +5,15 @@ held until the run's background work has ended, whatever the reader of the event
 off (the run goes on), is cancelled (the run is cancelled), or never reads at all.
 
 The SDK waits, at the end of each of its turns, until the events have been read, so that a reader can cancel in
-time. To keep that, an event is held back until the reader has asked for the next one.
+time. To keep that, an event is held back until the reader has asked for the next one. Once the run has ended no
+one waits for a slow reader: the answer is stored and the session free while events are still unread.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from agents import Runner
 
@@ -39,6 +40,8 @@ class ReplyStream:
         self._reader: asyncio.Task[Any] | None = None
         self._asked: asyncio.Future[None] | None = None
         """What the run waits for while a reader is busy with an event."""
+        self._paced = True
+        """Whether the run waits for its reader."""
         self._task = asyncio.ensure_future(turn(self._run))
         self._task.add_done_callback(self._end)
 
@@ -50,14 +53,14 @@ class ReplyStream:
         """
         if self._reader is not None:
             raise RuntimeError("the events of a stream can be read once")
-        self._reader = reader = asyncio.current_task()
+        self._reader = reader = cast("asyncio.Task[Any]", asyncio.current_task())
+        reader.add_done_callback(self._reader_ended)  # it may keep an iterator that it broke off
         try:
             while (event := await self._next()) is not None:
                 yield event
         finally:
-            if reader is not None and (reader.cancelled() or reader.cancelling()):
-                self.cancel()
-            self._let_run()
+            reader.remove_done_callback(self._reader_ended)
+            self._reader_ended(reader)
         await self.reply()
 
     async def reply(self) -> Reply:
@@ -90,6 +93,8 @@ class ReplyStream:
 
     async def _run(self, agent: Agent[Any], content: Any, **arguments: Any) -> Outcome:
         self._result = result = Runner.run_streamed(agent, content, **arguments)
+        if result.run_loop_task is not None:
+            result.run_loop_task.add_done_callback(self._leave_behind)
         try:
             async for event in result.stream_events():
                 await self._hand_over(event)
@@ -111,13 +116,23 @@ class ReplyStream:
         if self._events.empty():
             self._let_run()
         event = await self._events.get()
-        if self._asked is None or self._asked.done():
+        if self._paced and (self._asked is None or self._asked.done()):
             self._asked = asyncio.get_running_loop().create_future()
         return event
 
     def _let_run(self) -> None:
         if self._asked is not None and not self._asked.done():
             self._asked.set_result(None)
+
+    def _reader_ended(self, reader: asyncio.Task[Any]) -> None:
+        if reader.cancelling():
+            self.cancel()
+        self._leave_behind()
+
+    def _leave_behind(self, _task: object = None) -> None:
+        """Wait for the reader no more."""
+        self._paced = False
+        self._let_run()
 
     def _end(self, task: asyncio.Future[Reply]) -> None:
         if not task.cancelled():

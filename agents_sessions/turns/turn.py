@@ -7,23 +7,22 @@ another way to call the Runner (`Execute`).
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 from uuid import uuid4
 
-from agents import RunConfig, Runner, RunResult, RunResultStreaming
+from agents import Runner, RunResult, RunResultStreaming
+from agents.memory import SessionSettings
 
 from agents_sessions.context import sum_requests
-from agents_sessions.entries import Entry, Item, RunRecord, record_entry
+from agents_sessions.entries import Entry, Item, RunRecord, check_entries, item_entry, record_entry
 from agents_sessions.errors import (
     ApprovalPendingError,
     NothingToResumeError,
     ReplyNotStoredError,
     SessionClosedError,
-    SessionError,
     SessionNotFoundError,
     SessionPausedError,
 )
@@ -39,17 +38,19 @@ from agents_sessions.turns.events import (
     TurnStarted,
 )
 from agents_sessions.turns.lock import exclusive_turn
+from agents_sessions.turns.options import Chosen, RunArguments, model_of, of_session
 from agents_sessions.turns.recorder import Recorder
 from agents_sessions.turns.reply import Reply, text_of
 
 if TYPE_CHECKING:
-    from agents import Agent, RunErrorHandlers, RunHooks
+    from agents import Agent
     from agents.items import TResponseInputItem
 
     from agents_sessions.entries import RunStatus
     from agents_sessions.info import SessionInfo, SessionKey
     from agents_sessions.stores.base import History, SessionStore
     from agents_sessions.turns.agents import AgentRegistry
+    from agents_sessions.usage import UsageMark
 
 logger = logging.getLogger("agents_sessions")
 
@@ -68,37 +69,6 @@ class Outcome(NamedTuple):
 Execute: TypeAlias = Callable[..., Awaitable[Outcome]]
 """Calls the Runner with agent, input and keyword arguments, and returns when the run has ended."""
 
-_REFUSED = {
-    "conversation_id": "the server would keep the history then, not the session",
-    "previous_response_id": "the server would keep the history then, not the session",
-    "auto_previous_response_id": "the server would keep the history then, not the session",
-    "session": "the manager gives the Runner its own",
-}
-
-
-class RunArguments(TypedDict, total=False):
-    """The arguments of `Runner.run` that pass through; see there. Per manager, and per call over those."""
-
-    context: Any
-    max_turns: int | None
-    hooks: RunHooks[Any] | None
-    run_config: RunConfig | dict[str, Any] | None
-    error_handlers: RunErrorHandlers[Any] | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnOptions:
-    """How a turn is run."""
-
-    start: Literal["last", "entry"] = "last"
-    """Go on with the agent that ended the last turn, or begin at the session's own."""
-    timeout: float | None = 300.0
-    """Seconds to wait for the session; None for ever."""
-    on_failure: Literal["keep", "rollback"] = "keep"
-    """What becomes of a failed turn's items: they stay, since tools may have acted, or the history is as before."""
-    on_pending: Literal["error", "reject"] = "error"
-    """A message while tool calls wait for approval is refused, or rejects them and goes on."""
-
 
 @dataclass(slots=True)
 class _Run:
@@ -108,8 +78,6 @@ class _Run:
     agent: Agent[Any]
     input: Any
     recorder: Recorder
-    content: list[Item] | None = None
-    """What a rolled-back turn keeps of its input, so that it can be tried again."""
 
 
 _Plan: TypeAlias = Callable[["SessionInfo", RunArguments], Awaitable[_Run]]
@@ -123,37 +91,34 @@ async def run_to_end(agent: Agent[Any], content: Any, **arguments: Any) -> Outco
 class Turns:
     """Runs turns on the sessions of a store."""
 
-    def __init__(self, store: SessionStore, registry: AgentRegistry, defaults: RunArguments) -> None:
+    def __init__(self, store: SessionStore, registry: AgentRegistry) -> None:
         self.store = store
         self.registry = registry
         self.listeners = Listeners()
-        self._defaults = defaults
 
-    async def send(
-        self, key: SessionKey, content: Content, options: TurnOptions, arguments: RunArguments, execute: Execute
-    ) -> Reply:
+    async def send(self, key: SessionKey, content: Content, chosen: Chosen, execute: Execute) -> Reply:
         """Run a turn with a new message."""
+        message = _items_of(content)
 
         async def plan(info: SessionInfo, arguments: RunArguments) -> _Run:
             paused = await load_paused(self.store, info)
             if paused is None:
-                return await self._new_run(info, content, options, arguments)
-            if options.on_pending == "error":
+                return await self._new_run(info, content, message, chosen, arguments)
+            if chosen.on_pending == "error":
                 raise ApprovalPendingError(key.session_id, key.agent_id, paused.call_ids)
-            run = await self._paused_run(info, paused, arguments)
+            run = await self._paused_run(info, paused, arguments, message)
             decide(key, run.input, approve=False, reject=True)
             run.input.add_input(content)
             return run
 
-        return await self._turn(key, plan, options, arguments, execute)
+        return await self._turn(key, plan, chosen, execute)
 
     async def resume(
         self,
         key: SessionKey,
         approve: Iterable[str] | bool,
         reject: Mapping[str, str | None] | Iterable[str] | bool,
-        options: TurnOptions,
-        arguments: RunArguments,
+        chosen: Chosen,
         execute: Execute,
     ) -> Reply:
         """Go on with a turn that waits for approval."""
@@ -166,9 +131,9 @@ class Turns:
             decide(key, run.input, approve, reject)
             return run
 
-        return await self._turn(key, plan, options, arguments, execute)
+        return await self._turn(key, plan, chosen, execute)
 
-    async def retry(self, key: SessionKey, options: TurnOptions, arguments: RunArguments, execute: Execute) -> Reply:
+    async def retry(self, key: SessionKey, chosen: Chosen, execute: Execute) -> Reply:
         """Run the last turn again if it has failed, was cancelled or was interrupted.
 
         What the turn has stored, its message and the outputs of its tools, is not stored again: the model sees
@@ -178,33 +143,38 @@ class Turns:
         async def plan(info: SessionInfo, arguments: RunArguments) -> _Run:
             if info.context.last_status not in ("failed", "cancelled", "interrupted"):
                 raise NothingToResumeError(key.session_id, key.agent_id, "its last turn has not failed")
-            content = await self._unstored_input(info)
-            return await self._new_run(info, content, options, arguments)
+            message = await self._unstored_message(info)
+            return await self._new_run(info, message, message, chosen, arguments)
 
-        return await self._turn(key, plan, options, arguments, execute)
+        return await self._turn(key, plan, chosen, execute)
+
+    async def clear(self, key: SessionKey, timeout: float | None) -> None:
+        """Remove the history, and a turn that waits for approval."""
+        async with exclusive_turn(self.store, key, timeout):
+            await self.store.rewrite(key, lambda history: history.with_entries([]))
+            await self.store.delete_sidecar(key, RUN_STATE)
+
+    async def delete(self, key: SessionKey, timeout: float | None) -> None:
+        """Remove the session."""
+        async with exclusive_turn(self.store, key, timeout):
+            await self.store.delete(key)
 
     # --- the road ---
 
-    async def _turn(
-        self, key: SessionKey, plan: _Plan, options: TurnOptions, arguments: RunArguments, execute: Execute
-    ) -> Reply:
-        arguments = self._arguments(key, arguments)
-        async with exclusive_turn(self.store, key, options.timeout):
+    async def _turn(self, key: SessionKey, plan: _Plan, chosen: Chosen, execute: Execute) -> Reply:
+        async with exclusive_turn(self.store, key, chosen.timeout):
             info = await self._ready(key)
+            arguments = of_session(chosen.runner, info)
             run = await plan(info, arguments)
             recorder = run.recorder
-            logger.info("turn %s begins on session %r of agent %r", recorder.run_id, key.session_id, key.agent_id)
-            await self.listeners.tell(TurnStarted(key, recorder.run_id, run.agent.name))
             try:
-                outcome = await execute(
-                    run.agent, run.input, **{**arguments, "session": recorder, "hooks": recorder.hooks}
-                )
+                await self._tell_start(run)
+                arguments = {**arguments, "hooks": recorder.hooks}
+                outcome = await execute(run.agent, run.input, session=recorder, **arguments)
             except BaseException as error:
-                await settled(self._failed(run, error, options))
+                await settled(self._failed(run, error, chosen))
                 raise
-            reply = await settled(self._ended(run, outcome))
-        await self._tell_handoffs(reply, key)
-        return reply
+            return await settled(self._ended(run, outcome))
 
     async def _ready(self, key: SessionKey) -> SessionInfo:
         """Return a session that may take a turn. We hold its lock: a turn that is open has died."""
@@ -228,38 +198,52 @@ class Turns:
         return info.model_copy(update={"seq": totals.seq, "context": totals.context})
 
     async def _new_run(
-        self, info: SessionInfo, content: Content, options: TurnOptions, arguments: RunArguments
+        self, info: SessionInfo, content: Content, message: list[Item], chosen: Chosen, arguments: RunArguments
     ) -> _Run:
         last = info.context.last_agent
-        if options.start == "entry" or last is None:
+        if chosen.start == "entry" or last is None:
             agent = await self.registry.entry(info)
         else:
             agent = await self.registry.by_name(info, last)
-        recorder = Recorder(
-            self.store, info.key, uuid4().hex[:12], hooks=arguments.get("hooks"), model=_model_of(arguments)
-        )
-        items: list[Any] = [{"role": "user", "content": content}] if isinstance(content, str) else list(content)
-        return _Run(info, agent, content, recorder, items)
+        return _Run(info, agent, content, self._recorder(info, uuid4().hex[:12], arguments, message))
 
-    async def _paused_run(self, info: SessionInfo, paused: PausedTurn, arguments: RunArguments) -> _Run:
+    async def _paused_run(
+        self, info: SessionInfo, paused: PausedTurn, arguments: RunArguments, message: list[Item] | None = None
+    ) -> _Run:
         root = await self.registry.by_name(info, paused.agent)
         state = await paused.restore(root, arguments.get("context"))
+        recorder = self._recorder(info, paused.run, arguments, message, info.context.last_agent, paused.mark)
+        return _Run(info, root, state, recorder)
+
+    def _recorder(
+        self,
+        info: SessionInfo,
+        run_id: str,
+        arguments: RunArguments,
+        message: list[Item] | None,
+        agent: str | None = None,
+        spent: UsageMark | None = None,
+    ) -> Recorder:
+        async def on_handoff(source: str, target: str) -> None:
+            await self.listeners.tell(HandedOff(info.key, run_id, source, target))
+
         recorder = Recorder(
             self.store,
             info.key,
-            paused.run,
+            run_id,
+            message=message,
             hooks=arguments.get("hooks"),
-            model=_model_of(arguments),
-            agent=info.context.last_agent,
-            spent=paused.mark,
+            model=model_of(arguments),
+            agent=agent,
+            spent=spent,
+            on_handoff=on_handoff,
         )
-        return _Run(info, root, state, recorder)
+        recorder.session_settings = SessionSettings(limit=info.history_limit)
+        return recorder
 
     async def _ended(self, run: _Run, outcome: Outcome) -> Reply:
         """Store the end of a run and return its reply."""
-        recorder = run.recorder
-        result = outcome.result
-        last_agent = result.last_agent.name
+        recorder, result = run.recorder, outcome.result
         status: RunStatus = "cancelled" if outcome.cancelled else "completed"
         if result.interruptions:
             status = "awaiting_approval"
@@ -267,81 +251,99 @@ class Turns:
             if status == "awaiting_approval":
                 paused = PausedTurn.of(recorder.run_id, run.agent, recorder.mark(), result)
                 await paused.save(self.store, recorder.key)
-            await recorder.finish(status, last_agent=last_agent)
-            if run.info.context.last_status == "awaiting_approval" and status != "awaiting_approval":
-                await self.store.delete_sidecar(recorder.key, RUN_STATE)
-        except SessionError as error:
+            await recorder.finish(status, last_agent=result.last_agent.name)
+            if status != "awaiting_approval":
+                await self._drop_paused(run)
+        except Exception as error:
             failure = ReplyNotStoredError(recorder.key.session_id, recorder.key.agent_id)
-            failure.reply = _reply_of(recorder, status, result, last_agent)
+            failure.reply = _reply_of(recorder, status, result)
             await self.listeners.tell(TurnFailed(recorder.key, recorder.run_id, failure))
             raise failure from error
-        reply = _reply_of(recorder, status, result, last_agent)
+        reply = _reply_of(recorder, status, result)
         await self._tell_end(recorder, reply)
         return reply
 
-    async def _failed(self, run: _Run, error: BaseException, options: TurnOptions) -> None:
+    async def _failed(self, run: _Run, error: BaseException, chosen: Chosen) -> None:
         """Store that a run has failed, with all that it has spent."""
         recorder = run.recorder
         status: RunStatus = "cancelled" if isinstance(error, asyncio.CancelledError) else "failed"
-        logger.warning(
-            "turn %s of session %r of agent %r has %s: %s",
-            recorder.run_id,
-            recorder.key.session_id,
-            recorder.key.agent_id,
-            "failed" if status == "failed" else "been cancelled",
-            type(error).__name__,
-        )
+        self._log_failure(recorder, status, error)
         try:
             await recorder.finish(status, error=type(error).__name__)
-            if options.on_failure == "rollback":
+            if chosen.on_failure == "rollback":
                 await self._roll_back(run)
-        except SessionError as second:
+            await self._drop_paused(run)
+        except Exception as second:  # noqa: BLE001
             # The first error is the one to raise; the turn stays open and the next one calls it interrupted.
-            logger.error("the end of turn %s could not be stored: %s", recorder.run_id, second)  # noqa: TRY400
+            # Its text is not logged: a store of another maker may quote what it could not keep.
+            logger.error("the end of turn %s could not be stored: %s", recorder.run_id, type(second).__name__)  # noqa: TRY400
         await self.listeners.tell(TurnFailed(recorder.key, recorder.run_id, error))
 
     async def _roll_back(self, run: _Run) -> None:
-        """Take a run's items out of the history. What it has cost, and that it failed, stays."""
+        """Take a turn's items and handoffs out of the history. What it has cost, and that it failed, stays."""
+        mine = run.recorder.run_id
 
         def change(history: History) -> History:
-            mine = run.recorder.run_id
-            kept = [entry for entry in history.entries if "item" not in entry or entry.get("run") != mine]
-            return history.with_entries([_with_input(entry, mine, run.content) for entry in kept])
+            message = [entry["item"] for entry in history.entries if _is_message(entry, mine)]
+            kept = [entry for entry in history.entries if entry.get("run") != mine or _is_account(entry)]
+            end = max(place for place, entry in enumerate(kept) if entry.get("run") == mine)
+            kept[end] = _rolled_back(kept[end], run.agent.name, message)
+            return history.with_entries(kept)
 
         await self.store.rewrite(run.recorder.key, change)
 
-    async def _unstored_input(self, info: SessionInfo) -> Any:
-        """Return the input of the last turn if it was rolled back; none if its message is in the history."""
+    async def _drop_paused(self, run: _Run) -> None:
+        if run.info.context.last_status == "awaiting_approval":
+            await self.store.delete_sidecar(run.recorder.key, RUN_STATE)
+
+    async def _unstored_message(self, info: SessionInfo) -> Any:
+        """Return the message of the last turn if the history does not have it: see `RunRecord`."""
         entries = await self.store.entries(info.key, last=1)
-        record = cast("dict[str, Any]", entries[-1].get("record", {})) if entries else {}
-        return record.get("input", [])
+        record = entries[-1].get("record") if entries else None
+        return record.get("message", []) if record is not None and record["type"] == "run" else []
 
     # --- around it ---
 
-    def _arguments(self, key: SessionKey, arguments: RunArguments) -> RunArguments:
-        for name, reason in _REFUSED.items():
-            if name in arguments:
-                raise TypeError(f"{name} cannot be combined with a session: {reason}")
-        unknown = set(arguments) - set(RunArguments.__annotations__)
-        if unknown:
-            raise TypeError(f"unknown arguments: {', '.join(sorted(unknown))}")
-        merged: RunArguments = {**self._defaults, **arguments}
-        merged["run_config"] = _grouped(merged.get("run_config"), key.session_id)
-        return merged
+    async def _tell_start(self, run: _Run) -> None:
+        key, run_id = run.recorder.key, run.recorder.run_id
+        logger.info("turn %s begins on session %r of agent %r", run_id, key.session_id, key.agent_id)
+        await self.listeners.tell(TurnStarted(key, run_id, run.agent.name))
 
     async def _tell_end(self, recorder: Recorder, reply: Reply) -> None:
+        key, run_id = recorder.key, recorder.run_id
+        logger.info("turn %s of session %r of agent %r ends: %s", run_id, key.session_id, key.agent_id, reply.status)
         if reply.status == "awaiting_approval":
             calls = tuple(item.call_id or "" for item in reply.interruptions)
-            await self.listeners.tell(ApprovalNeeded(recorder.key, recorder.run_id, calls))
+            await self.listeners.tell(ApprovalNeeded(key, run_id, calls))
+        elif reply.status == "cancelled":
+            await self.listeners.tell(TurnFailed(key, run_id, asyncio.CancelledError()))
         else:
-            await self.listeners.tell(TurnFinished(recorder.key, recorder.run_id, reply.last_agent, reply.usage))
+            await self.listeners.tell(TurnFinished(key, run_id, reply.last_agent, reply.usage))
 
-    async def _tell_handoffs(self, reply: Reply, key: SessionKey) -> None:
-        for handoff in reply.handoffs:
-            await self.listeners.tell(HandedOff(key, reply.run_id, handoff.from_agent, handoff.to_agent))
+    def _log_failure(self, recorder: Recorder, status: RunStatus, error: BaseException) -> None:
+        logger.warning(
+            "turn %s of session %r of agent %r is %s: %s",
+            recorder.run_id,
+            recorder.key.session_id,
+            recorder.key.agent_id,
+            status,
+            type(error).__name__,
+        )
 
 
-def _reply_of(recorder: Recorder, status: RunStatus, result: Result, last_agent: str) -> Reply:
+def _items_of(content: Content) -> list[Item]:
+    """Return a message as items.
+
+    Raises:
+        InvalidItemError: An item cannot be stored as JSON without loss.
+    """
+    message = [{"role": "user", "content": content}] if isinstance(content, str) else content
+    items = cast("list[Item]", message)
+    check_entries([item_entry(item) for item in items])
+    return items
+
+
+def _reply_of(recorder: Recorder, status: RunStatus, result: Result) -> Reply:
     return Reply(
         session_id=recorder.session_id,
         run_id=recorder.run_id,
@@ -349,32 +351,26 @@ def _reply_of(recorder: Recorder, status: RunStatus, result: Result, last_agent:
         text=text_of(result),
         final_output=result.final_output,
         usage=TokenUsage.model_validate(sum_requests(recorder.spent)),
-        last_agent=last_agent,
+        last_agent=result.last_agent.name,
         entries=[typed(entry) for entry in recorder.written],
         interruptions=list(result.interruptions),
         run_result=result,
     )
 
 
-def _with_input(entry: Entry, run_id: str, content: list[Item] | None) -> Entry:
-    """Keep the input of a rolled-back turn in the record of its end, for `retry`."""
-    record = entry.get("record")
-    if content is None or record is None or record["type"] != "run" or entry.get("run") != run_id:
-        return entry
-    return {**entry, "record": cast("RunRecord", {**record, "input": content})}
+def _is_message(entry: Entry, run_id: str) -> bool:
+    """Tell whether an entry is what a turn was sent: what no agent of it has produced."""
+    return entry.get("run") == run_id and "item" in entry and "agent" not in entry
 
 
-def _grouped(config: RunConfig | dict[str, Any] | None, session_id: str) -> RunConfig | dict[str, Any]:
-    """Return a run config whose traces are grouped by session, unless it names a group itself.
-
-    A dict stays one: only then the Runner closes the model provider that it makes for the run.
-    """
-    if config is None or isinstance(config, dict):
-        return {"group_id": session_id, **(config or {})}
-    return config if config.group_id is not None else dataclasses.replace(config, group_id=session_id)
+def _is_account(entry: Entry) -> bool:
+    """Tell whether an entry says what a turn has cost, or how it ended."""
+    return "record" in entry and entry["record"]["type"] != "handoff"
 
 
-def _model_of(arguments: RunArguments) -> str | None:
-    config = arguments.get("run_config")
-    model = config.get("model") if isinstance(config, dict) else getattr(config, "model", None)
-    return model if isinstance(model, str) else None
+def _rolled_back(entry: Entry, agent: str, message: list[Item]) -> Entry:
+    """Return the end of a turn that was rolled back: the next one begins where it began, `retry` finds its message."""
+    record = cast("RunRecord", {**entry["record"], "last_agent": agent})
+    if message:
+        record["message"] = message
+    return {**entry, "record": record}

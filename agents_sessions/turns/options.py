@@ -1,0 +1,121 @@
+"""What a caller chooses for a turn, and what the Runner is told of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
+
+if TYPE_CHECKING:
+    from agents import RunConfig, RunErrorHandlers, RunHooks
+
+    from agents_sessions.info import SessionInfo
+
+Start = Literal["last", "entry"]
+OnFailure = Literal["keep", "rollback"]
+OnPending = Literal["error", "reject"]
+
+_CHOICES = {"start": get_args(Start), "on_failure": get_args(OnFailure), "on_pending": get_args(OnPending)}
+_REFUSED = {
+    "conversation_id": "the server would keep the history then, not the session",
+    "previous_response_id": "the server would keep the history then, not the session",
+    "auto_previous_response_id": "the server would keep the history then, not the session",
+    "session": "the manager gives the Runner its own",
+}
+
+
+class RunArguments(TypedDict, total=False):
+    """The arguments of `Runner.run` that pass through; see there. Per manager, and per call over those."""
+
+    context: Any
+    max_turns: int | None
+    hooks: RunHooks[Any] | None
+    run_config: RunConfig | dict[str, Any] | None
+    error_handlers: RunErrorHandlers[Any] | None
+
+
+class TurnOptions(RunArguments, total=False):
+    """How a turn is run."""
+
+    agent_id: str | None
+    """Needed only if several agents have a session of this id."""
+    timeout: float | None
+    """Seconds to wait for the turns before this one, None for ever; by default the manager's `turn_timeout`."""
+    on_failure: OnFailure
+    """What becomes of a failed turn's items: `keep` (default), since its tools may have acted, or `rollback`."""
+
+
+class RetryOptions(TurnOptions, total=False):
+    """How a turn is run that does not go on with a paused one."""
+
+    start: Start
+    """Go on with the agent that ended the `last` turn (default), or begin at the session's own: `entry`."""
+
+
+class SendOptions(RetryOptions, total=False):
+    """How a turn with a new message is run."""
+
+    on_pending: OnPending
+    """While tool calls wait for approval, a message is an `error` (default), or it `reject`s them and goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """The options of one turn, complete."""
+
+    runner: RunArguments
+    agent_id: str | None = None
+    timeout: float | None = None
+    on_failure: OnFailure = "keep"
+    start: Start = "last"
+    on_pending: OnPending = "error"
+
+
+def choose(kind: type[Mapping[str, Any]], session_id: str, defaults: Mapping[str, Any], given: TurnOptions) -> Chosen:
+    """Lay the options of a call over the defaults, for one session.
+
+    Raises:
+        TypeError: An option is not one of this `kind`, or is refused because the session takes its place.
+        ValueError: An option has none of its values.
+    """
+    check_options(kind, given)
+    merged: dict[str, Any] = {**defaults, **given}
+    runner = cast("RunArguments", {name: merged.pop(name) for name in RunArguments.__annotations__ if name in merged})
+    runner["run_config"] = _grouped(runner.get("run_config"), session_id)
+    return Chosen(runner=runner, **merged)
+
+
+def check_options(kind: type[Mapping[str, Any]], given: Mapping[str, Any]) -> None:
+    """Refuse options that are not of a kind; see `choose`."""
+    for name, value in given.items():
+        if name in _REFUSED:
+            raise TypeError(f"{name} cannot be combined with a session: {_REFUSED[name]}")
+        if name not in kind.__annotations__:
+            raise TypeError(f"unknown option {name!r}; known: {', '.join(sorted(kind.__annotations__))}")
+        if name in _CHOICES and value not in _CHOICES[name]:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, _CHOICES[name]))}, not {value!r:.80}")
+
+
+def of_session(arguments: RunArguments, info: SessionInfo) -> RunArguments:
+    """Return the arguments with the session's own, where neither the call nor the manager has any."""
+    if info.max_turns is None or "max_turns" in arguments:
+        return arguments
+    return {**arguments, "max_turns": info.max_turns}
+
+
+def model_of(arguments: RunArguments) -> str | None:
+    """Return the model that a run config names for all agents."""
+    config = arguments.get("run_config")
+    model = config.get("model") if isinstance(config, dict) else getattr(config, "model", None)
+    return model if isinstance(model, str) else None
+
+
+def _grouped(config: RunConfig | dict[str, Any] | None, session_id: str) -> RunConfig | dict[str, Any]:
+    """Return a run config whose traces are grouped by session, unless it names a group itself.
+
+    A dict stays one: only then the Runner closes the model provider that it makes for the run.
+    """
+    if config is None or isinstance(config, dict):
+        return {"group_id": session_id, **(config or {})}
+    return config if config.group_id is not None else dataclasses.replace(config, group_id=session_id)
