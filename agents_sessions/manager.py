@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from uuid import uuid4
 from weakref import WeakSet
 
-from agents_sessions.errors import SessionAmbiguousError, SessionExistsError, SessionNotFoundError
+from agents_sessions.addresses import Addresses
+from agents_sessions.errors import SessionExistsError, SessionNotFoundError
 from agents_sessions.history import HistoryEntry, Message, messages, typed
 from agents_sessions.info import SessionInfo, SessionKey, SessionStatus, SessionType
 from agents_sessions.session import StoredSession
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
 
 _Event = TypeVar("_Event", bound=TurnEvent)
 _UNCHANGED: Any = object()
-_KEYS_KNOWN = 10_000
-"""How many ids a manager remembers the agents of, so that it need not look through all folders."""
 
 
 class SessionManager:
@@ -67,7 +66,7 @@ class SessionManager:
         check_options(RunArguments, defaults)
         self._turn_timeout = turn_timeout
         self._defaults = defaults
-        self._keys: dict[str, SessionKey] = {}
+        self._addresses = Addresses(self.store)
         self._streams: WeakSet[ReplyStream] = WeakSet()
 
     async def __aenter__(self) -> SessionManager:
@@ -140,7 +139,7 @@ class SessionManager:
             SessionNotFoundError: There is none.
             SessionAmbiguousError: Several agents have one of this id, and `agent_id` does not say which.
         """
-        key = await self._key(session_id, agent_id)
+        key = await self._addresses.key(session_id, agent_id)
         info = await self.store.load(key)
         if info is None:
             raise SessionNotFoundError(session_id, agent_id)
@@ -194,7 +193,7 @@ class SessionManager:
             "metadata": metadata,
         }
         facts = {field: value for field, value in given.items() if value is not _UNCHANGED}
-        key = await self._key(session_id, agent_id)
+        key = await self._addresses.key(session_id, agent_id)
         return await self.store.rewrite(key, lambda history: history.with_facts(**facts) if facts else history)
 
     async def clear_session(self, session_id: str, *, agent_id: str | None = None) -> None:
@@ -204,7 +203,7 @@ class SessionManager:
             SessionNotFoundError: There is none.
             SessionBusyError: A turn runs on it and did not end in time.
         """
-        key = await self._key(session_id, agent_id)
+        key = await self._addresses.key(session_id, agent_id)
         await self._turns.clear(key, self._turn_timeout)
 
     async def delete_session(self, session_id: str, *, agent_id: str | None = None) -> None:
@@ -214,7 +213,7 @@ class SessionManager:
             SessionNotFoundError: There is none.
             SessionBusyError: A turn runs on it and did not end in time.
         """
-        key = await self._key(session_id, agent_id)
+        key = await self._addresses.key(session_id, agent_id)
         await self._turns.delete(key, self._turn_timeout)
 
     async def session(
@@ -229,7 +228,7 @@ class SessionManager:
         Raises:
             SessionNotFoundError: There is none.
         """
-        key = await self._key(session_id, agent_id)
+        key = await self._addresses.key(session_id, agent_id)
         return StoredSession(self.store, key, session_settings=session_settings, create=False)
 
     # --- turns ---
@@ -256,7 +255,7 @@ class SessionManager:
             Exception: Whatever the run raised, as it was raised; the turn is recorded as failed.
         """
         chosen = self._choose(SendOptions, session_id, options)
-        key = await self._key(session_id, chosen.agent_id)
+        key = await self._addresses.key(session_id, chosen.agent_id)
         return await self._turns.send(key, content, chosen, run_to_end)
 
     def stream_message(self, session_id: str, content: Content, **options: Unpack[SendOptions]) -> ReplyStream:
@@ -269,7 +268,7 @@ class SessionManager:
         chosen = self._choose(SendOptions, session_id, options)
 
         async def turn(execute: Execute) -> Reply:
-            key = await self._key(session_id, chosen.agent_id)
+            key = await self._addresses.key(session_id, chosen.agent_id)
             return await self._turns.send(key, content, chosen, execute)
 
         return self._stream(session_id, turn)
@@ -296,7 +295,7 @@ class SessionManager:
             SessionError: See `send_message`.
         """
         chosen = self._choose(TurnOptions, session_id, options)
-        key = await self._key(session_id, chosen.agent_id)
+        key = await self._addresses.key(session_id, chosen.agent_id)
         return await self._turns.resume(key, approve, reject, chosen, run_to_end)
 
     def stream_resume(
@@ -311,7 +310,7 @@ class SessionManager:
         chosen = self._choose(TurnOptions, session_id, options)
 
         async def turn(execute: Execute) -> Reply:
-            key = await self._key(session_id, chosen.agent_id)
+            key = await self._addresses.key(session_id, chosen.agent_id)
             return await self._turns.resume(key, approve, reject, chosen, execute)
 
         return self._stream(session_id, turn)
@@ -328,7 +327,7 @@ class SessionManager:
             SessionError: See `send_message`.
         """
         chosen = self._choose(RetryOptions, session_id, options)
-        key = await self._key(session_id, chosen.agent_id)
+        key = await self._addresses.key(session_id, chosen.agent_id)
         return await self._turns.retry(key, chosen, run_to_end)
 
     async def pending_approvals(self, session_id: str, *, agent_id: str | None = None) -> list[PendingApproval]:
@@ -360,7 +359,7 @@ class SessionManager:
         Raises:
             SessionNotFoundError: There is none.
         """
-        key = await self._key(session_id, agent_id)
+        key = await self._addresses.key(session_id, agent_id)
         last = None if limit is None else max(0, limit)
         return [typed(entry) for entry in await self.store.entries(key, last=last, after=after)]
 
@@ -372,26 +371,10 @@ class SessionManager:
         Raises:
             SessionNotFoundError: There is none.
         """
-        key = await self._key(session_id, agent_id)
+        key = await self._addresses.key(session_id, agent_id)
         return await _recent_messages(self.store, key, max(0, limit))
 
     # --- inside ---
-
-    async def _key(self, session_id: str, agent_id: str | None) -> SessionKey:
-        if agent_id is not None:
-            return SessionKey(agent_id, session_id)
-        known = self._keys.get(session_id)
-        if known is not None and await self.store.load(known) is not None:
-            return known
-        found = await self.store.find(session_id)
-        if not found:
-            raise SessionNotFoundError(session_id)
-        if len(found) > 1:
-            raise SessionAmbiguousError(session_id, tuple(key.agent_id for key in found))
-        if len(self._keys) >= _KEYS_KNOWN:
-            self._keys.clear()
-        self._keys[session_id] = found[0]
-        return found[0]
 
     def _stream(self, session_id: str, turn: Callable[[Execute], Awaitable[Reply]]) -> ReplyStream:
         stream = ReplyStream(session_id, turn)

@@ -1,0 +1,15 @@
+import pytest
+
+from agents_sessions.stores.base import SessionStore
+from agents_sessions.stores.file_store import FileStore
+from agents_sessions.stores.memory_store import MemoryStore
+
+
+@pytest.fixture(params=["memory", "file"])
+def store(request, tmp_path) -> SessionStore:
+    return MemoryStore() if request.param == "memory" else FileStore(tmp_path / "sessions", durability="process")
+
+
+@pytest.fixture
+def file_store(tmp_path) -> FileStore:
+    return FileStore(tmp_path / "sessions", durability="process")

@@ -1,0 +1,314 @@
+import asyncio
+import multiprocessing
+import os
+import signal
+import threading
+import time
+
+import pytest
+from agents import function_tool
+from script import agent, calls, check_totals, echo, history, managed, opened, stored, turn
+
+from agents_sessions.errors import SessionBusyError, SessionReentryError
+from agents_sessions.info import SessionKey
+from agents_sessions.stores.file_store import FileStore
+from agents_sessions.turns.lock import exclusive_turn
+
+KEY = SessionKey("support", "s")
+
+
+def alternates(store, turns: int) -> bool:
+    spoken = [kind for kind in stored(store) if kind in ("user", "assistant")]
+    return spoken == ["user", "assistant"] * turns
+
+
+def test_concurrent_messages_alternate_with_their_answers(store):
+    async def four(manager, session_id):
+        await asyncio.gather(*(manager.send_message(session_id, str(number)) for number in range(4)))
+
+    turn(store, echo(pause=0.005), act=four)
+    assert alternates(store, 4)
+    check_totals(store)
+
+
+def test_concurrent_messages_are_served_in_the_order_of_their_coming(store):
+    async def five(manager, session_id):
+        replies = await asyncio.gather(*(manager.send_message(session_id, str(number)) for number in range(5)))
+        return [reply.text for reply in replies]
+
+    texts = turn(store, echo(pause=0.003), act=five)
+    assert texts == ["0", "0 1", "0 1 2", "0 1 2 3", "0 1 2 3 4"]
+
+
+def test_messages_to_different_sessions_do_not_wait_for_each_other(store):
+    async def two():
+        meeting = asyncio.Barrier(2)
+
+        @function_tool
+        async def meet() -> str:
+            await asyncio.wait_for(meeting.wait(), 5)
+            return "met"
+
+        manager = managed(store, agent("support", calls("meet"), calls("meet", "c2"), "a", "b", tools=[meet]))
+        ids = [await opened(manager, session_id=name) for name in ("one", "two")]
+        return await asyncio.gather(*(manager.send_message(session_id, "go") for session_id in ids))
+
+    assert {reply.status for reply in asyncio.run(two())} == {"completed"}
+
+
+def test_threads_with_their_own_loops_take_turns(store):
+    manager = managed(store, echo(pause=0.001))
+    asyncio.run(opened(manager))
+
+    def send(number: int) -> None:
+        for part in range(3):
+            asyncio.run(manager.send_message("s", f"{number}.{part}"))
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert alternates(store, 12)
+
+
+def send_ten(root: str) -> None:
+    manager = managed(FileStore(root, durability="process"), echo())
+
+    async def run() -> None:
+        for number in range(10):
+            await manager.send_message("s", f"{os.getpid()} {number}")
+
+    asyncio.run(run())
+
+
+def test_processes_take_turns(file_store):
+    asyncio.run(opened(managed(file_store, echo())))
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=send_ten, args=(str(file_store.root),)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert alternates(file_store, 40)
+    assert check_totals(file_store).runs == 40
+
+
+def hold(root: str, ready) -> None:
+    async def run() -> None:
+        async with FileStore(root, durability="process").turn_lock(KEY):
+            ready.set()
+            await asyncio.sleep(60)
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def held(file_store):
+    """A process that holds the turn lock."""
+    asyncio.run(opened(managed(file_store, echo())))
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    holder = context.Process(target=hold, args=(str(file_store.root), ready))
+    holder.start()
+    assert ready.wait(30)
+    yield holder
+    holder.kill()
+    holder.join()
+
+
+def test_a_busy_session_names_the_process_that_holds_it(file_store, held):
+    with pytest.raises(SessionBusyError, match=rf"held by process {held.pid} .* gave up after 0.1 s") as caught:
+        asyncio.run(managed(file_store, echo()).send_message("s", "hello", timeout=0.1))
+    assert caught.value.held_for.total_seconds() >= 0.09
+
+
+def test_a_busy_session_takes_no_message(file_store, held):
+    with pytest.raises(SessionBusyError):
+        asyncio.run(managed(file_store, echo(), turn_timeout=0).send_message("s", "hello"))
+    assert stored(file_store) == []
+
+
+def test_the_lock_of_a_killed_process_is_free_at_once(file_store, held):
+    os.kill(held.pid, signal.SIGKILL)
+    held.join()
+    begun = time.monotonic()
+    asyncio.run(managed(file_store, echo()).send_message("s", "hello", timeout=5))
+    assert time.monotonic() - begun < 1
+
+
+def test_a_holder_in_this_process_is_named_with_its_age(store):
+    async def run(manager, session_id):
+        first = asyncio.create_task(manager.send_message(session_id, "one"))
+        await asyncio.sleep(0.05)
+        with pytest.raises(SessionBusyError, match=r"this process|process \d+") as caught:
+            await manager.send_message(session_id, "two", timeout=0.05)
+        await first
+        return caught.value
+
+    error = turn(store, echo(pause=0.3), act=run)
+    assert 0.05 <= error.held_for.total_seconds() < 0.3
+
+
+def inward(store, send):
+    """An agent with a tool that does `send` and says what became of it."""
+
+    @function_tool
+    async def again() -> str:
+        try:
+            await send()
+        except SessionReentryError:
+            return "refused"
+        return "done"
+
+    return agent("support", calls("again"), "end", tools=[again])
+
+
+def outputs(reply):
+    return [entry.item["output"] for entry in reply.entries if entry.type == "item" and "output" in entry.item]
+
+
+def test_a_tool_cannot_send_to_its_own_session(store):
+    async def run():
+        manager = managed(store, inward(store, lambda: manager.send_message("s", "more")))
+        return await manager.send_message(await opened(manager), "hello")
+
+    assert outputs(asyncio.run(run())) == ["refused"]
+
+
+@pytest.mark.parametrize("act", ["clear_session", "delete_session", "retry", "resume"])
+def test_a_tool_cannot_change_the_history_that_it_runs_in(store, act):
+    async def run():
+        manager = managed(store, inward(store, lambda: getattr(manager, act)("s")))
+        return await manager.send_message(await opened(manager), "hello")
+
+    assert outputs(asyncio.run(run())) == ["refused"]
+
+
+def test_a_tool_cannot_stream_to_its_own_session(store):
+    async def run():
+        manager = managed(store, inward(store, lambda: manager.stream_message("s", "more").reply()))
+        return await manager.send_message(await opened(manager), "hello")
+
+    assert outputs(asyncio.run(run())) == ["refused"]
+
+
+def test_a_tool_cannot_send_to_its_own_session_through_another_manager(file_store):
+    other = managed(FileStore(file_store.root / ".." / "sessions", durability="process"), echo())
+
+    async def run():
+        manager = managed(file_store, inward(file_store, lambda: other.send_message("s", "more")))
+        return await manager.send_message(await opened(manager), "hello")
+
+    assert outputs(asyncio.run(run())) == ["refused"]
+
+
+def test_a_tool_cannot_send_to_the_session_of_a_turn_that_waits_for_it(store):
+    """Through a session in between."""
+
+    async def run():
+        back = inward(store, lambda: manager.send_message("s", "more"))
+        back.name = "helper"
+
+        @function_tool
+        async def ask_helper() -> str:
+            return outputs(await manager.send_message("h", "help"))[0]
+
+        support = agent("support", calls("ask_helper"), "end", tools=[ask_helper])
+        manager = managed(store, support, back)
+        await opened(manager, "helper", "h")
+        return await manager.send_message(await opened(manager), "hello")
+
+    assert outputs(asyncio.run(run())) == ["refused"]
+
+
+def test_a_tool_can_send_to_another_session(store):
+    async def run():
+        @function_tool
+        async def ask_helper() -> str:
+            return (await manager.send_message("h", "help")).text
+
+        support = agent("support", calls("ask_helper"), "end", tools=[ask_helper])
+        manager = managed(store, support, echo("helper"))
+        await manager.create_session("helper", session_id="h", session_type="sub_agent")
+        return await manager.send_message(await opened(manager), "hello")
+
+    assert outputs(asyncio.run(run())) == ["help"]
+
+
+def test_a_task_that_a_tool_left_behind_can_send_later(store):
+    async def run():
+        later = []
+
+        async def send() -> None:
+            await asyncio.sleep(0.05)
+            await manager.send_message("s", "later")
+
+        @function_tool
+        async def leave() -> str:
+            later.append(asyncio.create_task(send()))
+            return "left"
+
+        manager = managed(store, agent("support", calls("leave"), "end", "answer", tools=[leave]))
+        await manager.send_message(await opened(manager), "hello")
+        await later[0]
+
+    asyncio.run(run())
+    assert stored(store)[-4:] == ["user", "assistant", "usage:1", "completed"]
+
+
+@pytest.mark.parametrize("act", ["clear_session", "delete_session"])
+def test_a_change_of_the_history_waits_for_the_turn(store, act):
+    async def run(manager, session_id):
+        sending = asyncio.create_task(manager.send_message(session_id, "hello"))
+        await asyncio.sleep(0.02)
+        await getattr(manager, act)(session_id)
+        assert sending.done()
+        return await sending
+
+    assert turn(store, echo(pause=0.1), act=run).status == "completed"
+
+
+def test_a_failed_turn_sets_the_session_free(store):
+    async def run(manager, session_id):
+        with pytest.raises(ValueError, match="no"):
+            await manager.send_message(session_id, "one")
+        return await manager.send_message(session_id, "two", timeout=1)
+
+    assert turn(store, agent("support", ValueError("no"), "yes"), act=run).text == "yes"
+
+
+def test_a_message_that_waits_can_be_cancelled(store):
+    async def run(manager, session_id):
+        first = asyncio.create_task(manager.send_message(session_id, "one"))
+        await asyncio.sleep(0.02)
+        second = asyncio.create_task(manager.send_message(session_id, "two"))
+        await asyncio.sleep(0.02)
+        second.cancel()
+        await asyncio.wait({second})
+        await first
+        return await manager.send_message(session_id, "three", timeout=1)
+
+    assert turn(store, echo(pause=0.1), act=run).text == "one three"
+    assert alternates(store, 2)
+
+
+def test_nothing_is_remembered_of_a_turn_that_is_over(store):
+    from agents_sessions.turns import lock
+
+    turn(store, echo())
+    assert not lock._begun
+
+
+def test_a_hold_is_no_longer_the_callers_own_after_its_end(store):
+    async def run():
+        manager = managed(store, echo())
+        await opened(manager)
+        async with exclusive_turn(store, KEY, 1):
+            with pytest.raises(SessionReentryError):
+                await manager.send_message("s", "one")
+        await manager.send_message("s", "two")
+        return await history(store)
+
+    assert asyncio.run(run())[0] == "user"
