@@ -1,10 +1,10 @@
 """JSON that gives back exactly what it took, or refuses.
 
-Key order, integers up to 4,000 digits, floats to the last bit, any text with lone surrogates and U+2028 survive.
-Fast encoders do not promise that (one turns NaN into null, another 2**64 into a float). The work is done by
-pydantic's, which carries all but lone surrogates, behind a check for what it would change in silence (NaN,
-bytes, keys that are numbers); what it refuses goes through the standard library. A property test holds both
-against each other.
+Key order, integers up to 4,000 digits, floats to the last bit, any text with lone surrogates and U+2028 survive;
+only a high and a low surrogate side by side become the one character that they are to every reader of JSON. Fast
+encoders do not promise that (one turns NaN into null, another 2**64 into a float). The work is done by pydantic's,
+which carries all but lone surrogates, behind a check for what it would change in silence (NaN, bytes, keys that are
+numbers); what it refuses goes through the standard library. A property test holds both against each other.
 """
 
 import json

@@ -1,0 +1,93 @@
+import pickle
+from datetime import timedelta
+
+import pytest
+
+from agents_sessions import errors
+from agents_sessions.errors import SessionError
+
+WHO = ("order-42", "support")
+SAMPLES = {
+    "SessionIdError": ("session_id", "''"),
+    "InvalidItemError": ("item 1 of 2", "holds a value of type 'set', which JSON does not have"),
+    "UnknownAgentError": ("billing", ("triage", "refunds")),
+    "SessionNotFoundError": WHO,
+    "SessionExistsError": WHO,
+    "SessionAmbiguousError": ("order-42", ("support", "sales")),
+    "SessionConflictError": (*WHO, 1, 2),
+    "SessionBusyError": (*WHO, 1.5, "process 7 on host", timedelta(seconds=3)),
+    "SessionReentryError": WHO,
+    "ApprovalPendingError": (*WHO, ("call_1", "call_2")),
+    "NothingToResumeError": (*WHO, "no tool waits for approval"),
+    "SessionStorageError": (*WHO, "/x/order-42.json", "it is odd"),
+    "SessionCorruptedError": (*WHO, "/x/order-42.json", "it is empty"),
+    "SessionVersionError": (*WHO, "/x/order-42.json", "it is newer"),
+    "SessionPathError": (*WHO, "/x/order-42.json", "not a regular file"),
+    "SessionIOError": (*WHO, "/x/order-42.json", "no space", 28),
+}
+BUILTINS = {
+    "SessionIdError": ValueError,
+    "InvalidItemError": ValueError,
+    "UnknownAgentError": LookupError,
+    "SessionNotFoundError": LookupError,
+    "SessionAmbiguousError": LookupError,
+    "NothingToResumeError": LookupError,
+    "SessionBusyError": TimeoutError,
+    "SessionIOError": OSError,
+}
+
+
+def tree(root=SessionError):
+    for kind in root.__subclasses__():
+        yield kind
+        yield from tree(kind)
+
+
+EVERY = sorted(
+    {kind for kind in tree() if kind.__module__ == errors.__name__ and not kind.__name__.startswith("_")},
+    key=lambda kind: kind.__name__,
+)
+
+
+def sample(kind):
+    return kind(*SAMPLES.get(kind.__name__, WHO))
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_an_error_survives_pickle(kind):
+    error = sample(kind)
+    for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+        back = pickle.loads(pickle.dumps(error, protocol))
+        assert type(back) is kind
+        assert (str(back), back.args, vars(back)) == (str(error), error.args, vars(error))
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_a_message_says_which_session(kind):
+    error = sample(kind)
+    if hasattr(error, "session_id"):
+        assert "order-42" in str(error)
+        assert error.session_id == "order-42"
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_the_tree_at_the_top_of_the_module_names_every_error(kind):
+    assert f" {kind.__name__} " in errors.__doc__.replace("\n", " \n")
+
+
+@pytest.mark.parametrize("name", BUILTINS)
+def test_an_error_is_the_builtin_it_resembles(name):
+    assert issubclass(getattr(errors, name), BUILTINS[name])
+
+
+def test_an_error_of_the_system_tells_its_number():
+    error = errors.SessionIOError(*SAMPLES["SessionIOError"])
+    assert (error.errno, error.path) == (28, "/x/order-42.json")
+
+
+def test_an_unknown_agent_is_told_who_is_known():
+    assert "'triage', 'refunds'" in str(sample(errors.UnknownAgentError))
+
+
+def test_a_busy_session_tells_who_holds_it():
+    assert "by process 7 on host for 3.0 s; gave up after 1.5 s" in str(sample(errors.SessionBusyError))
