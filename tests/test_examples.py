@@ -24,7 +24,7 @@ def environment() -> dict[str, str]:
 
 
 def run(name: str, folder: Path, *arguments: str) -> str:
-    program = [sys.executable, EXAMPLES / f"{name}.py", *arguments]
+    program = [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments]
     done = subprocess.run(program, cwd=folder, env=environment(), capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -143,7 +143,7 @@ def test_approval(tmp_path: Path) -> None:
 
 
 def test_my_agent(tmp_path: Path) -> None:
-    program = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", EXAMPLES / "test_my_agent.py"]
+    program = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(EXAMPLES / "test_my_agent.py")]
     done = subprocess.run(program, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
 
     assert done.returncode == 0, done.stdout
@@ -153,7 +153,7 @@ def test_my_agent(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("web_chat")
-    program = [sys.executable, EXAMPLES / "web_chat.py", "--root", folder, "--port", "0"]
+    program = [sys.executable, str(EXAMPLES / "web_chat.py"), "--root", str(folder), "--port", "0"]
     with subprocess.Popen(program, cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True) as server:
         assert server.stderr is not None
         try:

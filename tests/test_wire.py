@@ -422,6 +422,46 @@ class TestTheManager:
         totals = asyncio.run(fail()).context
         assert (totals.total_tokens, totals.failed_runs, totals.last_status) == (55, 1, "failed")
 
+    def test_a_streamed_turn_says_stores_and_costs_the_same(
+        self, wire: respx.Route, tmp_path: Path, clerk: Agent
+    ) -> None:
+        said = [
+            ((handoff("clerk", call_id="h1", item_id="f1"),), usage(50, 5, cached_tokens=10)),
+            ((message("In Oslo.", item_id="m1"),), usage(80, 6, reasoning_tokens=3)),
+        ]
+        triage = Agent(name="triage", handoffs=[clerk])
+
+        async def streamed() -> Reply:
+            async with SessionManager(tmp_path / "streamed", agents=[triage], run_config=config()) as manager:
+                made = await manager.create_session("triage")
+                return await manager.stream_message(made.id, "Hi").reply()
+
+        wire.side_effect = [says(*output, usage=cost) for output, cost in said]
+        plain = self.talk(tmp_path / "plain", clerk, "Hi")[0]
+        wire.side_effect = [streams(*output, usage=cost) for output, cost in said]
+        reply = asyncio.run(streamed())
+
+        assert (reply.text, reply.last_agent, reply.usage) == (plain.text, plain.last_agent, plain.usage)
+        assert [entry.item for entry in reply.entries if isinstance(entry, ItemEntry)] == [
+            entry.item for entry in plain.entries if isinstance(entry, ItemEntry)
+        ]
+        assert reply.usage.total_tokens == 141
+
+    def test_a_failed_turn_is_tried_again_without_a_second_message(
+        self, wire: respx.Route, tmp_path: Path, clerk: Agent
+    ) -> None:
+        wire.side_effect = [httpx.Response(400, json={"error": {"message": "no"}}), says(message("Hello!"))]
+
+        async def again() -> Reply:
+            async with SessionManager(tmp_path, agents=[clerk], run_config=config()) as manager:
+                made = await manager.create_session("clerk")
+                with pytest.raises(openai.BadRequestError):
+                    await manager.send_message(made.id, "Hi")
+                return await manager.retry(made.id)
+
+        assert asyncio.run(again()).text == "Hello!"
+        assert sent(wire)[1]["input"] == [{"content": "Hi", "role": "user"}]
+
     def test_no_error_of_the_service_becomes_one_of_ours(self, wire: respx.Route, tmp_path: Path, clerk: Agent) -> None:
         wire.return_value = httpx.Response(401, json={"error": {"message": "no such key"}})
 

@@ -84,10 +84,16 @@ def function_call(
     }
 
 
-def handoff(to_agent_name: str, arguments: Mapping[str, object] | str = "{}", *, call_id: str | None = None) -> Json:
+def handoff(
+    to_agent_name: str,
+    arguments: Mapping[str, object] | str = "{}",
+    *,
+    call_id: str | None = None,
+    item_id: str | None = None,
+) -> Json:
     """Return the call by which a model hands off to an agent, under the SDK's default name of the tool."""
     tool = re.sub(r"[^a-zA-Z0-9_]", "_", f"transfer_to_{to_agent_name}").lower()
-    return function_call(tool, arguments, call_id=call_id)
+    return function_call(tool, arguments, call_id=call_id, item_id=item_id)
 
 
 # --- a whole answer ---
@@ -230,7 +236,6 @@ def _refusal(answer: ErrorAnswer) -> httpx2.Response:
     headers = {"content-type": "application/json"}
     if answer.retry_after is not None:
         headers["retry-after"] = f"{answer.retry_after:g}"
-        headers["retry-after-ms"] = f"{answer.retry_after * 1000:g}"
     kind = "rate_limit_error" if answer.status == httpx2.codes.TOO_MANY_REQUESTS else "invalid_request_error"
     body = {"error": {"message": answer.message, "type": kind, "param": None, "code": None}}
     return httpx2.Response(answer.status, headers=headers, content=_bytes(body))
