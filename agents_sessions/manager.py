@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
@@ -79,8 +80,8 @@ class SessionManager:
 
     async def aclose(self) -> None:
         """Cancel the streams that still run, and wait until their sessions are free."""
-        for stream in tuple(self._streams):
-            await stream.aclose()
+        # All at once: one that ends must not let the next one begin.
+        await asyncio.gather(*(stream.aclose() for stream in tuple(self._streams)))
 
     # --- sessions ---
 

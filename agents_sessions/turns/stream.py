@@ -108,17 +108,15 @@ class ReplyStream:
         return Outcome(result, cancelled=self._cancel_mode is not None and unfinished)
 
     async def _hand_over(self, event: StreamEvent) -> None:
+        asked = self._asked = asyncio.get_running_loop().create_future()
         self._events.put_nowait(event)
-        if self._reader is not None and self._asked is not None:
-            await self._asked
+        if self._reader is not None and self._paced:
+            await asked
 
     async def _next(self) -> StreamEvent | None:
         if self._events.empty():
             self._let_run()
-        event = await self._events.get()
-        if self._paced and (self._asked is None or self._asked.done()):
-            self._asked = asyncio.get_running_loop().create_future()
-        return event
+        return await self._events.get()
 
     def _let_run(self) -> None:
         if self._asked is not None and not self._asked.done():

@@ -1,0 +1,294 @@
+import asyncio
+import contextlib
+import gc
+
+import pytest
+from agents import function_tool
+from script import agent, calls, check_totals, echo, managed, opened, stored, turn
+
+from agents_sessions.errors import TurnCancelledError
+
+WHOLE = ["user", "function_call", "function_call_output", "usage:1", "assistant", "usage:1", "completed"]
+
+
+@function_tool
+async def look() -> str:
+    await asyncio.sleep(0.01)
+    return "found"
+
+
+def looking():
+    return agent("support", calls("look"), "done", "next", "third", tools=[look])
+
+
+@pytest.fixture(autouse=True)
+def no_lost_exceptions(caplog):
+    """No task ends with an exception that no one has seen."""
+    yield
+    gc.collect()
+    lost = [record for record in caplog.records if record.name == "asyncio"]
+    assert not lost, lost
+
+
+async def is_free(manager, session_id) -> bool:
+    reply = await manager.send_message(session_id, "next", timeout=0)
+    return reply.status == "completed"
+
+
+def test_events_come_while_the_turn_runs(store):
+    async def run(manager, session_id):
+        stream = manager.stream_message(session_id, "hello")
+        return [event.type async for event in stream.stream_events()], await stream.reply()
+
+    kinds, reply = turn(store, looking(), act=run)
+    assert {"raw_response_event", "run_item_stream_event", "agent_updated_stream_event"} == set(kinds)
+    assert reply.text == "done"
+    assert stored(store) == WHOLE
+    check_totals(store)
+
+
+def test_the_session_is_held_until_the_run_has_ended(store):
+    async def run(manager, session_id):
+        stream = manager.stream_message(session_id, "hello")
+        events = stream.stream_events()
+        await anext(events)
+        waiting = asyncio.create_task(manager.send_message(session_id, "next"))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        async for _ in events:
+            pass
+        return (await waiting).text
+
+    assert turn(store, looking(), act=run) == "next"
+    assert stored(store) == [*WHOLE, "user", "assistant", "usage:1", "completed"]
+
+
+def test_the_session_is_free_after_the_last_event(store):
+    async def run(manager, session_id):
+        async for _ in manager.stream_message(session_id, "hello").stream_events():
+            pass
+        return await is_free(manager, session_id)
+
+    assert turn(store, looking(), act=run)
+
+
+def test_a_reply_needs_no_reader(store):
+    async def run(manager, session_id):
+        return await manager.stream_message(session_id, "hello").reply()
+
+    assert turn(store, looking(), act=run).text == "done"
+    assert stored(store) == WHOLE
+
+
+def test_a_reader_that_breaks_off_lets_the_run_end(store):
+    async def run(manager, session_id):
+        stream = manager.stream_message(session_id, "hello")
+        async for _ in stream.stream_events():
+            break
+        reply = await asyncio.wait_for(stream.reply(), 5)
+        assert await is_free(manager, session_id)
+        return reply
+
+    assert turn(store, looking(), act=run).status == "completed"
+    assert stored(store)[: len(WHOLE)] == WHOLE
+    check_totals(store)
+
+
+def test_a_run_goes_on_when_the_task_of_its_reader_has_ended(store):
+    """Also if the reader left the iterator half read where it is not collected."""
+
+    async def run(manager, session_id):
+        stream = manager.stream_message(session_id, "hello")
+        events = stream.stream_events()
+
+        async def read() -> None:
+            await anext(events)
+
+        await asyncio.create_task(read())
+        await manager.send_message(session_id, "next", timeout=5)
+        await events.aclose()
+
+    turn(store, looking(), act=run)
+    assert stored(store)[: len(WHOLE)] == WHOLE
+
+
+@pytest.mark.parametrize("slow", [False, True], ids=["waiting", "busy"])
+def test_a_reader_that_is_cancelled_cancels_the_run(store, slow):
+    async def run():
+        asked = asyncio.Event()
+
+        @function_tool
+        async def wait() -> str:
+            asked.set()
+            await asyncio.sleep(60)
+            return "never"
+
+        manager = managed(store, agent("support", calls("wait"), "next", tools=[wait]))
+        stream = manager.stream_message(await opened(manager), "hello")
+
+        async def read() -> None:
+            async for _ in stream.stream_events():
+                if slow and asked.is_set():
+                    await asyncio.sleep(60)
+
+        reader = asyncio.create_task(read())
+        await asyncio.wait_for(asked.wait(), 5)
+        await asyncio.sleep(0.01)
+        reader.cancel()
+        await asyncio.wait({reader})
+        reply = await asyncio.wait_for(stream.reply(), 5)
+        assert await is_free(manager, "s")
+        return reply
+
+    assert asyncio.run(run()).status == "cancelled"
+    assert stored(store)[:3] == ["user", "usage:1", "cancelled"]
+    check_totals(store)
+
+
+def test_an_immediate_cancel_ends_the_run_now(store):
+    async def run():
+        @function_tool
+        async def wait() -> str:
+            stream.cancel()
+            await asyncio.sleep(60)
+            return "never"
+
+        manager = managed(store, agent("support", calls("wait"), "next", tools=[wait]))
+        stream = manager.stream_message(await opened(manager), "hello")
+        reply = await asyncio.wait_for(stream.reply(), 5)
+        assert await is_free(manager, "s")
+        return reply
+
+    assert asyncio.run(run()).status == "cancelled"
+    assert stored(store)[:3] == ["user", "usage:1", "cancelled"]
+    check_totals(store)
+
+
+def test_a_cancel_after_the_turn_keeps_the_tools_outputs_and_asks_the_model_no_more(store):
+    async def run(manager, session_id):
+        stream = manager.stream_message(session_id, "hello")
+        async for event in stream.stream_events():
+            if event.type == "run_item_stream_event" and event.name == "tool_called":
+                stream.cancel("after_turn")
+        reply = await stream.reply()
+        assert await is_free(manager, session_id)
+        return reply
+
+    assert turn(store, looking(), act=run).status == "cancelled"
+    assert stored(store)[:5] == ["user", "function_call", "function_call_output", "usage:1", "cancelled"]
+    check_totals(store)
+
+
+def test_a_cancel_after_the_turn_at_its_last_event_is_in_time(store):
+    async def run(manager, session_id):
+        stream = manager.stream_message(session_id, "hello")
+        async for event in stream.stream_events():
+            if event.type == "run_item_stream_event" and event.name == "tool_output":
+                await asyncio.sleep(0.05)
+                stream.cancel("after_turn")
+        return await stream.reply()
+
+    assert turn(store, looking(), act=run).status == "cancelled"
+
+
+def test_an_error_of_the_run_reaches_the_reader(store):
+    async def run(manager, session_id):
+        stream = manager.stream_message(session_id, "hello")
+        with pytest.raises(ConnectionError):
+            async for _ in stream.stream_events():
+                pass
+        return await is_free(manager, session_id)
+
+    assert turn(store, agent("support", ConnectionError("gone"), "next"), act=run)
+    assert stored(store)[:2] == ["user", "failed"]
+
+
+def test_an_error_of_the_run_that_no_one_waits_for_is_no_lost_exception(store):
+    async def run(manager, session_id):
+        manager.stream_message(session_id, "hello")
+        await asyncio.sleep(0.05)
+        return await is_free(manager, session_id)
+
+    assert turn(store, agent("support", ConnectionError("gone"), "next"), act=run)
+
+
+def test_an_error_of_the_reader_lets_the_run_end(store):
+    async def run(manager, session_id):
+        stream = manager.stream_message(session_id, "hello")
+        with contextlib.suppress(KeyError):
+            async for _ in stream.stream_events():
+                raise KeyError
+        return await asyncio.wait_for(stream.reply(), 5)
+
+    assert turn(store, looking(), act=run).status == "completed"
+    assert stored(store) == WHOLE
+
+
+def test_the_answer_is_stored_while_a_slow_reader_has_events_left(store):
+    async def run(manager, session_id):
+        stream = manager.stream_message(session_id, "hello")
+        events = stream.stream_events()
+        await anext(events)
+        answer = await manager.send_message(session_id, "next", timeout=5)
+        return answer.text, [event.type async for event in events]
+
+    text, rest = turn(store, agent("support", "done", "next"), act=run)
+    assert text == "next"
+    assert rest
+
+
+def test_a_stream_that_waits_for_its_session_can_be_cancelled(store):
+    async def run(manager, session_id):
+        first = asyncio.create_task(manager.send_message(session_id, "one"))
+        await asyncio.sleep(0.02)
+        stream = manager.stream_message(session_id, "two")
+        await asyncio.sleep(0.02)
+        stream.cancel()
+        with pytest.raises(TurnCancelledError):
+            await stream.reply()
+        await first
+
+    turn(store, echo(pause=0.1), act=run)
+    assert stored(store) == ["user", "assistant", "usage:1", "completed"]
+
+
+def test_closing_the_manager_ends_its_streams(store):
+    async def run():
+        @function_tool
+        async def wait() -> str:
+            await asyncio.sleep(60)
+            return "never"
+
+        manager = managed(store, agent("support", calls("wait"), tools=[wait]))
+        async with manager:
+            stream = manager.stream_message(await opened(manager), "hello")
+            events = stream.stream_events()
+            await anext(events)
+            waiting = manager.stream_message("s", "waits")
+            await asyncio.sleep(0.02)
+        with pytest.raises(TurnCancelledError):
+            await waiting.reply()
+        await events.aclose()
+        return await stream.reply()
+
+    assert asyncio.run(run()).status == "cancelled"
+    assert stored(store)[-1] == "cancelled"
+
+
+def test_events_are_read_once(store):
+    async def run(manager, session_id):
+        stream = manager.stream_message(session_id, "hello")
+        async for _ in stream.stream_events():
+            pass
+        with pytest.raises(RuntimeError, match="once"):
+            await anext(stream.stream_events())
+
+    turn(store, looking(), act=run)
+
+
+def test_wrong_options_of_a_stream_are_refused_at_once(store):
+    async def run(manager, session_id):
+        with pytest.raises(TypeError, match="previous_response_id cannot be combined"):
+            manager.stream_message(session_id, "hello", previous_response_id="r")
+
+    turn(store, looking(), act=run)
