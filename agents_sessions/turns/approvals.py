@@ -54,7 +54,7 @@ class PausedTurn(BaseModel):
     def of(cls, run_id: str, agent: Agent[Any], spent: UsageMark, result: RunResult | RunResultStreaming) -> PausedTurn:
         """Return what is to be kept of an interrupted run."""
         approvals = [_pending(item) for item in result.interruptions]
-        state = result.to_state().to_json()
+        state = _without_contexts(result.to_state().to_json())
         return cls(run=run_id, agent=agent.name, spent=tuple(spent), approvals=approvals, state=state)
 
     @property
@@ -71,7 +71,7 @@ class PausedTurn(BaseModel):
         """Keep it beside the session.
 
         Raises:
-            ValueError: The run's context object holds what JSON cannot carry.
+            ValueError: A tool's input holds what JSON cannot carry.
         """
         data = self.model_dump(mode="json")
         check_json(data)
@@ -120,6 +120,19 @@ def decide(
         state.approve(waiting[call_id])
     for call_id, reason in rejected.items():
         state.reject(waiting[call_id], rejection_message=reason)
+
+
+def _without_contexts(state: Any) -> Any:
+    """Return a run state, and those of agents used as tools inside it, without the caller's context objects.
+
+    They may hold what JSON cannot, or what should not lie on a disk. Who resumes the turn gives one again.
+    """
+    if isinstance(state, list):
+        return [_without_contexts(part) for part in state]
+    if not isinstance(state, dict):
+        return state
+    kept = {**state, "context": None} if "context_meta" in state else state
+    return {name: _without_contexts(part) for name, part in kept.items()}
 
 
 def _reasons(reject: Mapping[str, str | None] | Iterable[str]) -> dict[str, str | None]:

@@ -1,0 +1,376 @@
+import asyncio
+import json
+import multiprocessing
+
+import pytest
+from agents import RunContextWrapper, function_tool
+from agents.testing import function_call
+from script import agent, calls, check_totals, managed, opened, says, stored, turn
+
+from agents_sessions.errors import ApprovalPendingError, NothingToResumeError
+from agents_sessions.info import SessionKey
+from agents_sessions.stores.file_store import FileStore
+from agents_sessions.turns.approvals import RUN_STATE
+
+KEY = SessionKey("support", "s")
+PAUSED = ["user", "function_call", "usage:1", "awaiting_approval"]
+
+paid: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_paid():
+    paid.clear()
+
+
+@function_tool(needs_approval=True)
+def pay(to: str = "bob") -> str:
+    paid.append(to)
+    return f"paid {to}"
+
+
+def paying(*steps):
+    return agent("support", *steps, tools=[pay])
+
+
+def pauses(store) -> None:
+    reply = turn(store, paying(calls("pay")))
+    assert reply.status == "awaiting_approval"
+
+
+def pauses_twice(store) -> None:
+    both = [function_call("pay", '{"to": "ann"}', call_id="c1"), function_call("pay", '{"to": "bob"}', call_id="c2")]
+    turn(store, paying(both))
+
+
+def go_on(store, *steps, act=None, **decisions):
+    """Decide in a new manager, whose model says these steps."""
+
+    async def run():
+        async with managed(store, paying(*steps)) as manager:
+            return await (manager.resume("s", **decisions) if act is None else act(manager))
+
+    return asyncio.run(run())
+
+
+def of_pending(store):
+    async def run():
+        return await managed(store).pending_approvals("s")
+
+    return asyncio.run(run())
+
+
+def sidecars(store):
+    return asyncio.run(store.list_sidecars(KEY))
+
+
+def outputs(reply):
+    return [entry.item["output"] for entry in reply.entries if entry.type == "item" and "output" in entry.item]
+
+
+def test_a_turn_that_needs_approval_ends_with_interruptions(store):
+    reply = turn(store, paying(calls("pay")))
+    assert [(item.call_id, item.tool_name) for item in reply.interruptions] == [("c1", "pay")]
+    assert stored(store) == PAUSED
+
+
+def test_pending_approvals_say_what_waits(store):
+    turn(store, paying(calls("pay", arguments='{"to": "ann"}')))
+    assert [item.model_dump() for item in of_pending(store)] == [
+        {"call_id": "c1", "tool": "pay", "arguments": '{"to": "ann"}', "agent": "support"}
+    ]
+
+
+def test_no_approval_is_pending_in_a_session_without_a_pause(store):
+    turn(store, paying("done"))
+    assert of_pending(store) == []
+
+
+def test_an_approved_call_runs_in_a_new_manager(store):
+    pauses(store)
+    reply = go_on(store, "done", approve=["c1"])
+    assert (reply.text, paid) == ("done", ["bob"])
+    assert stored(store) == [*PAUSED, "function_call_output", "assistant", "usage:1", "completed"]
+
+
+def test_the_state_is_gone_after_the_decision(store):
+    pauses(store)
+    assert sidecars(store) == [RUN_STATE]
+    go_on(store, "done", approve=True)
+    assert sidecars(store) == []
+    assert of_pending(store) == []
+
+
+def test_a_rejected_call_does_not_run_and_the_model_is_told_why(store):
+    pauses(store)
+    reply = go_on(store, "sorry", reject={"c1": "too expensive"})
+    assert outputs(reply) == ["too expensive"]
+    assert paid == []
+
+
+def test_everything_can_be_rejected(store):
+    pauses_twice(store)
+    assert go_on(store, "sorry", reject=True).status == "completed"
+    assert paid == []
+
+
+def test_what_is_not_rejected_can_be_approved(store):
+    pauses_twice(store)
+    go_on(store, "done", approve=True, reject=["c1"])
+    assert paid == ["bob"]
+
+
+def test_a_resumed_turn_counts_what_it_spent_since_its_pause(store):
+    pauses(store)
+    reply = go_on(store, calls("pay", "c2"), approve=True)
+    assert reply.status == "awaiting_approval"
+    reply = go_on(store, "done", approve=True)
+    assert (reply.usage.requests, reply.usage.total_tokens) == (1, 15)
+    assert check_totals(store).total_tokens == 45
+
+
+def test_a_turn_is_one_run_across_its_pauses(store):
+    pauses(store)
+    go_on(store, "done", approve=True)
+    assert check_totals(store).runs == 1
+    entries = asyncio.run(store.entries(KEY))
+    assert len({entry["run"] for entry in entries}) == 1
+
+
+def test_items_of_a_resumed_turn_are_of_the_agent_that_paused(store):
+    pauses(store)
+    reply = go_on(store, "done", approve=True)
+    assert [entry.agent for entry in reply.entries if entry.type == "item"] == ["support", "support"]
+
+
+def test_a_partial_decision_leaves_the_rest_pending(store):
+    pauses_twice(store)
+    reply = go_on(store, approve=["c1"])
+    assert reply.status == "awaiting_approval"
+    assert [item.call_id for item in of_pending(store)] == ["c2"]
+    reply = go_on(store, "done", approve=["c2"])
+    assert paid == ["ann", "bob"]
+    check_totals(store)
+
+
+def test_an_unknown_call_is_an_error_before_anything_happens(store):
+    pauses(store)
+    with pytest.raises(NothingToResumeError, match=r"'c7' .* waiting: c1"):
+        go_on(store, "done", approve=["c1", "c7"])
+    assert paid == []
+    assert stored(store) == PAUSED
+    assert go_on(store, "done", approve=["c1"]).text == "done"
+
+
+def test_a_call_cannot_be_approved_and_rejected(store):
+    pauses(store)
+    with pytest.raises(NothingToResumeError, match="c1"):
+        go_on(store, "done", approve=["c1"], reject=["c1"])
+    assert stored(store) == PAUSED
+
+
+def test_a_session_that_does_not_wait_cannot_be_resumed(store):
+    turn(store, paying("done"))
+    with pytest.raises(NothingToResumeError, match="no tool call waits"):
+        go_on(store, approve=True)
+
+
+def test_a_message_meanwhile_is_refused(store):
+    pauses(store)
+    with pytest.raises(ApprovalPendingError, match="waits for approval of c1"):
+        go_on(store, act=lambda manager: manager.send_message("s", "forget it"))
+    assert stored(store) == PAUSED
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+def test_a_message_meanwhile_can_reject_what_waits(store, streamed):
+    async def act(manager):
+        if not streamed:
+            return await manager.send_message("s", "forget it", on_pending="reject")
+        return await manager.stream_message("s", "forget it", on_pending="reject").reply()
+
+    pauses(store)
+    reply = go_on(store, "fine", act=act)
+    assert (reply.text, paid) == ("fine", [])
+    assert stored(store) == [*PAUSED, "function_call_output", "user", "assistant", "usage:1", "completed"]
+    assert sidecars(store) == []
+    check_totals(store)
+
+
+def test_a_paused_turn_can_be_resumed_as_a_stream(store):
+    async def act(manager):
+        stream = manager.stream_resume("s", approve=True)
+        names = [event.name async for event in stream.stream_events() if event.type == "run_item_stream_event"]
+        return names, await stream.reply()
+
+    pauses(store)
+    names, reply = go_on(store, "done", act=act)
+    assert "tool_output" in names
+    assert reply.text == "done"
+    assert stored(store) == [*PAUSED, "function_call_output", "assistant", "usage:1", "completed"]
+    check_totals(store)
+
+
+def resume_elsewhere(root: str) -> None:
+    reply = go_on(FileStore(root, durability="process"), "done", approve=["c1"])
+    assert paid == ["bob"]
+    assert reply.text == "done"
+
+
+def test_another_process_can_decide(file_store):
+    pauses(file_store)
+    worker = multiprocessing.get_context("spawn").Process(target=resume_elsewhere, args=(str(file_store.root),))
+    worker.start()
+    worker.join(60)
+    assert worker.exitcode == 0
+    assert stored(file_store)[-1] == "completed"
+
+
+def test_the_context_object_is_given_again(store):
+    @function_tool(needs_approval=True)
+    def who(wrapper: RunContextWrapper[dict[str, str]]) -> str:
+        return wrapper.context["name"]
+
+    async def first(manager, session_id):
+        return await manager.send_message(session_id, "hello", context={"name": "ann", "lock": object()})
+
+    async def second():
+        manager = managed(store, agent("support", "done", tools=[who]))
+        return await manager.resume("s", approve=True, context={"name": "bob"})
+
+    turn(store, agent("support", calls("who"), tools=[who]), act=first)
+    assert outputs(asyncio.run(second())) == ["bob"]
+
+
+def test_the_context_object_is_not_stored(file_store):
+    async def first(manager, session_id):
+        return await manager.send_message(session_id, "hello", context={"token": "secret"})
+
+    turn(file_store, paying(calls("pay")), act=first)
+    assert b"secret" not in asyncio.run(file_store.read_sidecar(KEY, RUN_STATE))
+
+
+def test_an_agent_used_as_a_tool_gets_the_context_object_given_again(store):
+    @function_tool(needs_approval=True)
+    def who(wrapper: RunContextWrapper[dict[str, str]]) -> str:
+        paid.append(wrapper.context["name"])
+        return "told"
+
+    def team(inner_steps, *steps):
+        inner = agent("cashier", *inner_steps, tools=[who])
+        return agent("support", *steps, tools=[inner.as_tool("ask_cashier", "Pays bills.")])
+
+    async def first(manager, session_id):
+        return await manager.send_message(session_id, "hello", context={"name": "ann"})
+
+    async def second():
+        manager = managed(store, team(["settled"], "done"))
+        return await manager.resume("s", approve=True, context={"name": "bob"})
+
+    turn(store, team([calls("who", "n1")], calls("ask_cashier", arguments='{"input": "pay"}')), act=first)
+    asyncio.run(second())
+    assert paid == ["bob"]
+
+
+def nested():
+    """An agent whose tool is an agent, whose tool needs approval."""
+    inner = agent("cashier", calls("pay", "n1"), "bill settled", tools=[pay])
+    tool = inner.as_tool("ask_cashier", "Pays bills.")
+    return agent("support", calls("ask_cashier", arguments='{"input": "pay"}'), "all done", tools=[tool])
+
+
+def test_a_call_inside_an_agent_used_as_a_tool_can_be_approved(store):
+    async def run():
+        support = nested()
+        manager = managed(store, support)
+        reply = await manager.send_message(await opened(manager), "hello")
+        assert [(item.call_id, item.agent) for item in await manager.pending_approvals("s")] == [("n1", "cashier")]
+        assert reply.status == "awaiting_approval"
+        return await managed(store, support).resume("s", approve=["n1"])
+
+    reply = asyncio.run(run())
+    assert (reply.text, paid) == ("all done", ["bob"])
+    assert outputs(reply) == ["bill settled"]
+    assert check_totals(store).requests == 4
+
+
+def test_a_call_inside_an_agent_used_as_a_tool_can_be_approved_elsewhere(store):
+    asyncio.run(_pause_nested(store))
+    inner = agent("cashier", "bill settled", tools=[pay])
+    support = agent("support", "all done", tools=[inner.as_tool("ask_cashier", "Pays bills.")])
+
+    async def run():
+        return await managed(store, support).resume("s", approve=["n1"])
+
+    reply = asyncio.run(run())
+    assert (reply.text, paid) == ("all done", ["bob"])
+    assert check_totals(store).requests == 4
+
+
+async def _pause_nested(store):
+    manager = managed(store, nested())
+    await manager.send_message(await opened(manager), "hello")
+
+
+def test_clearing_drops_what_waits(store):
+    async def act(manager):
+        await manager.clear_session("s")
+        return await manager.send_message("s", "hello")
+
+    pauses(store)
+    assert go_on(store, "hi", act=act).text == "hi"
+    assert sidecars(store) == []
+
+
+def test_deleting_drops_what_waits(store):
+    pauses(store)
+    go_on(store, act=lambda manager: manager.delete_session("s"))
+    assert sidecars(store) == []
+
+
+def test_a_resumed_turn_that_fails_can_be_retried(store):
+    pauses(store)
+    with pytest.raises(ConnectionError):
+        go_on(store, ConnectionError("gone"), approve=True)
+    assert sidecars(store) == []
+    reply = go_on(store, "done", act=lambda manager: manager.retry("s"))
+    assert (reply.text, paid) == ("done", ["bob"])
+    assert stored(store) == [*PAUSED, "function_call_output", "failed", "assistant", "usage:1", "completed"]
+
+
+def test_a_resumed_turn_that_is_rolled_back_can_be_retried_from_its_message(store):
+    pauses(store)
+    with pytest.raises(ConnectionError):
+        go_on(store, ConnectionError("gone"), approve=True, on_failure="rollback")
+    assert [kind for kind in stored(store) if ":" not in kind] == ["awaiting_approval", "failed"]
+    reply = go_on(store, "done", act=lambda manager: manager.retry("s"))
+    assert [entry.text for entry in reply.entries if entry.type == "item"] == ["hello", "done"]
+
+
+def test_the_state_is_json_beside_the_session(file_store):
+    pauses(file_store)
+    files = [path for path in file_store.root.rglob(RUN_STATE) if path.is_file()]
+    assert json.loads(files[0].read_text())["agent"] == "support"
+
+
+def test_a_turn_paused_after_a_handoff_goes_on_with_its_agent(store):
+    def team(*steps):
+        billing = agent("billing", *steps, tools=[pay])
+        return agent("support", calls("transfer_to_billing", "h1"), handoffs=[billing]), billing
+
+    async def first(manager, session_id):
+        return await manager.send_message(session_id, "hello")
+
+    turn(store, team(calls("pay"))[0], act=first)
+
+    async def second():
+        return await managed(store, team("billed")[0]).resume("s", approve=True)
+
+    reply = asyncio.run(second())
+    assert (reply.text, reply.last_agent) == ("billed", "billing")
+    check_totals(store)
+
+
+def test_an_answer_that_is_given_with_the_call_is_no_answer(store):
+    reply = turn(store, paying([*says("I will pay."), *calls("pay")]))
+    assert (reply.text, reply.final_output) == ("", None)
