@@ -227,7 +227,7 @@ def read_sealed(read: Read, size: int, known: Sealed | None = None) -> Sealed | 
     batch = read(tail.start, tail.end - tail.start) if tail.start < tail.end else b""
     if not _seal_holds(line, batch, tail):
         return None
-    if known is not None and known.tail is tail and known.line == line:
+    if known is not None and known.tail is tail:
         return known
     return Sealed(line, parse_header(line), tail)
 

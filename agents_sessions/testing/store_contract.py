@@ -1000,7 +1000,7 @@ class StoreContract:
                 async with open_again().turn_lock(KEY, timeout=0.02):
                     pytest.fail("two in one turn")
 
-    def test_two_processes_that_append_lose_nothing(self, store: SessionStore, open_again: Opener) -> None:
+    def test_two_processes_that_append_and_rewrite_lose_nothing(self, store: SessionStore, open_again: Opener) -> None:
         asyncio.run(store.create(info_of()))
         writers = [_Child(_append_some, open_again, f"{writer}", 100) for writer in range(2)]
         for writer in writers:
@@ -1108,6 +1108,8 @@ def _append_some(open_store: Opener, name: str, count: int, _telling: Connection
         store = open_store()
         for number in range(count):
             await store.append(KEY, [said(f"{name}-{number}")])
+            if number % 4 == 0:
+                await store.rewrite(KEY, lambda history: history.with_facts(name=name))
 
     asyncio.run(write())
 

@@ -770,6 +770,27 @@ def test_an_append_to_a_file_replaced_meanwhile_is_done_again(store, path, monke
     assert on_disk(path) == [new.decode(), "b", "c"]
 
 
+@pytest.mark.parametrize("operation", ["append", "rewrite", "pop"])
+def test_a_file_replaced_between_opening_and_locking_is_opened_again(store, path, monkeypatch, operation):
+    create(store, "a")
+    old = path.read_bytes()
+    append(store, "b")
+    new = path.with_name("new")
+    new.write_bytes(path.read_bytes())
+    path.write_bytes(old)
+    real = fcntl.flock
+
+    def flock(fd, how):
+        if new.exists():
+            new.rename(path)
+        real(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    asyncio.run(OPERATIONS[operation](store))
+    expected = {"append": ["a", "b", "c", "d"], "rewrite": ["a", "b"], "pop": ["a"]}
+    assert on_disk(path) == expected[operation]
+
+
 def test_an_append_to_a_file_removed_meanwhile_is_not_reported_as_stored(store, path, monkeypatch):
     create(store, "a")
     real = os.fdatasync

@@ -82,7 +82,8 @@ class FileAgainstList(RuleBasedStateMachine):
 
     @rule()
     def edit(self):
-        """A person saves it with other white space."""
+        """A person saves it with other white space. No one can save a torn file so: it is repaired before."""
+        self.run(self.store.append(KEY, []))
         self.path.write_text(json.dumps(json.loads(self.path.read_bytes()), indent=1))
 
     @precondition(lambda self: self.model)
