@@ -53,9 +53,12 @@ class AgentRegistry:
             UnknownAgentError: Its `agent_id` means no agent.
         """
         if self._factory is None:
-            return self._lookup(info.agent_id, self._named.values())
+            return self._named.get(info.agent_id) or self._lookup(info.agent_id, self._named.values())
         made = self._factory(info)
-        return await made if inspect.isawaitable(made) else made
+        agent = await made if inspect.isawaitable(made) else made
+        if not isinstance(agent, Agent):
+            raise UnknownAgentError(info.agent_id)
+        return agent
 
     async def by_name(self, info: SessionInfo, name: str) -> Agent[Any]:
         """Return an agent of a session by its name, looked up from the session's own agent on.
