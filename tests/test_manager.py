@@ -1,0 +1,399 @@
+import asyncio
+import gc
+import inspect
+
+import pytest
+from agents import Agent, RunConfig, Runner
+from agents.testing import ScriptedModel, assistant_message
+
+from agents_sessions.errors import (
+    InvalidItemError,
+    SessionAmbiguousError,
+    SessionClosedError,
+    SessionExistsError,
+    SessionIdError,
+    SessionNotFoundError,
+    SessionPausedError,
+)
+from agents_sessions.info import SessionInfo
+from agents_sessions.manager import SessionManager
+from agents_sessions.stores.base import SessionStore
+from agents_sessions.stores.file_store import FileStore
+from agents_sessions.stores.memory_store import MemoryStore
+
+QUIET = RunConfig(tracing_disabled=True)
+
+
+@pytest.fixture(params=["memory", "file"])
+def store(request, tmp_path) -> SessionStore:
+    return MemoryStore() if request.param == "memory" else FileStore(tmp_path / "sessions", durability="process")
+
+
+def chatty(name="support", answers=20) -> Agent:
+    return Agent(name=name, model=ScriptedModel([[assistant_message(f"answer {n}")] for n in range(answers)]))
+
+
+def within(store, act, *agents):
+    """Do something with a manager."""
+
+    async def run():
+        async with SessionManager(store, agents=agents or [chatty()], run_config=QUIET) as manager:
+            return await act(manager)
+
+    return asyncio.run(run())
+
+
+# --- create ---
+
+
+def test_a_session_gets_an_id_of_its_own(store):
+    async def act(manager):
+        return [(await manager.create_session("support")).id for _ in range(2)]
+
+    one, two = within(store, act)
+    assert one != two
+
+
+def test_a_session_keeps_its_facts(store):
+    facts = {
+        "user_id": "u-17",
+        "name": "Order 42",
+        "session_type": "scheduled",
+        "mode": "plan",
+        "max_turns": 3,
+        "history_limit": 20,
+        "metadata": {"tier": ["gold", 1]},
+    }
+
+    async def act(manager):
+        created = await manager.create_session("support", session_id="order-42", **facts)
+        return created, await manager.get_session("order-42")
+
+    created, found = within(store, act)
+    assert created == found
+    assert facts.items() <= found.model_dump().items()
+
+
+def test_an_id_is_taken_once(store):
+    async def act(manager):
+        await manager.create_session("support", session_id="s")
+        with pytest.raises(SessionExistsError):
+            await manager.create_session("support", session_id="s")
+
+    within(store, act)
+
+
+def test_an_id_is_taken_for_every_agent(store):
+    async def act(manager):
+        await manager.create_session("support", session_id="s")
+        with pytest.raises(SessionExistsError):
+            await manager.create_session("billing", session_id="s")
+
+    within(store, act, chatty(), chatty("billing"))
+
+
+def test_an_empty_id_is_refused(store):
+    with pytest.raises(SessionIdError):
+        within(store, lambda manager: manager.create_session("support", session_id=""))
+
+
+def test_metadata_that_is_no_json_is_refused(store):
+    with pytest.raises((InvalidItemError, ValueError)):
+        within(store, lambda manager: manager.create_session("support", metadata={"x": object()}))
+
+
+# --- get ---
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("get_session", ()),
+        ("update_session", ()),
+        ("delete_session", ()),
+        ("clear_session", ()),
+        ("session", ()),
+        ("send_message", ("hello",)),
+        ("resume", ()),
+        ("retry", ()),
+        ("pending_approvals", ()),
+        ("get_history", ()),
+        ("get_recent_messages", ()),
+    ],
+)
+def test_a_missing_session_is_an_error_of_its_own(store, method, more):
+    with pytest.raises(SessionNotFoundError, match="there is no session 'nope'"):
+        within(store, lambda manager: getattr(manager, method)("nope", *more))
+
+
+def test_a_missing_session_of_a_stream_is_an_error_of_its_reply(store):
+    with pytest.raises(SessionNotFoundError):
+        within(store, lambda manager: manager.stream_message("nope", "hello").reply())
+
+
+async def twins(manager):
+    for agent_id in ("support", "billing"):
+        await manager.store.create(SessionInfo(id="s", agent_id=agent_id))
+
+
+def test_an_id_of_two_agents_asks_for_the_agent(store):
+    async def act(manager):
+        await twins(manager)
+        with pytest.raises(SessionAmbiguousError, match=r"billing, support|support, billing"):
+            await manager.get_session("s")
+
+    within(store, act, chatty(), chatty("billing"))
+
+
+def test_an_id_of_two_agents_is_told_apart_by_agent_id(store):
+    async def act(manager):
+        await twins(manager)
+        reply = await manager.send_message("s", "hello", agent_id="billing")
+        infos = [await manager.get_session("s", agent_id=agent_id) for agent_id in ("support", "billing")]
+        return reply.last_agent, [info.context.runs for info in infos]
+
+    assert within(store, act, chatty(), chatty("billing")) == ("billing", [0, 1])
+
+
+def test_a_session_that_was_made_anew_for_another_agent_is_found(store):
+    async def act(manager):
+        await manager.create_session("support", session_id="s")
+        await manager.get_session("s")
+        await SessionManager(store).delete_session("s")
+        await SessionManager(store).create_session("billing", session_id="s")
+        return (await manager.get_session("s")).agent_id
+
+    assert within(store, act, chatty(), chatty("billing")) == "billing"
+
+
+# --- list ---
+
+
+async def some(manager):
+    for number in range(4):
+        await manager.create_session(
+            "support" if number % 2 else "billing",
+            session_id=str(number),
+            user_id="ann" if number < 3 else "bob",
+            session_type="user" if number else "scheduled",
+        )
+        await asyncio.sleep(0.002)
+
+
+def listed(store, **filters):
+    async def act(manager):
+        await some(manager)
+        await manager.update_session("2", status="closed")
+        return [info.id for info in await manager.list_sessions(**filters)]
+
+    return within(store, act, chatty(), chatty("billing"))
+
+
+@pytest.mark.parametrize(
+    ("filters", "ids"),
+    [
+        ({}, ["2", "3", "1", "0"]),
+        ({"agent_id": "billing"}, ["2", "0"]),
+        ({"user_id": "ann"}, ["2", "1", "0"]),
+        ({"status": "closed"}, ["2"]),
+        ({"session_type": "scheduled"}, ["0"]),
+        ({"user_id": "ann", "status": "active"}, ["1", "0"]),
+        ({"limit": 2}, ["2", "3"]),
+        ({"limit": 0}, []),
+        ({"agent_id": "sales"}, []),
+    ],
+)
+def test_sessions_are_listed_by_what_is_given_the_newest_first(store, filters, ids):
+    assert listed(store, **filters) == ids
+
+
+def test_a_store_without_sessions_lists_none(store):
+    assert within(store, lambda manager: manager.list_sessions()) == []
+
+
+# --- update, clear, delete ---
+
+
+def test_an_update_changes_what_is_given_and_nothing_else(store):
+    async def act(manager):
+        before = await manager.create_session("support", session_id="s", user_id="ann", metadata={"a": 1})
+        return before, await manager.update_session("s", name="Order 42")
+
+    before, after = within(store, act)
+    assert after.name == "Order 42"
+    assert after.model_dump(exclude={"name", "updated_at"}) == before.model_dump(exclude={"name", "updated_at"})
+
+
+def test_an_update_can_take_a_fact_away(store):
+    async def act(manager):
+        await manager.create_session("support", session_id="s", name="old")
+        return await manager.update_session("s", name=None)
+
+    assert within(store, act).name is None
+
+
+def test_an_update_leaves_the_history(store):
+    async def act(manager):
+        await manager.create_session("support", session_id="s")
+        await manager.send_message("s", "hello")
+        before = await manager.get_history("s")
+        await manager.update_session("s", metadata={"a": 1})
+        return before == await manager.get_history("s")
+
+    assert within(store, act)
+
+
+def test_a_wrong_value_is_refused_and_changes_nothing(store):
+    async def act(manager):
+        before = await manager.create_session("support", session_id="s")
+        with pytest.raises(ValueError, match="status"):
+            await manager.update_session("s", status="asleep")
+        return before == await manager.get_session("s")
+
+    assert within(store, act)
+
+
+@pytest.mark.parametrize(("status", "error"), [("paused", SessionPausedError), ("closed", SessionClosedError)])
+def test_a_session_that_is_not_active_takes_no_message(store, status, error):
+    async def act(manager):
+        await manager.create_session("support", session_id="s")
+        await manager.update_session("s", status=status)
+        with pytest.raises(error):
+            await manager.send_message("s", "hello")
+        await manager.update_session("s", status="active")
+        return await manager.send_message("s", "hello")
+
+    assert within(store, act).status == "completed"
+
+
+def test_a_cleared_session_stays_without_a_history(store):
+    async def act(manager):
+        await manager.create_session("support", session_id="s", name="Order 42")
+        await manager.send_message("s", "hello")
+        await manager.clear_session("s")
+        return await manager.get_session("s"), await manager.get_history("s")
+
+    info, history = within(store, act)
+    assert (info.name, info.context.items, history) == ("Order 42", 0, [])
+
+
+def test_a_cleared_session_numbers_on(store):
+    async def act(manager):
+        await manager.create_session("support", session_id="s")
+        await manager.send_message("s", "hello")
+        await manager.clear_session("s")
+        return await manager.send_message("s", "hello")
+
+    assert within(store, act).entries[0].seq == 5
+
+
+def test_a_deleted_session_is_gone(store):
+    async def act(manager):
+        await manager.create_session("support", session_id="s")
+        await manager.send_message("s", "hello")
+        await manager.delete_session("s")
+        with pytest.raises(SessionNotFoundError):
+            await manager.get_session("s")
+        return await manager.list_sessions()
+
+    assert within(store, act) == []
+
+
+# --- the SDK's session ---
+
+
+def test_a_session_can_be_given_to_the_runner(store):
+    async def act(manager):
+        await manager.create_session("support", session_id="s")
+        session = await manager.session("s")
+        await Runner.run(chatty(), "hello", session=session, run_config=QUIET)
+        return [message.text for message in await manager.get_recent_messages("s")]
+
+    assert within(store, act) == ["hello", "answer 0"]
+
+
+def test_a_managed_session_goes_on_after_a_bare_run(store):
+    async def act(manager):
+        await manager.create_session("support", session_id="s")
+        await Runner.run(chatty(), "hello", session=await manager.session("s"), run_config=QUIET)
+        await manager.send_message("s", "more")
+        return [message.text for message in await manager.get_recent_messages("s")]
+
+    assert within(store, act) == ["hello", "answer 0", "more", "answer 0"]
+
+
+# --- history ---
+
+
+async def talk(manager, turns=5):
+    await manager.create_session("support", session_id="s")
+    for number in range(turns):
+        await manager.send_message("s", f"question {number}")
+
+
+def test_the_history_comes_in_order(store):
+    async def act(manager):
+        await talk(manager)
+        return [entry.seq for entry in await manager.get_history("s")]
+
+    assert within(store, act) == list(range(1, 21))
+
+
+@pytest.mark.parametrize(
+    ("window", "seqs"), [({"limit": 3}, [18, 19, 20]), ({"limit": 0}, []), ({"after": 18}, [19, 20])]
+)
+def test_the_history_comes_in_parts(store, window, seqs):
+    async def act(manager):
+        await talk(manager)
+        return [entry.seq for entry in await manager.get_history("s", **window)]
+
+    assert within(store, act) == seqs
+
+
+@pytest.mark.parametrize(("limit", "count"), [(0, 0), (1, 1), (3, 3), (10, 10), (50, 10)])
+def test_recent_messages_are_the_newest_in_order(store, limit, count):
+    async def act(manager):
+        await talk(manager)
+        return [message.text for message in await manager.get_recent_messages("s", limit=limit)]
+
+    everything = [text for n in range(5) for text in (f"question {n}", f"answer {n}")]
+    assert within(store, act) == everything[len(everything) - count :]
+
+
+# --- the manager itself ---
+
+
+def test_a_path_is_a_file_store(tmp_path):
+    assert isinstance(SessionManager(tmp_path).store, FileStore)
+
+
+def test_a_manager_that_is_closed_twice_is_closed(store):
+    async def run():
+        manager = SessionManager(store)
+        await manager.aclose()
+        await manager.aclose()
+
+    asyncio.run(run())
+
+
+def test_a_manager_serves_several_event_loops_one_after_another(store):
+    manager = SessionManager(store, agents=[chatty()], run_config=QUIET)
+    asyncio.run(manager.create_session("support", session_id="s"))
+    texts = [asyncio.run(manager.send_message("s", "hello")).text for _ in range(3)]
+    assert texts == ["answer 0", "answer 1", "answer 2"]
+
+
+def test_a_stream_that_has_ended_is_forgotten(store):
+    async def act(manager):
+        await manager.create_session("support", session_id="s")
+        await manager.stream_message("s", "hello").reply()
+        await asyncio.sleep(0.01)
+        gc.collect()
+        return len(manager._streams)
+
+    assert within(store, act) == 0
+
+
+def test_every_method_says_what_it_is_for():
+    public = [member for name, member in vars(SessionManager).items() if not name.startswith("_")]
+    assert all(inspect.getdoc(member) for member in public)
