@@ -2,8 +2,8 @@
 
 Key order, integers up to 4,000 digits, floats to the last bit, any text with lone surrogates and U+2028 survive;
 only a high and a low surrogate side by side become the one character that they are to every reader of JSON. Fast
-encoders do not promise that (one turns NaN into null, another 2**64 into a float). The work is done by pydantic's,
-which carries all but lone surrogates, behind a check for what it would change in silence (NaN, bytes, keys that are
+encoders do not promise that (most turn NaN into null, one 2**64 into a float). The work is done by msgspec, which
+carries all but lone surrogates, behind a check for what it would change in silence (NaN, bytes, keys that are
 numbers); what it refuses goes through the standard library. A property test holds both against each other.
 """
 
@@ -12,17 +12,20 @@ import math
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
-import pydantic_core
+import msgspec
 
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = "dict[str, Json]"
 
 MAX_DEPTH = 100
-"""Deepest nesting of an item. The reader's own limit is 200; the file adds a few levels of its own."""
+"""Deepest nesting of an item. Every reader stops somewhere, and the file adds a few levels of its own."""
 
 MAX_INT_BITS = 13_287
 """Largest integer: 4,000 digits. Readers, Python's own among them, stop at 4,300: a longer one could be written
 and never be read again."""
+
+UNDECODED = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What msgspec raises where the standard library has the last word."""
 
 _ascii = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
@@ -70,9 +73,9 @@ def _check_all(values: Iterable[object], depth: int) -> None:
 def encode_json(value: object) -> bytes:
     """Return the UTF-8 text of a value on one line. The value must have passed `check_json`."""
     try:
-        return pydantic_core.to_json(value)
-    except pydantic_core.PydanticSerializationError:
-        # A lone surrogate has no UTF-8 form; as \udXXX it travels.
+        return msgspec.json.encode(value)
+    except (UnicodeEncodeError, TypeError):
+        # A lone surrogate has no UTF-8 form; as \udXXX it travels. A subclass of str is a type msgspec does not take.
         return _ascii.encode(value).encode()
 
 
@@ -84,8 +87,8 @@ def decode_json(text: bytes | bytearray) -> Any:
             `doc` attribute is the whole text.
     """
     try:
-        return pydantic_core.from_json(text, allow_inf_nan=False, cache_strings="keys")
-    except ValueError:
+        return msgspec.json.decode(text)
+    except UNDECODED:
         return _decode_slowly(text)
 
 

@@ -14,7 +14,6 @@ does not hold, the file was edited by hand (it is still JSON) or an append was t
 damaged (`Damage`). `docs/file-format.md` gives the reasons.
 """
 
-import itertools
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,9 +21,11 @@ from datetime import datetime
 from typing import Any, Literal, NamedTuple, cast
 from zlib import crc32
 
+import msgspec
+
 from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import Entry, envelope_of, timestamp
-from agents_sessions.lossless_json import JsonObject, check_json, decode_json, encode_json
+from agents_sessions.entries import Entry, Item, envelope_of, timestamp
+from agents_sessions.lossless_json import UNDECODED, JsonObject, check_json, decode_json, encode_json
 
 FORMAT_NAME = "agents-sessions"
 FORMAT_VERSION = 1
@@ -319,14 +320,24 @@ def facts_of(header: JsonObject) -> JsonObject:
     return {name: value for name, value in header.items() if name not in _STRUCTURE}
 
 
-def read_chunks(read: Read, tail: Tail) -> Iterator[list[Entry]]:
-    """Yield the history of a sealed file, some entries at a time, so that no second copy of it is ever held.
+def read_entries(read: Read, tail: Tail) -> list[Entry]:
+    """Return the history of a sealed file.
 
-    The seal is trusted, so the lines' own checksums are not looked at; see ``recover`.
+    The seal is trusted, so the lines' own checksums are not looked at; see `recover`.
 
     Raises:
-        Damage: A line is not JSON, so the file was damaged in its middle.
+        Damage: A line is no entry, so the file was damaged in its middle.
     """
+    return [entry for lines, offset in _chunks(read, tail) for entry in _decode_lines(lines, offset)]
+
+
+def read_items(read: Read, tail: Tail) -> list[Item]:
+    """Return the SDK items of a sealed file, as `read_entries` would, without decoding what is around them."""
+    return [item for lines, offset in _chunks(read, tail) for item in _decode_items(lines, offset)]
+
+
+def _chunks(read: Read, tail: Tail) -> Iterator[tuple[bytearray, int]]:
+    """Yield whole lines and their offset, some at a time, so that no second copy of the history is ever held."""
     offset = tail.body
     while offset < tail.end:
         chunk = _read_all(read, offset, min(_CHUNK, tail.end - offset))
@@ -335,7 +346,7 @@ def read_chunks(read: Read, tail: Tail) -> Iterator[list[Entry]]:
         if offset + len(chunk) < tail.end:
             del chunk[chunk.rindex(b"\n") + 1 :]
         begin, offset = offset, offset + len(chunk)
-        yield _decode_lines(chunk, begin)
+        yield chunk, begin
 
 
 def read_newest(read: Read, tail: Tail, count: int, *, items_only: bool) -> list[Entry]:
@@ -379,11 +390,19 @@ def _counted(entries: Iterable[Entry], *, items_only: bool) -> int:
     return sum("item" in entry or not items_only for entry in entries)
 
 
-def _decode_lines(lines: bytearray, offset: int) -> list[Entry]:
+def _as_list(lines: bytearray) -> bytearray:
     lines[:1] = b"["  # in the place of the comma, so that nothing is copied
     lines += b"]"
+    return lines
+
+
+def _decode_lines(lines: bytearray, offset: int) -> list[Entry]:
+    return _decode_list(_as_list(lines), offset)
+
+
+def _decode_list(text: bytearray, offset: int) -> list[Entry]:
     try:
-        entries = cast("list[Entry]", decode_json(lines))
+        entries = cast("list[Entry]", decode_json(text))
     except ValueError as error:
         raise Damage(f"its history is damaged after byte {offset}: {error}") from None
     try:
@@ -397,6 +416,30 @@ def _decode_lines(lines: bytearray, offset: int) -> list[Entry]:
 
 def _body_of(entry: Entry) -> object:
     return entry["item"] if "item" in entry else entry["record"]
+
+
+class _Line(msgspec.Struct, gc=False):
+    """What `read_items` needs of a line. The rest is skipped, which halves the time of the most frequent read."""
+
+    seq: int
+    item: dict[str, Any] | None = None
+    record: msgspec.Raw | None = None
+
+
+_LINES = msgspec.json.Decoder(list[_Line])
+
+
+def _decode_items(lines: bytearray, offset: int) -> list[Item]:
+    text = _as_list(lines)
+    try:
+        found = _LINES.decode(text)
+    except UNDECODED:
+        found = []
+    items = [line.item for line in found if line.item is not None]
+    if len(items) + sum(line.record is not None for line in found if line.item is None) == len(found) > 0:
+        return items
+    # A lone surrogate, or damage: the slow way tells which.
+    return [entry["item"] for entry in _decode_list(text, offset) if "item" in entry]
 
 
 # --- reading any file ------------------------------------------------------------------------------------------
@@ -413,7 +456,7 @@ def decode_document(data: bytes) -> Document:
     sealed = read_sealed(read, len(data))
     if sealed is not None:
         _, header, tail = sealed
-        entries = list(itertools.chain.from_iterable(read_chunks(read, tail)))
+        entries = read_entries(read, tail)
         return Document(facts_of(header), entries, tail.seq, tail.context, tail.updated_at)
     if not data.strip(b"\0 \r\n\t"):
         raise Damage("it is empty")

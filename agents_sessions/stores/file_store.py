@@ -150,7 +150,7 @@ class FileStore(SessionStore):
     async def entries(self, key: SessionKey, *, last: int | None = None, after: int = 0) -> list[Entry]:
         def of_sealed(read: document.Read, sealed: document.Sealed) -> list[Entry]:
             if last is None and after <= 0:
-                return [entry for chunk in document.read_chunks(read, sealed.tail) for entry in chunk]
+                return document.read_entries(read, sealed.tail)
             count = sealed.tail.seq - after if last is None else last
             return document.read_newest(read, sealed.tail, count, items_only=False)
 
@@ -162,8 +162,7 @@ class FileStore(SessionStore):
     async def items(self, key: SessionKey, *, last: int | None = None) -> list[Item]:
         def of_sealed(read: document.Read, sealed: document.Sealed) -> list[Item]:
             if last is None:
-                chunks = document.read_chunks(read, sealed.tail)
-                return [entry["item"] for chunk in chunks for entry in chunk if "item" in entry]
+                return document.read_items(read, sealed.tail)
             return _items_of(document.read_newest(read, sealed.tail, last, items_only=True))
 
         found = await self._read(key, of_sealed, lambda whole: _items_of(whole.entries))

@@ -184,7 +184,7 @@ def test_a_file_that_is_cut_while_it_is_read_is_damage_and_no_endless_loop():
     sealed = document.read_sealed(reader(data), len(data))
     cut = reader(data[:900])
     with pytest.raises(Damage):
-        list(document.read_chunks(cut, sealed.tail))
+        document.read_entries(cut, sealed.tail)
     with pytest.raises(Damage):
         document.read_newest(cut, sealed.tail, 30, items_only=False)
 
