@@ -331,6 +331,16 @@ class SessionManager:
         key = await self._addresses.key(session_id, chosen.agent_id)
         return await self._turns.retry(key, chosen, run_to_end)
 
+    def stream_retry(self, session_id: str, **options: Unpack[RetryOptions]) -> ReplyStream:
+        """Run the last turn again as `retry` does, and give its events while it runs."""
+        chosen = self._choose(RetryOptions, session_id, options)
+
+        async def turn(execute: Execute) -> Reply:
+            key = await self._addresses.key(session_id, chosen.agent_id)
+            return await self._turns.retry(key, chosen, execute)
+
+        return self._stream(session_id, turn)
+
     async def pending_approvals(self, session_id: str, *, agent_id: str | None = None) -> list[PendingApproval]:
         """Return the tool calls of a session that wait for a decision.
 

@@ -126,6 +126,18 @@ def test_a_missing_session_is_an_error_of_its_own(store, method, more):
         within(store, lambda manager: getattr(manager, method)("nope", *more))
 
 
+@pytest.mark.parametrize("method", ["delete_session", "clear_session", "resume", "retry", "get_history"])
+def test_a_missing_session_of_a_named_agent_is_an_error_of_its_own(store, method):
+    with pytest.raises(SessionNotFoundError, match="there is no session 'nope' of agent 'support'"):
+        within(store, lambda manager: getattr(manager, method)("nope", agent_id="support"))
+
+
+def test_a_missing_session_leaves_no_file(tmp_path):
+    with pytest.raises(SessionNotFoundError):
+        within(FileStore(tmp_path / "sessions"), lambda manager: manager.send_message("no", "hi", agent_id="support"))
+    assert not list(tmp_path.rglob("*"))
+
+
 def test_a_missing_session_of_a_stream_is_an_error_of_its_reply(store):
     with pytest.raises(SessionNotFoundError):
         within(store, lambda manager: manager.stream_message("nope", "hello").reply())

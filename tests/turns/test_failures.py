@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import gc
 import pickle
 
@@ -6,7 +7,7 @@ import pytest
 from agents import GuardrailFunctionOutput, InputGuardrail, InputGuardrailTripwireTriggered, function_tool
 from script import QUIET, agent, calls, check_totals, managed, opened, scripted, stored, to, turn
 
-from agents_sessions.errors import InvalidItemError, NothingToResumeError, ReplyNotStoredError
+from agents_sessions.errors import InvalidItemError, NothingToResumeError, ReplyNotStoredError, TurnCancelledError
 from agents_sessions.info import SessionKey
 from agents_sessions.manager import SessionManager
 from agents_sessions.stores.file_store import FileStore
@@ -118,6 +119,20 @@ def test_a_retry_after_rollback_sends_the_message_again(store):
     assert retried(store, "done").text == "done"
     assert stored(store) == ["usage:1", "failed", "user", "assistant", "usage:1", "completed"]
     assert items(store)[0] == {"role": "user", "content": "hello"}
+
+
+def test_a_retry_can_be_streamed(store):
+    failing(store)
+
+    async def run():
+        stream = managed(store, agent("support", "done")).stream_retry("s")
+        kinds = [event.type async for event in stream.stream_events()]
+        return kinds, await stream.reply()
+
+    kinds, reply = asyncio.run(run())
+    assert "raw_response_event" in kinds
+    assert reply.text == "done"
+    assert stored(store) == ["user", "failed", "assistant", "usage:1", "completed"]
 
 
 def test_a_retry_can_fail_and_be_tried_again(store):
@@ -238,21 +253,10 @@ def collected():
     gc.collect()
 
 
-class Steps:
-    """Cancels a task after so many steps of the event loop."""
-
-    def __init__(self, task, after: int) -> None:
-        self.task, self.left = task, after
-        asyncio.get_running_loop().call_soon(self.step)
-
-    def step(self) -> None:
-        if self.task.done():
-            return
-        if self.left == 0:
-            self.task.cancel()
-            return
-        self.left -= 1
-        asyncio.get_running_loop().call_soon(self.step)
+def after_steps(steps: int, act) -> None:
+    """Do something after so many steps of the event loop."""
+    loop = asyncio.get_running_loop()
+    loop.call_soon(act) if steps == 0 else loop.call_soon(after_steps, steps - 1, act)
 
 
 def complete(entries) -> bool:
@@ -275,7 +279,7 @@ def test_a_turn_cancelled_at_any_step_leaves_whole_batches_right_totals_and_a_fr
         manager = managed(store, support)
         await opened(manager)
         sending = asyncio.create_task(manager.send_message("s", "hello", on_failure=on_failure))
-        Steps(sending, steps)
+        after_steps(steps, sending.cancel)
         await asyncio.wait({sending})
         after = managed(store, agent("support", "after", tools=[look]))
         await after.send_message("s", "next", timeout=0)
@@ -295,6 +299,47 @@ def test_a_turn_cancelled_at_any_step_leaves_whole_batches_right_totals_and_a_fr
             assert steps > 20
             return
         steps += 1
+
+
+@pytest.mark.filterwarnings(SDK_DROPS_A_COROUTINE)
+@pytest.mark.usefixtures("collected")
+@pytest.mark.parametrize("how", ["stream", "reader", "after_turn"])
+def test_a_stream_cancelled_at_any_step_leaves_whole_batches_right_totals_and_a_free_session(how, caplog):
+    async def read(stream) -> None:
+        async for _ in stream.stream_events():
+            pass
+
+    async def cancelled_after(steps: int, store: MemoryStore) -> bool:
+        manager = managed(store, agent("support", calls("look"), "done", tools=[look]))
+        await opened(manager)
+        stream = manager.stream_message("s", "hello")
+        reader = asyncio.create_task(read(stream))
+        acts = {"stream": stream.cancel, "reader": reader.cancel, "after_turn": lambda: stream.cancel("after_turn")}
+        after_steps(steps, acts[how])
+        await asyncio.wait({reader})
+        if not reader.cancelled():
+            reader.exception()
+        with contextlib.suppress(TurnCancelledError):
+            await stream.reply()
+        await managed(store, agent("support", "after", tools=[look])).send_message("s", "next", timeout=0)
+        return stored_status(await store.entries(KEY)) == "completed"
+
+    for steps in range(0, 400, 3):
+        store = MemoryStore()
+        completed = asyncio.run(cancelled_after(steps, store))
+        assert complete(asyncio.run(store.entries(KEY)))
+        assert check_totals(store).open_run is None
+        if completed:
+            break
+    assert 20 < steps < 400
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
+def stored_status(entries) -> str:
+    """How the first turn ended."""
+    records = [entry["record"] for entry in entries if "record" in entry]
+    ends = [record["status"] for record in records if record["type"] == "run"]
+    return ends[0] if len(ends) == 2 else "never begun"
 
 
 @pytest.mark.filterwarnings(SDK_DROPS_A_COROUTINE)
@@ -329,7 +374,7 @@ def test_a_retry_of_a_cancelled_turn_holds_its_message_once_whenever_it_was_canc
         manager = managed(store, agent("support", calls("look"), "done", tools=[look]))
         await opened(manager)
         sending = asyncio.create_task(manager.send_message("s", "hello"))
-        Steps(sending, steps)
+        after_steps(steps, sending.cancel)
         await asyncio.wait({sending})
         info = await manager.get_session("s")
         if info.context.last_status == "cancelled":
