@@ -204,6 +204,26 @@ class FullMemory(MemoryStore):
         return await super().append(key, entries, expected_seq=expected_seq)
 
 
+class NoOutputs(MemoryStore):
+    """A store that cannot take what tools give."""
+
+    async def append(self, key, entries, *, expected_seq=None):
+        if any("output" in entry.get("item", {}) for entry in entries):
+            raise OSError(27, "File too large")
+        return await super().append(key, entries, expected_seq=expected_seq)
+
+
+def test_a_turn_whose_items_cannot_be_stored_keeps_its_cost():
+    async def run(manager, session_id):
+        with pytest.raises(OSError, match="too large"):
+            await manager.send_message(session_id, "hello")
+
+    store = NoOutputs()
+    turn(store, agent("support", calls("look"), tools=[look]), act=run)
+    assert stored(store) == ["user", "usage:1", "failed"]
+    assert check_totals(store).total_tokens == 15
+
+
 @pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
 def test_an_answer_that_cannot_be_stored_is_in_the_error(streamed):
     async def run(manager, session_id):

@@ -7,6 +7,7 @@ from agents import function_tool
 from script import agent, calls, check_totals, echo, managed, opened, stored, turn
 
 from agents_sessions.errors import TurnCancelledError
+from agents_sessions.turns.events import TurnFailed
 
 WHOLE = ["user", "function_call", "function_call_output", "usage:1", "assistant", "usage:1", "completed"]
 
@@ -264,15 +265,38 @@ def test_closing_the_manager_ends_its_streams(store):
             stream = manager.stream_message(await opened(manager), "hello")
             events = stream.stream_events()
             await anext(events)
-            waiting = manager.stream_message("s", "waits")
+            waiting = [manager.stream_message("s", "waits") for _ in range(5)]
             await asyncio.sleep(0.02)
-        with pytest.raises(TurnCancelledError):
-            await waiting.reply()
+        for each in waiting:
+            with pytest.raises(TurnCancelledError):
+                await each.reply()
         await events.aclose()
         return await stream.reply()
 
     assert asyncio.run(run()).status == "cancelled"
-    assert stored(store)[-1] == "cancelled"
+    assert stored(store) == ["user", "usage:1", "cancelled"]
+
+
+def test_a_loop_that_ends_with_a_live_stream_ends_the_turn_after_the_run(store):
+    ended = []
+
+    async def run():
+        asked = asyncio.Event()
+
+        @function_tool
+        async def wait() -> str:
+            asked.set()
+            await asyncio.sleep(60)
+            return "never"
+
+        manager = managed(store, agent("support", calls("wait"), tools=[wait]))
+        stream = manager.stream_message(await opened(manager), "hello")
+        manager.on(TurnFailed, lambda _event: ended.append(stream._result.run_loop_task.done()))
+        await asked.wait()
+
+    asyncio.run(run())
+    assert ended == [True]
+    assert stored(store) == ["user", "usage:1", "cancelled"]
 
 
 def test_events_are_read_once(store):
