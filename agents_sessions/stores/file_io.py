@@ -400,7 +400,8 @@ def _kept(dir_fd: int, name: str, *, durable: bool) -> Iterator[None]:
             if existed:
                 os.replace(before, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
             else:
-                os.unlink(name, dir_fd=dir_fd)
+                with contextlib.suppress(FileNotFoundError):  # there was nothing, and there is nothing
+                    os.unlink(name, dir_fd=dir_fd)
         except OSError as error:
             logger.warning("could not take back the change of %s (%s)", name, error.strerror)
         raise

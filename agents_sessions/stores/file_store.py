@@ -507,6 +507,7 @@ class FileStore(SessionStore):
         folders, file = self._sidecar(key, name)
         with self._errors(key), self._folder(key) as agent, io.locked(agent, _names(key)[1]):
             with io.directory(self._root, *folders, create=True, durable=self._durable) as folder:
+                io.sweep(folder)
                 io.replace(folder, file, data, durable=self._durable)
 
     def _list_sidecars(self, key: SessionKey) -> list[str]:

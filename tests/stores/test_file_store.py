@@ -1095,6 +1095,21 @@ def test_what_cannot_be_swept_does_not_stand_in_the_way(store, path, as_new_proc
     assert texts(store) == ["a"]
 
 
+def test_a_stale_temporary_of_a_sidecar_is_swept(store, path):
+    create(store)
+    asyncio.run(store.write_sidecar(KEY, "state.json", b"1"))
+    left = temporary(path.with_suffix("") / "state.json", age=601)
+    asyncio.run(store.write_sidecar(KEY, "state.json", b"2"))
+    assert not left.exists()
+
+
+def test_removing_a_sidecar_that_is_not_there_is_no_reason_to_warn(store, caplog):
+    create(store)
+    asyncio.run(store.write_sidecar(KEY, "one.json", b"1"))
+    assert asyncio.run(store.delete_sidecar(KEY, "two.json")) is False
+    assert caplog.messages == []
+
+
 def test_a_temporary_is_not_listed(store, path, as_new_process):
     create(store)
     temporary(path, age=0)
