@@ -29,7 +29,14 @@ class Addresses:
             known = self._known.get(session_id)
             if known is not None and await self._store.load(known) is not None:
                 return known
-            return self._remember(await self._search(session_id))
+            return self.remember(await self._search(session_id))
+
+    def remember(self, key: SessionKey) -> SessionKey:
+        """Spare the search for a session that was just found or made."""
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[key.session_id] = key
+        return key
 
     async def _search(self, session_id: str) -> SessionKey:
         found = await self._store.find(session_id)
@@ -38,9 +45,3 @@ class Addresses:
         if len(found) > 1:
             raise SessionAmbiguousError(session_id, tuple(key.agent_id for key in found))
         return found[0]
-
-    def _remember(self, key: SessionKey) -> SessionKey:
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        self._known[key.session_id] = key
-        return key

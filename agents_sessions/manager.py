@@ -131,7 +131,9 @@ class SessionManager:
         )
         if session_id is not None and await self.store.find(session_id):
             raise SessionExistsError(session_id)
-        return await self.store.create(info)
+        created = await self.store.create(info)
+        self._addresses.remember(created.key)
+        return created
 
     async def get_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo:
         """Return a session's facts and totals.

@@ -32,7 +32,8 @@ def test_concurrent_messages_alternate_with_their_answers(store):
 
 
 def test_concurrent_messages_are_served_in_the_order_of_their_coming(store):
-    async def five(manager, session_id):
+    async def five(_manager, session_id):
+        manager = managed(store, echo(pause=0.003))  # one that must look for the session
         replies = await asyncio.gather(*(manager.send_message(session_id, str(number)) for number in range(5)))
         return [reply.text for reply in replies]
 
