@@ -34,6 +34,7 @@ Read = Callable[[int, int], bytearray]
 """`read(offset, length)` of a file's bytes: a buffer that is the caller's own."""
 
 _SECTOR = 512
+_TIME_BYTES = len("2026-11-20T21:28:00.123Z")
 _TAIL_GUESS = 4096
 _TAIL_LIMIT = 1 << 18
 _CHUNK = 1 << 20
@@ -464,7 +465,10 @@ def decode_document(data: bytes) -> Document:
         edited = decode_json(data.removeprefix(b"\xef\xbb\xbf"))
     except ValueError as error:
         return recover(data, str(error))
-    return _decode_edited(check_format(edited))
+    check_format(edited)
+    if _old_tail_shows(data):
+        return recover(data, "its last append is mixed with what stood there before")
+    return _decode_edited(edited)
 
 
 def _reader(data: bytes) -> Read:
@@ -551,6 +555,29 @@ def recover(data: bytes, reason: str) -> Document:
     seq = max(_newest_seq(entries), _seq_of(header))
     at = _time_or_now(max((entry["at"] for entry in entries), default=None))
     return Document(facts_of(header), entries, seq, _refold(entries), at, "torn")
+
+
+def _old_tail_shows(data: bytes) -> bool:
+    """Tell whether a sector of the tail that the last append went over still stands among its lines.
+
+    What is around it can make JSON of both, as if a person had written it. What that tail said follows from the
+    lines above it, but for its time; and no sector begins with less of it than that and goes on as JSON.
+    """
+    header_line = data[: data.find(b"\n") + 1]
+    try:
+        header = parse_header(header_line)
+        entries, end = _scan(data, len(header_line), _salt_of(header))
+        context = encode_json(_refold(entries).to_json())
+    except Damage:
+        return False
+    if data.startswith(_TAIL_OPENS, end):
+        return False
+    head = b'%s%s,"updated_at":"' % (_TAIL_OPENS, context)
+    time = data[end + len(head) :][:_TIME_BYTES]
+    seq = max(_newest_seq(entries), _seq_of(header))
+    old = b'%s%s","seal":{"seq":%d,"body":%d,"start":' % (head, time, seq, len(header_line))
+    edges = range(-end % _SECTOR, len(old) - _TIME_BYTES, _SECTOR)
+    return any(data.startswith(old[edge : edge + _SECTOR], end + edge) for edge in edges)
 
 
 def _scan(data: bytes, offset: int, salt: int) -> tuple[list[Entry], int]:
