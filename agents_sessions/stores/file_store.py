@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
 from time import monotonic
-from typing import Literal, TypeVar, cast
+from typing import Literal, NamedTuple, TypeVar, cast
 
 from aiofiles.os import wrap
 from pydantic import ValidationError
@@ -61,6 +61,13 @@ _SCAN_BATCH = 64
 
 
 _UNTOLD = (OSError, io.NotRegular, document.Damage, document.NewerFormat)
+
+
+class _Holder(NamedTuple):
+    """Who has the lock of a session's turns."""
+
+    process: str
+    held_for: timedelta | None
 
 
 class _Seen:
@@ -214,9 +221,7 @@ class FileStore(SessionStore):
                 await stack.enter_async_context(_turn_gates.hold(self.place(key), timeout))
             except TimeoutError:
                 raise SessionBusyError(key.session_id, key.agent_id, monotonic() - begun, _this_process()) from None
-            held = contextlib.ExitStack()  # made before the lock is taken: a cancellation in between must not lose it
-            stack.push_async_callback(lambda: settled(_in_thread(held.close)))
-            await self._await_turn(key, held, begun, timeout)
+            stack.enter_context(await self._await_turn(key, begun, timeout))
             yield
 
     # --- crossing to the worker thread ---
@@ -531,19 +536,19 @@ class FileStore(SessionStore):
 
     # --- the turn lock ---
 
-    async def _await_turn(
-        self, key: SessionKey, held: contextlib.ExitStack, begun: float, timeout: float | None
-    ) -> None:
+    async def _await_turn(self, key: SessionKey, begun: float, timeout: float | None) -> contextlib.ExitStack:
+        """Wait for other processes. Each try is made on the event loop: nothing of it is synced to the disk."""
         pause = 0.001
-        while (holder := await settled(_in_thread(partial(self._try_turn, key, held)))) is not None:
+        while isinstance(taken := self._try_turn(key), _Holder):
             waited = monotonic() - begun
             if timeout is not None and waited >= timeout:
-                raise SessionBusyError(key.session_id, key.agent_id, waited, *holder)
+                raise SessionBusyError(key.session_id, key.agent_id, waited, *taken)
             await asyncio.sleep(pause if timeout is None else min(pause, max(0.0, timeout - waited)))
             pause = min(pause * 2, 0.05)
+        return taken
 
-    def _try_turn(self, key: SessionKey, held: contextlib.ExitStack) -> tuple[str, timedelta | None] | None:
-        """Take the lock file of a session's turns into `held`, or say who has it and for how long."""
+    def _try_turn(self, key: SessionKey) -> "contextlib.ExitStack | _Holder":
+        """Take the lock file of a session's turns, or say who has it and for how long."""
         name = f".{_names(key)[1]}.turn"
         holder = encode_json({"process": _this_process(), "since": timestamp()})
         with self._errors(key), contextlib.ExitStack() as stack:
@@ -553,14 +558,14 @@ class FileStore(SessionStore):
             except BlockingIOError:
                 return self._holder(folder, name)
             stack.callback(io.close_lock_file, folder, name, fd)
-            held.push(stack.pop_all())
-        return None
+            return stack.pop_all()
 
-    def _holder(self, folder: int, name: str) -> tuple[str, timedelta | None]:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    def _holder(self, folder: int, name: str) -> "_Holder":
+        try:
             holder = decode_json(io.read_file(folder, name))
-            return str(holder["process"]), now() - datetime.fromisoformat(holder["since"])
-        return "another process", None
+            return _Holder(str(holder["process"]), now() - datetime.fromisoformat(holder["since"]))
+        except (OSError, io.NotRegular, ValueError, KeyError, TypeError):
+            return _Holder("another process", None)
 
     # --- errors ---
 
