@@ -107,6 +107,9 @@ async def settled(begun: Awaitable[_Result]) -> _Result:
     A cancellation is raised after the outcome is known; it wins over the outcome.
     """
     task = asyncio.ensure_future(begun)
+    if isinstance(task, asyncio.Task):
+        # The end of a loop cancels every task that it knows, and would so cut what may not be cut. It waits for us.
+        asyncio._unregister_task(task)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError as error:

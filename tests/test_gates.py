@@ -1,6 +1,7 @@
 import asyncio
 import gc
 import threading
+import time
 from functools import wraps
 
 import pytest
@@ -219,3 +220,23 @@ async def test_a_cancellation_wins_over_an_error():
     ready.set()
     await asyncio.wait({task})
     assert task.cancelled()
+
+
+def test_the_end_of_a_loop_waits_for_the_outcome():
+    begun, done = threading.Event(), []
+
+    def work():
+        begun.set()
+        time.sleep(0.05)
+        done.append(1)
+
+    async def main():
+        task = asyncio.create_task(settled(asyncio.to_thread(work)))
+        tasks.append(task)
+        await asyncio.to_thread(begun.wait)
+        task.add_done_callback(lambda _: done.append(2))  # and the loop ends, which cancels every task it knows
+
+    tasks = []
+    asyncio.run(main())
+    assert tasks[0].cancelled()
+    assert done == [1, 2]
