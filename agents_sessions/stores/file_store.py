@@ -16,9 +16,8 @@ from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
 from time import monotonic
-from typing import Literal, NamedTuple, TypeVar, cast
+from typing import Literal, NamedTuple, TypeVar
 
-from aiofiles.os import wrap
 from pydantic import ValidationError
 
 from agents_sessions.entries import Entry, Item, check_entries, now, timestamp
@@ -101,13 +100,10 @@ os.register_at_fork(after_in_child=_seen.renew)
 _swept: set[tuple[int, int]] = set()
 
 
-@wrap
-def _run(operation: Callable[[], object]) -> object:
-    return operation()
-
-
-async def _in_thread(operation: Callable[[], _T]) -> _T:
-    return cast("_T", await _run(operation))
+def _in_thread(operation: Callable[[], _T]) -> "asyncio.Future[_T]":
+    # The executor's own future and no coroutine around it: that would be a task, and the end of the event loop
+    # cancels all tasks, also one that waits for a write that has begun.
+    return asyncio.get_running_loop().run_in_executor(None, operation)
 
 
 async def _plainly(begun: Awaitable[_T]) -> _T:
