@@ -11,8 +11,8 @@ from weakref import WeakSet
 
 from agents_sessions.addresses import Addresses
 from agents_sessions.errors import SessionExistsError, SessionNotFoundError
-from agents_sessions.history import HistoryEntry, Message, messages, typed
-from agents_sessions.info import SessionInfo, SessionKey, SessionStatus, SessionType
+from agents_sessions.history import HistoryEntry, Message, typed
+from agents_sessions.info import SessionInfo, SessionStatus, SessionType
 from agents_sessions.session import StoredSession
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.stores.file_store import FileStore
@@ -385,7 +385,7 @@ class SessionManager:
             SessionNotFoundError: There is none.
         """
         key = await self._addresses.key(session_id, agent_id)
-        return await _recent_messages(self.store, key, max(0, limit))
+        return await self.store.messages(key, last=max(0, limit))
 
     # --- inside ---
 
@@ -396,14 +396,3 @@ class SessionManager:
 
     def _choose(self, kind: type[Mapping[str, Any]], session_id: str, options: TurnOptions) -> Chosen:
         return choose(kind, session_id, {"timeout": self._turn_timeout, **self._defaults}, options)
-
-
-async def _recent_messages(store: SessionStore, key: SessionKey, limit: int) -> list[Message]:
-    """Read from the end of the history, further and further, until there are enough messages."""
-    count = limit * 2
-    while True:
-        entries = await store.entries(key, last=count)
-        found = messages(entries)
-        if len(found) >= limit or len(entries) < count:
-            return found[max(0, len(found) - limit) :]
-        count *= 4

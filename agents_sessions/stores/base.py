@@ -27,6 +27,7 @@ from pydantic import ValidationError
 from agents_sessions.context import ContextStats, fold
 from agents_sessions.entries import Entry, Item, check_entries
 from agents_sessions.errors import InvalidItemError
+from agents_sessions.history import Message, messages
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.lossless_json import check_json
 
@@ -173,6 +174,20 @@ class SessionStore(ABC):
         entries = await self.entries(key)
         items = [entry["item"] for entry in entries if "item" in entry]
         return items if last is None else items[max(0, len(items) - last) :]
+
+    async def messages(self, key: SessionKey, *, last: int) -> list[Message]:
+        """Return the newest `last` messages of user and assistant, oldest first. The cost grows with `last` alone.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        count = last * 2
+        while True:
+            entries = await self.entries(key, last=count)
+            found = messages(entries)
+            if len(found) >= last or len(entries) < count:
+                return found[max(0, len(found) - last) :]
+            count *= 4
 
     async def find(self, session_id: str) -> list[SessionKey]:
         """Return the keys of all sessions of an id, one per agent that has it."""

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
+from agents import MultiProvider, OpenAIProvider
+from agents.models import get_default_model
+
 if TYPE_CHECKING:
     from agents import RunConfig, RunErrorHandlers, RunHooks
 
@@ -109,6 +112,13 @@ def model_of(arguments: RunArguments) -> str | None:
     config = arguments.get("run_config")
     model = config.get("model") if isinstance(config, dict) else getattr(config, "model", None)
     return model if isinstance(model, str) else None
+
+
+def fallback_model_of(arguments: RunArguments) -> str | None:
+    """Return the model of agents that name none: the SDK's default, unless a provider of another maker decides."""
+    config = arguments.get("run_config")
+    provider = config.get("model_provider") if isinstance(config, dict) else getattr(config, "model_provider", None)
+    return get_default_model() if provider is None or isinstance(provider, (MultiProvider, OpenAIProvider)) else None
 
 
 def _grouped(config: RunConfig | dict[str, Any] | None, session_id: str) -> RunConfig | dict[str, Any]:

@@ -52,6 +52,7 @@ class Recorder(StoredSession):
         message: What the run is given. Kept in the end of a turn that fails before the Runner has stored it.
         hooks: The user's own hooks, called after ours.
         model: The model that the run config names for all agents, if it does.
+        fallback_model: The model of agents that name none.
         agent: The agent that speaks first, if the run continues in its middle.
         spent: How far the run's usage had grown before, if it was interrupted and goes on.
         on_handoff: Called with the names of both agents when a handoff happens.
@@ -66,6 +67,7 @@ class Recorder(StoredSession):
         message: list[Item] | None = None,
         hooks: RunHooks[Any] | None = None,
         model: str | None = None,
+        fallback_model: str | None = None,
         agent: str | None = None,
         spent: UsageMark | None = None,
         on_handoff: Callable[[str, str], Awaitable[object]] | None = None,
@@ -85,6 +87,7 @@ class Recorder(StoredSession):
         self._mark = spent
         self._first_read = spent is None
         self._model = model
+        self._fallback_model = fallback_model
         self._rows: list[RequestRow] = []
         self._handoffs: list[HandoffRecord] = []
         self._response: ModelResponse | None = None
@@ -215,6 +218,9 @@ class Recorder(StoredSession):
         """Note who speaks."""
         self.usage = context.usage
         self.agent = agent.name
+        if self._handoffs:
+            # An input filter left the Runner nothing to store in between: the handoff still comes before its sequel.
+            self._note_seen()
 
     def saw_response(self, context: RunContextWrapper[Any], agent: Agent[Any], response: ModelResponse) -> None:
         """Note a model request."""
@@ -222,7 +228,7 @@ class Recorder(StoredSession):
         self._response = response
         row = sum_requests(rows_since(_NOTHING, response.usage))
         row["agent"] = agent.name
-        model = self._model or _model_name(agent)
+        model = self._model or (self._fallback_model if agent.model is None else _model_name(agent))
         if model is not None:
             row["model"] = model
         if response.response_id is not None:

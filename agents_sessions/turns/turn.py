@@ -38,7 +38,7 @@ from agents_sessions.turns.events import (
     TurnStarted,
 )
 from agents_sessions.turns.lock import exclusive_turn
-from agents_sessions.turns.options import Chosen, RunArguments, model_of, of_session
+from agents_sessions.turns.options import Chosen, RunArguments, fallback_model_of, model_of, of_session
 from agents_sessions.turns.recorder import Recorder
 from agents_sessions.turns.reply import Reply, text_of
 
@@ -234,6 +234,7 @@ class Turns:
             message=message,
             hooks=arguments.get("hooks"),
             model=model_of(arguments),
+            fallback_model=fallback_model_of(arguments),
             agent=agent,
             spent=spent,
             on_handoff=on_handoff,

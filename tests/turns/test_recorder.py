@@ -1,7 +1,17 @@
 import asyncio
 
 import pytest
-from agents import Agent, ModelRetrySettings, ModelSettings, RunConfig, RunHooks, function_tool, handoff, retry_policies
+from agents import (
+    Agent,
+    ModelRetrySettings,
+    ModelSettings,
+    OpenAIProvider,
+    RunConfig,
+    RunHooks,
+    function_tool,
+    handoff,
+    retry_policies,
+)
 from agents.extensions.handoff_filters import remove_all_tools
 from agents.testing import ModelStep
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +21,7 @@ from script import USAGE, agent, calls, check_totals, managed, opened, says, scr
 
 from agents_sessions.info import SessionKey
 from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.testing import LocalResponses, message
 
 KEY = SessionKey("support", "s")
 
@@ -78,6 +89,18 @@ def test_a_handoff_that_an_input_filter_hides_is_recorded(store):
     assert stored(store).count("support>billing") == 1
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_hidden_handoff_comes_before_what_the_next_agent_says(store, streamed):
+    async def act(manager, session_id):
+        if streamed:
+            return await manager.stream_message(session_id, "hello").reply()
+        return await manager.send_message(session_id, "hello")
+
+    reply = turn(store, team(input_filter=remove_all_tools), act=act)
+    kinds = [entry.kind if entry.type == "item" else entry.type for entry in reply.entries]
+    assert kinds == ["user", "handoff", "usage", "assistant", "usage", "run"]
+
+
 def test_a_handoff_to_and_fro_is_recorded_each_time(store):
     support = agent("support", to("billing"), "done")
     billing = agent("billing", to("support", "h2"), handoffs=[support])
@@ -120,6 +143,13 @@ def test_a_request_names_the_model_of_its_agent(store):
     config = RunConfig(tracing_disabled=True, model_provider=Named())
     turn(store, Agent(name="support", model="gpt-small"), run_config=config)
     assert rows(store)[0]["model"] == "gpt-small"
+
+
+def test_a_request_of_an_agent_that_names_no_model_names_the_sdks_default(store):
+    local = LocalResponses([message("hi")])
+    config = RunConfig(tracing_disabled=True, model_provider=OpenAIProvider(openai_client=local.client()))
+    turn(store, Agent(name="support"), run_config=config)
+    assert rows(store)[0]["model"] == local.requests[0]["model"]
 
 
 def test_a_request_names_the_model_of_the_run(store):
