@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from agents_sessions.stores.memory_store import MemoryStore
     from agents_sessions.turns.approvals import PendingApproval
     from agents_sessions.turns.events import ApprovalNeeded, HandedOff, TurnEvent, TurnFailed, TurnFinished, TurnStarted
+    from agents_sessions.turns.options import RunArguments, SendOptions
     from agents_sessions.turns.reply import Reply
     from agents_sessions.turns.stream import ReplyStream
 
@@ -46,7 +47,9 @@ __all__ = [
     "PendingApproval",
     "Reply",
     "ReplyStream",
+    "RunArguments",
     "RunEntry",
+    "SendOptions",
     "SessionError",
     "SessionInfo",
     "SessionKey",
@@ -77,7 +80,9 @@ _HOME = {
     "PendingApproval": "turns.approvals",
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
+    "RunArguments": "turns.options",
     "RunEntry": "history",
+    "SendOptions": "turns.options",
     "SessionError": "errors",
     "SessionInfo": "info",
     "SessionKey": "info",
