@@ -13,7 +13,7 @@ from agents_sessions.addresses import Addresses
 from agents_sessions.errors import SessionExistsError, SessionNotFoundError
 from agents_sessions.history import HistoryEntry, Message, typed
 from agents_sessions.info import SessionInfo, SessionStatus, SessionType
-from agents_sessions.session import StoredSession
+from agents_sessions.session import ManagedSession
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.stores.file_store import FileStore
 from agents_sessions.turns.agents import AgentRegistry, Agents
@@ -219,20 +219,20 @@ class SessionManager:
         key = await self._addresses.key(session_id, agent_id)
         await self._turns.delete(key, self._turn_timeout)
 
-    async def session(
+    def session(
         self,
         session_id: str,
         *,
         agent_id: str | None = None,
         session_settings: SessionSettings | dict[str, Any] | None = None,
-    ) -> StoredSession:
+    ) -> ManagedSession:
         """Return one session as the SDK's `Session`, for `Runner.run(session=…)`.
 
-        Raises:
-            SessionNotFoundError: There is none.
+        That there is none shows when it is first used, or at once with ``await manager.session(…)``.
         """
-        key = await self._addresses.key(session_id, agent_id)
-        return StoredSession(self.store, key, session_settings=session_settings, create=False)
+        return ManagedSession(
+            self._addresses, self.store, session_id, agent_id=agent_id, session_settings=session_settings
+        )
 
     # --- turns ---
 

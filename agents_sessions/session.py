@@ -27,11 +27,12 @@ from agents_sessions.stores.file_store import Durability, FileStore
 from agents_sessions.usage import UsageMark, rows_since
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from agents.items import TResponseInputItem
     from agents.run_context import RunContextWrapper
 
+    from agents_sessions.addresses import Addresses
     from agents_sessions.entries import Item
     from agents_sessions.stores.base import History, SessionStore
 
@@ -80,7 +81,7 @@ class StoredSession:
         if limit is None and self.session_settings is not None:
             limit = self.session_settings.limit
         try:
-            items = await self.store.items(self.key, last=None if limit is None else max(0, limit))
+            items = await self.store.items(await self._where(), last=None if limit is None else max(0, limit))
         except SessionNotFoundError:
             if not self._create:
                 raise
@@ -129,14 +130,15 @@ class StoredSession:
         Raises:
             SessionNotFoundError: Nothing was stored in it yet.
         """
-        info = await self.store.load(self.key)
+        key = await self._where()
+        info = await self.store.load(key)
         if info is None:
-            raise SessionNotFoundError(self.key.session_id, self.key.agent_id)
+            raise SessionNotFoundError(key.session_id, key.agent_id)
         return info
 
     async def load_state_json(self) -> dict[str, Any] | None:
         """Return the run state that was saved beside the session, or None."""
-        data = await self.store.read_sidecar(self.key, _STATE)
+        data = await self.store.read_sidecar(await self._where(), _STATE)
         return None if data is None else cast("dict[str, Any]", decode_json(data))
 
     async def save_state_json(self, state: dict[str, Any] | None) -> None:
@@ -147,20 +149,20 @@ class StoredSession:
             InvalidItemError: It cannot be stored as JSON without loss.
         """
         if state is None:
-            await self.store.delete_sidecar(self.key, _STATE)
+            await self.store.delete_sidecar(await self._where(), _STATE)
             return
         try:
             check_json(state)
         except ValueError as error:
             raise InvalidItemError("the run state", str(error)) from None
-        await self.store.write_sidecar(self.key, _STATE, encode_json(state))
+        await self.store.write_sidecar(await self._where(), _STATE, encode_json(state))
 
     async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
         """Replace the history in one step: asked for by the SDK's compaction, to leave no gap for a crash.
 
         A subclass may change what `add_items` stores, so it is not served.
         """
-        if type(self) not in (StoredSession, FileSession):
+        if type(self) not in (StoredSession, FileSession, ManagedSession):
             return False
         entries = [item_entry(item) for item in cast("list[Item]", items)]
 
@@ -171,6 +173,10 @@ class StoredSession:
         await self._rewrite(change)
         return True
 
+    async def _where(self) -> SessionKey:
+        """Return the session's key in the store."""
+        return self.key
+
     def _spent(self, wrapper: RunContextWrapper[Any]) -> list[Entry]:
         # A run that is first met here was resumed: what it spent before was stored before.
         mark = self._marks.get(wrapper)
@@ -179,7 +185,7 @@ class StoredSession:
 
     async def _append(self, entries: Sequence[Entry]) -> None:
         try:
-            await self.store.append(self.key, entries)
+            await self.store.append(await self._where(), entries)
         except SessionNotFoundError:
             if not self._create:
                 raise
@@ -190,11 +196,11 @@ class StoredSession:
         try:
             await self.store.create(info, entries)
         except SessionExistsError:  # someone else's first item came in between
-            await self.store.append(self.key, entries)
+            await self.store.append(await self._where(), entries)
 
     async def _rewrite(self, change: Any) -> None:
         try:
-            await self.store.rewrite(self.key, change)
+            await self.store.rewrite(await self._where(), change)
         except SessionNotFoundError:
             if not self._create:
                 raise
@@ -225,6 +231,42 @@ class FileSession(StoredSession):
     ) -> None:
         store = FileStore(root, durability=durability)
         super().__init__(store, SessionKey(agent_id, session_id), session_settings=session_settings)
+
+
+class ManagedSession(StoredSession):
+    """A session of a manager, known by its id. `await` it to be told at once if there is none.
+
+    Args:
+        addresses: Where its agent is looked up, when it is first needed.
+        store: Where it is kept.
+        session_id: Its id.
+        agent_id: Its agent, if known.
+        session_settings: The SDK's settings.
+    """
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        store: SessionStore,
+        session_id: str,
+        *,
+        agent_id: str | None = None,
+        session_settings: SessionSettings | dict[str, Any] | None = None,
+    ) -> None:
+        key = SessionKey(agent_id or "?", session_id)
+        super().__init__(store, key, session_settings=session_settings, create=False)
+        self._addresses = addresses
+        self._found = agent_id is not None
+
+    def __await__(self) -> Generator[Any, None, ManagedSession]:
+        yield from self.info().__await__()
+        return self
+
+    async def _where(self) -> SessionKey:
+        if not self._found:
+            self.key = await self._addresses.key(self.session_id)
+            self._found = True
+        return self.key
 
 
 def _newest_item(entries: Sequence[Entry]) -> int | None:

@@ -324,10 +324,21 @@ def test_a_session_can_be_given_to_the_runner(store):
     assert within(store, act) == ["hello", "answer 0"]
 
 
+def test_a_session_that_is_awaited_says_at_once_that_there_is_none(store):
+    async def act(manager):
+        with pytest.raises(SessionNotFoundError):
+            await manager.session("s")
+        with pytest.raises(SessionNotFoundError):
+            await manager.session("s").add_items([{"role": "user", "content": "lost"}])
+        return await manager.list_sessions()
+
+    assert within(store, act) == []
+
+
 def test_a_managed_session_goes_on_after_a_bare_run(store):
     async def act(manager):
         await manager.create_session("support", session_id="s")
-        await Runner.run(chatty(), "hello", session=await manager.session("s"), run_config=QUIET)
+        await Runner.run(chatty(), "hello", session=manager.session("s"), run_config=QUIET)
         await manager.send_message("s", "more")
         return [message.text for message in await manager.get_recent_messages("s")]
 
