@@ -26,6 +26,7 @@ FLOORS = {
     "stores.file_document": 2,
     "stores.file_io": 2,
     "stores": 3,
+    "addresses": 4,
     "session": 4,
     "turns": 5,
     "manager": 6,
