@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	&& { echo $$p; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo test lint types check bench clean
+.PHONY: demo test lint types check bench soak mutants clean
 
 demo: .venv/ready ## an agent holds a conversation across two processes
 	@$(BIN)/python examples/quickstart.py
@@ -24,6 +24,13 @@ check: lint types test ## all three: what CI runs
 
 bench: .venv/ready ## figures against SQLiteSession, side by side
 	@$(BIN)/python -m benchmarks
+
+soak: .venv/ready ## the trust tests at length: kills, concurrency, growth; about half an hour
+	@TRUST_KILLS=5000 TRUST_SECONDS=60 TRUST_SENDS=100000 $(BIN)/python -m pytest -s \
+		tests/trust/test_crash.py tests/trust/test_concurrency.py tests/trust/test_growth.py
+
+mutants: .venv/ready ## deliberate mistakes in a copy of the package: each must be caught
+	@$(BIN)/python tests/trust/mutants.py
 
 .venv/ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with the venv module is needed"; exit 1; }
