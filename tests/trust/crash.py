@@ -379,6 +379,8 @@ class Watch:
     figures: Counter[str] = field(default_factory=Counter)
     repaired: set[str] = field(default_factory=set)
     """Names of the copies that repairs have kept."""
+    left_by_deletions: set[str] = field(default_factory=set)
+    """Names of what belonged to sessions that are gone."""
     known: dict[SessionKey, Known] = field(default_factory=lambda: {key: Known() for key in KEYS})
 
     def __post_init__(self) -> None:
@@ -481,6 +483,8 @@ class Watch:
         """Nothing lies in the folders but sessions that exist and what belongs to them."""
         for key, known in self.known.items():
             for path in self.store.path(key).parent.glob(f"*{key.session_id}*"):
+                if known.stages == [None]:  # a deletion that was killed: the session is gone, this was its own
+                    self.left_by_deletions.add(path.name)
                 if path.name == f"{key.session_id}.json":
                     assert known.stages != [None]
                 elif path.name == key.session_id:

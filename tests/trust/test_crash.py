@@ -1,7 +1,7 @@
 """Kill a process at any moment: what it has acknowledged is there, and nothing is there in part.
 
-`TRUST_SEED` repeats a run (the kills at a system call exactly, those at a moment nearly); `TRUST_KILLS` makes it
-longer. `make soak` kills 5,000 times.
+`TRUST_SEED` repeats the choices of a run; what a child gets done before a kill at a moment still varies, and with it
+what later children meet. `TRUST_KILLS` makes it longer: `make soak` kills 5,000 times.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ def test_a_process_killed_at_any_moment_loses_nothing_acknowledged_and_leaves_no
     finally:
         nursery.close()
     watch.figures["torn appends repaired"] = len(watch.repaired)
+    watch.figures["folders and copies left by killed deletions"] = len(watch.left_by_deletions)
     for name, count in sorted(watch.figures.items()):
         print(f"{count:8} {name}")
     print(f"{time.monotonic() - begun:8.1f} seconds")
