@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from agents_sessions.entries import Entry, Record, RequestRow, RunRecord, item_kind
+from agents_sessions.errors import InvalidItemError
 from agents_sessions.lossless_json import JsonObject
 
 _COUNTED = {
@@ -73,26 +74,53 @@ class ContextStats:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "ContextStats":
-        """Return the totals from a file. Names that are not known are left out, missing ones are zero."""
-        return cls(**{name: data[name] for name in _FIELDS if name in data})
+        """Return the totals from a file. Names that are not known are left out, missing ones are zero.
+
+        Raises:
+            TypeError: A value is of another type than its field.
+        """
+        totals = cls(**{name: data[name] for name in _FIELDS if name in data})
+        if not isinstance(data, dict) or not all(
+            type(getattr(totals, name)) in kinds for name, kinds in _FIELDS.items()
+        ):
+            raise TypeError("the totals hold a value of another type")
+        return totals
 
 
-_FIELDS = tuple(field.name for field in fields(ContextStats))
+_FIELDS = {field.name: (int, float) if field.default == 0 else (str, type(None)) for field in fields(ContextStats)}
 
 
 def fold(stats: ContextStats, entries: Iterable[Entry]) -> ContextStats:
-    """Return the totals after some more entries."""
+    """Return the totals after some more entries.
+
+    Raises:
+        InvalidItemError: A record lacks a part, or has one of another type.
+    """
     totals: dict[str, Any] = stats.to_json()
-    for entry in entries:
-        if "item" in entry:
-            totals["items"] += 1
-            totals[_COUNTED.get(item_kind(entry["item"]), "other_items")] += 1
-        elif "record" in entry:
-            _count_record(totals, entry["record"])
-        _follow_run(totals, entry)
+    try:
+        for entry in entries:
+            _count(totals, entry)
+        _check_texts(totals)
+    except (KeyError, TypeError, AttributeError, OverflowError):
+        raise InvalidItemError("a record", "is incomplete, or has a value of the wrong type") from None
     after = object.__new__(ContextStats)  # a frozen __init__ sets twenty fields one by one, on every append
     after.__dict__.update(totals)
     return after
+
+
+def _count(totals: dict[str, Any], entry: Entry) -> None:
+    if "item" in entry:
+        totals["items"] += 1
+        totals[_COUNTED.get(item_kind(entry["item"]), "other_items")] += 1
+    elif "record" in entry:
+        _count_record(totals, entry["record"])
+    _follow_run(totals, entry)
+
+
+def _check_texts(totals: dict[str, Any]) -> None:
+    for name in ("last_agent", "last_status", "open_run"):
+        if not isinstance(totals[name], str | None):
+            raise TypeError(name)
 
 
 def _count_record(totals: dict[str, Any], record: Record) -> None:

@@ -25,6 +25,7 @@ import msgspec
 
 from agents_sessions.context import ContextStats, fold
 from agents_sessions.entries import Entry, Item, envelope_of, timestamp
+from agents_sessions.errors import InvalidItemError
 from agents_sessions.lossless_json import UNDECODED, JsonObject, check_json, decode_json, encode_json
 
 FORMAT_NAME = "agents-sessions"
@@ -34,6 +35,8 @@ Read = Callable[[int, int], bytearray]
 """`read(offset, length)` of a file's bytes: a buffer that is the caller's own."""
 
 _SECTOR = 512
+_MAX_SEQ = 2**53
+"""Largest number that is taken from a line or a hand: beyond it, some readers of JSON round."""
 _TIME_BYTES = len("2026-11-20T21:28:00.123Z")
 _TAIL_GUESS = 4096
 _TAIL_LIMIT = 1 << 18
@@ -258,13 +261,13 @@ def _parse_tail(text: bytes, offset: int) -> Tail | None:
         numbers = [seal[name] for name in ("seq", "body", "start", "end")]
         context = ContextStats.from_json(tail["context"])
         updated_at = tail["updated_at"]
-        datetime.fromisoformat(updated_at)
-    except (ValueError, KeyError, TypeError):
+        canonical = timestamp(datetime.fromisoformat(updated_at))
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
-    if any(type(number) is not int for number in numbers):
+    if updated_at != canonical or any(type(number) is not int for number in numbers):
         return None
     seq, body, start, end = numbers
-    if end != offset or not 0 < body <= start <= end:
+    if end != offset or not 0 < body <= start <= end or not 0 <= seq <= _MAX_SEQ**2:
         return None
     return Tail(text, seq, body, start, end, context, updated_at)
 
@@ -289,7 +292,9 @@ def parse_header(line: bytes) -> JsonObject:
         header = decode_json(line[: -len(_HISTORY_OPENS)] + b"}")
     except ValueError as error:
         raise Damage(f"its header is {error}") from None
-    return check_format(header)
+    checked = check_format(header)
+    _salt_of(checked)
+    return checked
 
 
 def check_format(document: object) -> JsonObject:
@@ -494,7 +499,7 @@ def _decode_edited(document: JsonObject) -> Document:
 
 def _seq_of(part: JsonObject) -> int:
     seq = part.get("seq")
-    return seq if type(seq) is int else 0
+    return seq if type(seq) is int and seq <= _MAX_SEQ else 0
 
 
 def _refuse_lossy(value: object, what: str) -> None:
@@ -519,17 +524,21 @@ def _accept_edited(value: object, place: int, previous: int, updated_at: str) ->
     for part in (bodies[0], envelope_of(entry)):
         _refuse_lossy(part, f"entry {place} of its history")
     seq = entry.get("seq")
-    entry["seq"] = seq if type(seq) is int and seq > previous else previous + 1
+    entry["seq"] = seq if type(seq) is int and previous < seq <= _MAX_SEQ else previous + 1
     entry.setdefault("at", updated_at)
-    if not all(isinstance(entry.get(name, ""), str) for name in ("at", "agent", "run")):
+    if not _are_texts(entry["at"], entry.get("agent", ""), entry.get("run", "")):
         raise Damage(f"entry {place} of its history has an `at`, `agent` or `run` that is no text")
     return entry
+
+
+def _are_texts(*values: object) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _refold(entries: Iterable[Entry]) -> ContextStats:
     try:
         return fold(ContextStats(), entries)
-    except (KeyError, TypeError, AttributeError, OverflowError):
+    except InvalidItemError:
         raise Damage("a record of its history is incomplete") from None
 
 
@@ -609,9 +618,14 @@ def _verify_line(line: bytes, salt: int, lead: bytes) -> Entry | None:
     if place < 0 or line[:1] != lead or written != b'%s%08x",' % (_CRC, crc32(rest, crc32(head, salt))):
         return None
     try:
-        return cast("Entry", decode_json(line[1:]))
-    except ValueError:  # four bytes of checksum can agree by chance
+        entry = cast("Entry", decode_json(line[1:]))
+        numbers = (entry["seq"], entry.get("k", 1), entry.get("n", 1))
+        sound = isinstance(_body_of(entry), dict) and _are_texts(
+            entry["at"], entry.get("agent", ""), entry.get("run", "")
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):  # four bytes of checksum can agree by chance
         return None
+    return entry if sound and all(type(number) is int and number <= _MAX_SEQ for number in numbers) else None
 
 
 def _torn_by_one_append(data: bytes, whole: int, salt: int) -> bool:
