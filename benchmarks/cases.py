@@ -9,6 +9,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
+from benchmarks import managed
 from benchmarks.contenders import CONTENDERS, FLOOR, OURS, SQLITE, Contender, Session, close
 from benchmarks.conversation import ITEMS_PER_TURN, session_id, turns
 from benchmarks.measure import Arm, Figure, ask, figure, interleave
@@ -50,7 +51,17 @@ class Bench:
 
     async def rows(self) -> AsyncIterator[Row]:
         """Yield the rows of the table as they are measured."""
-        for case in (self._appends, self._reads, self._newest, self._conversation, self._crowd, self._sizes):
+        cases = (
+            self._appends,
+            self._reads,
+            self._newest,
+            self._conversation,
+            self._crowd,
+            self._sends,
+            self._users,
+            self._sizes,
+        )
+        for case in cases:
             for row in await case():
                 yield row
             for session in self._open:
@@ -141,6 +152,12 @@ class Bench:
         rates = {name: figure([sessions * each / took for took in arm.seconds]) for name, arm in arms.items()}
         return [Row(f"{sessions} sessions at once", "turns/s", rates, goal=2.0, goal_is="at least")]
 
+    async def _sends(self) -> list[Row]:
+        return await managed.sends(self._make_folder("sends", OURS), self._name, self._effort.appends)
+
+    async def _users(self) -> list[Row]:
+        return await managed.users(self._make_folder("users", OURS), self._name, self._effort.conversations)
+
     async def _sizes(self) -> list[Row]:
         """Bytes on the disk, after everything is closed, and the memory that a full read takes."""
         size = 10_000
@@ -168,6 +185,9 @@ class Bench:
         return [Row(case, "ms", {OURS.name: figure([answer["s"] for answer in answers])}, bound=0.1)]
 
     # --- sessions ---
+
+    def _name(self) -> str:
+        return session_id(self._ids)
 
     def _make_folder(self, case: str, one: Contender) -> Path:
         folder = self._folder / case / one.name.replace(" ", "-")

@@ -43,12 +43,13 @@ class Arm:
 async def interleave(arms: Sequence[Arm], rounds: int, *, warm_up: int = 3) -> None:
     """Time all arms round by round, so that whatever else the machine does meets them alike.
 
-    Each round begins with another arm. Garbage is collected before each sample, and the collector stays on during
-    it, as in an application; results are freed outside the clock.
+    Each round begins with another arm. Garbage is collected before each round, and the collector stays on during it,
+    as in an application; results are freed outside the clock.
     """
     gc.collect()
     gc.freeze()  # what is there now is not looked at again: a collection costs only what the sample left
     for number in range(-warm_up, rounds):
+        gc.collect()
         first = number % len(arms)
         for arm in [*arms[first:], *arms[:first]]:
             if number % arm.every == 0:
@@ -60,7 +61,6 @@ async def interleave(arms: Sequence[Arm], rounds: int, *, warm_up: int = 3) -> N
 
 async def _time(arm: Arm) -> float:
     work = arm.prepare()
-    gc.collect()
     begun = perf_counter()
     result = await work
     seconds = perf_counter() - begun
