@@ -211,12 +211,17 @@ def check_facts(info: SessionInfo) -> None:
         check_json(extra)
         SessionInfo.model_validate(dict(info)).header()
     except ValidationError as error:
-        fields = ", ".join(str(problem["loc"][0]) for problem in error.errors(include_input=False))
-        raise InvalidItemError("the session's facts", f"invalid value of {fields}") from None
+        raise InvalidItemError("the session's facts", f"invalid value of {invalid_fields(error)}") from None
     except (ValueError, OverflowError) as error:
         raise InvalidItemError("the session's metadata", str(error)) from None
     if reserved:
         raise InvalidItemError("the session's facts", f"{', '.join(reserved)} is a name of the file format")
+
+
+def invalid_fields(error: ValidationError) -> str:
+    """Return the names of the fields that a validation refused, and none of their values."""
+    places = [problem["loc"] for problem in error.errors(include_input=False)]
+    return ", ".join(str(place[0]) if place else "a name that is no text" for place in places)
 
 
 def check_change(key: SessionKey, after: History) -> None:

@@ -34,6 +34,10 @@ FORMAT_VERSION = 1
 Read = Callable[[int, int], bytearray]
 """`read(offset, length)` of a file's bytes: a buffer that is the caller's own."""
 
+BEGIN_BYTES = 4096
+"""How far the first brace of a file may be from its begin."""
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SECTOR = 512
 _MAX_SEQ = 2**53
 """Largest number that is taken from a line or a hand: beyond it, some readers of JSON round."""
@@ -451,6 +455,17 @@ def _decode_items(lines: bytearray, offset: int) -> list[Item]:
 # --- reading any file ------------------------------------------------------------------------------------------
 
 
+def check_begin(begin: bytes | bytearray) -> None:
+    """Refuse a file by its first `BEGIN_BYTES`, if it cannot be JSON of ours: reading a large one costs memory.
+
+    Raises:
+        Damage: It begins with something else than an object.
+    """
+    text = begin.removeprefix(_BYTE_ORDER_MARK).lstrip(b" \r\n\t")
+    if not text.startswith(b"{"):
+        raise Damage("it is empty" if not text.strip(b"\0") else "it does not begin as JSON")
+
+
 def decode_document(data: bytes) -> Document:
     """Return a whole file: sealed, edited by hand, or with a torn last append.
 
@@ -464,10 +479,9 @@ def decode_document(data: bytes) -> Document:
         _, header, tail = sealed
         entries = read_entries(read, tail)
         return Document(facts_of(header), entries, tail.seq, tail.context, tail.updated_at)
-    if not data.strip(b"\0 \r\n\t"):
-        raise Damage("it is empty")
+    check_begin(data[:BEGIN_BYTES])
     try:
-        edited = decode_json(data.removeprefix(b"\xef\xbb\xbf"))
+        edited = decode_json(data.removeprefix(_BYTE_ORDER_MARK))
     except ValueError as error:
         return recover(data, str(error))
     check_format(edited)

@@ -27,6 +27,7 @@ from agents_sessions.errors import (
     SessionCorruptedError,
     SessionError,
     SessionExistsError,
+    SessionIdError,
     SessionIOError,
     SessionNotFoundError,
     SessionPathError,
@@ -47,6 +48,7 @@ from agents_sessions.stores.base import (
     Totals,
     check_change,
     check_facts,
+    invalid_fields,
     renumber,
 )
 
@@ -350,7 +352,7 @@ class FileStore(SessionStore):
 
     def _rewrite_locked(self, key: SessionKey, folder: int, fd: int, change: Change) -> SessionInfo:
         name = _names(key)[1]
-        whole = document.decode_document(bytes(io.read_whole(fd)))
+        whole = document.decode_document(self._read_whole(fd))
         self._check_identity(key, whole.header)
         before = History(_info_of(whole), whole.entries)
         after = change(before)
@@ -436,9 +438,13 @@ class FileStore(SessionStore):
     def _decode_under_lock(self, folder: int, name: str) -> document.Document:
         fd = io.open_locked(folder, name, shared=True)
         try:
-            return document.decode_document(bytes(io.read_whole(fd)))
+            return document.decode_document(self._read_whole(fd))
         finally:
             io.close_locked(fd)
+
+    def _read_whole(self, fd: int) -> bytes:
+        document.check_begin(io.read_range(fd, 0, document.BEGIN_BYTES))
+        return bytes(io.read_whole(fd))
 
     def _agents(self) -> list[str]:
         with self._errors(SessionKey("*", "*")):
@@ -518,7 +524,7 @@ class FileStore(SessionStore):
             inner = io.folders(str(self.root.joinpath(*place)))
         found = [name for name in self._names_in(key, *place) if name not in inner]
         found += [f"{part}/{name}" for part in inner for name in self._names_in(key, *place, part)]
-        return sorted(decode_name(name) for name in found)
+        return sorted(decode_name(name) for name in found if _is_name(name))
 
     def _delete_sidecar(self, key: SessionKey, name: str) -> bool:
         folders, file = self._sidecar(key, name)
@@ -604,6 +610,14 @@ def _names(key: SessionKey) -> tuple[str, str]:
     return encode_name(key.agent_id, what="agent_id"), encode_name(key.session_id) + _SUFFIX
 
 
+def _is_name(name: str) -> bool:
+    """Tell whether a sidecar can have this file name, which someone else may have put there."""
+    try:
+        return all(encode_name(decode_name(part), extension=True) == part for part in name.split("/"))
+    except (UnicodeError, SessionIdError):
+        return False
+
+
 def _check_seq(key: SessionKey, actual: int, expected: int | None) -> None:
     if expected is not None and expected != actual:
         raise SessionConflictError(key.session_id, key.agent_id, expected, actual)
@@ -633,8 +647,7 @@ def _make_info(facts: JsonObject, totals: Totals) -> SessionInfo:
             {**facts, "seq": totals.seq, "updated_at": totals.updated_at, "context": totals.context}
         )
     except ValidationError as error:
-        fields = ", ".join(str(problem["loc"][0]) for problem in error.errors(include_input=False))
-        raise document.Damage(f"its header has an invalid value: {fields}") from None
+        raise document.Damage(f"its header has an invalid value: {invalid_fields(error)}") from None
 
 
 def _sweep_once(folder: int) -> None:
