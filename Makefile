@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	&& { echo $$p; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo test lint types check bench soak mutants clean
+.PHONY: demo test lint types check bench soak mutants clean fuzz
 
 demo: .venv/ready ## an agent holds a conversation across two processes
 	@$(BIN)/python examples/quickstart.py
@@ -31,6 +31,9 @@ soak: .venv/ready ## the trust tests at length: kills, concurrency, growth; abou
 
 mutants: .venv/ready ## deliberate mistakes in a copy of the package: each must be caught
 	@$(BIN)/python tests/trust/mutants.py
+
+fuzz: .venv/ready ## a million broken files against the reader
+	@$(BIN)/python tests/trust/fuzz_document.py 1000000
 
 .venv/ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with the venv module is needed"; exit 1; }

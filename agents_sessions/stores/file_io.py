@@ -462,7 +462,10 @@ def remove(dir_fd: int, name: str, *, durable: bool) -> None:
 def remove_tree(dir_fd: int, name: str, *, durable: bool) -> None:
     """Remove a folder and all in it, without following links; nothing if there is none."""
     try:
-        shutil.rmtree(name, dir_fd=dir_fd)
+        if stat.S_ISDIR(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode):
+            shutil.rmtree(name, dir_fd=dir_fd)
+        else:
+            os.unlink(name, dir_fd=dir_fd)  # a link or a file that someone put there
     except FileNotFoundError:
         return
     sync_directory(dir_fd, durable=durable)
@@ -479,13 +482,20 @@ def open_lock_file(dir_fd: int, name: str, holder: bytes) -> int:
     """
     fd = open_locked(dir_fd, name, create=True)
     try:
-        os.fchmod(fd, FILE_MODE)
-        os.ftruncate(fd, 0)
-        write_all(fd, holder, 0)
+        ours = os.fstat(fd).st_nlink == 1
+        if ours:
+            os.fchmod(fd, FILE_MODE)
+            os.ftruncate(fd, 0)
+            write_all(fd, holder, 0)
+        else:  # a second name of some other file, which must not be written to
+            os.unlink(name, dir_fd=dir_fd)
     except BaseException:
         close_lock_file(dir_fd, name, fd)
         raise
-    return fd
+    if ours:
+        return fd
+    close_locked(fd)
+    return open_lock_file(dir_fd, name, holder)
 
 
 def close_lock_file(dir_fd: int, name: str, fd: int) -> None:
