@@ -546,7 +546,7 @@ class FileStore(SessionStore):
             if timeout is not None and waited >= timeout:
                 raise SessionBusyError(key.session_id, key.agent_id, waited, *taken)
             await asyncio.sleep(pause if timeout is None else min(pause, max(0.0, timeout - waited)))
-            pause = min(pause * 2, 0.05)
+            pause = min(pause * 2, 0.01)
         return taken
 
     def _try_turn(self, key: SessionKey) -> "contextlib.ExitStack | _Holder":

@@ -73,11 +73,11 @@ def test_threads_with_their_own_loops_take_turns(store):
     assert alternates(store, 12)
 
 
-def send_ten(root: str) -> None:
+def send_messages(root: str) -> None:
     manager = managed(FileStore(root, durability="process"), echo())
 
     async def run() -> None:
-        for number in range(10):
+        for number in range(25):
             await manager.send_message("s", f"{os.getpid()} {number}")
 
     asyncio.run(run())
@@ -86,14 +86,14 @@ def send_ten(root: str) -> None:
 def test_processes_take_turns(file_store):
     asyncio.run(opened(managed(file_store, echo())))
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=send_ten, args=(str(file_store.root),)) for _ in range(4)]
+    workers = [context.Process(target=send_messages, args=(str(file_store.root),)) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0] * 4
-    assert alternates(file_store, 40)
-    assert check_totals(file_store).runs == 40
+    assert alternates(file_store, 100)
+    assert check_totals(file_store).runs == 100
 
 
 def hold(root: str, ready) -> None:
