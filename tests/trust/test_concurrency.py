@@ -178,8 +178,9 @@ class Worker:
             await asyncio.sleep(0.005)
 
 
-def work(root: str, name: str, until: float, telling) -> None:
-    telling.send(Worker(root, name, until).run())
+def work(root: str, name: str, pipe) -> None:
+    pipe.send("up")
+    pipe.send(Worker(root, name, pipe.recv()).run())
 
 
 def test_every_batch_of_many_processes_threads_and_loops_is_there_once_and_whole(tmp_path):
@@ -189,17 +190,22 @@ def test_every_batch_of_many_processes_threads_and_loops_is_there_once_and_whole
         first = batch("first", 0, 1)
         asyncio.run(store.create(SessionInfo(id=key.session_id, agent_id=key.agent_id), first))
     spawn = multiprocessing.get_context("spawn")
-    until = time.time() + SECONDS + 2  # they need a moment to come up
     workers = []
     for number in range(PROCESSES):
-        told, telling = spawn.Pipe(duplex=False)
-        process = spawn.Process(target=work, args=(str(root), str(number), until, telling), daemon=True)
+        ours, theirs = spawn.Pipe()
+        process = spawn.Process(target=work, args=(str(root), str(number), theirs), daemon=True)
         process.start()
-        workers.append((process, told))
+        workers.append((process, ours))
+    for _, pipe in workers:
+        assert pipe.poll(60), "it does not come up"
+        pipe.recv()
+    until = time.time() + SECONDS
+    for _, pipe in workers:
+        pipe.send(until)
     reports = []
-    for process, told in workers:
-        assert told.poll(SECONDS + 60), "a deadlock"
-        reports.append(told.recv())
+    for process, pipe in workers:
+        assert pipe.poll(SECONDS + 60), "a deadlock"
+        reports.append(pipe.recv())
         process.join(60)
         assert process.exitcode == 0
     account(store, reports)
@@ -232,7 +238,7 @@ def account(store: FileStore, reports: list[dict]) -> None:
         print(f"{count:8} {name}" + (f", the longest took {longest:.3f} s" if longest else ""))
         assert longest < STARVED, f"{name}: starved"
     print(f"{beyond:8} batches stored whose writer was stopped before it heard")
-    assert figures["appends"] > 100
+    assert all(report["figures"]["appends"] > 0 for report in reports)
 
 
 # --- fork ------------------------------------------------------------------------------------------------------
@@ -352,6 +358,7 @@ def test_those_who_wait_are_served_though_the_loops_of_others_stop(tmp_path):
     assert len(file_store._turn_gates) == len(file_store._file_gates) == 0
 
 
+@pytest.mark.filterwarnings("ignore:coroutine 'run_single_turn' was never awaited")  # the SDK's own, cut at its begin
 def test_a_turn_whose_loop_ends_is_counted_once(tmp_path):
     """As on Ctrl-C: the loop cancels every task it knows, whatever that was waiting for."""
     quiet = RunConfig(tracing_disabled=True)
