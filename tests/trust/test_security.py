@@ -49,7 +49,8 @@ def victim(tmp_path):
 
 
 def make(store, *contents):
-    return asyncio.run(store.create(SessionInfo(id=KEY.session_id, agent_id=KEY.agent_id), [said(text) for text in contents]))
+    info = SessionInfo(id=KEY.session_id, agent_id=KEY.agent_id)
+    return asyncio.run(store.create(info, [said(text) for text in contents]))
 
 
 async def turn(store):
