@@ -18,28 +18,18 @@ from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
-from agents import Agent, RunConfig, function_tool
-from agents.testing import ModelStep, ScriptedModel, function_call
-from agents.usage import Usage
 
 from agents_sessions.context import ContextStats, fold
 from agents_sessions.entries import item_entry
 from agents_sessions.info import SessionInfo, SessionKey
-from agents_sessions.manager import SessionManager
 from agents_sessions.stores import file_store
 from agents_sessions.stores.file_store import FileStore
 
 SECONDS = float(os.environ.get("TRUST_SECONDS", "5"))
 PROCESSES, THREADS, WRITERS, READERS = 4, 4, 2, 1
 KEYS = [SessionKey("support", name) for name in ("one", "two", "three")]
-USAGE = Usage(requests=1, input_tokens=10, output_tokens=5, total_tokens=15)
 STARVED = max(20.0, SECONDS / 2)
 """Seconds that no one may wait for one operation. What was measured is printed."""
-
-
-@function_tool
-def look() -> str:
-    return "seen"
 
 
 def batch(writer: str, number: int, size: int):
@@ -361,6 +351,18 @@ def test_those_who_wait_are_served_though_the_loops_of_others_stop(tmp_path):
 @pytest.mark.filterwarnings("ignore:coroutine 'run_single_turn' was never awaited")  # the SDK's own, cut at its begin
 def test_a_turn_whose_loop_ends_is_counted_once(tmp_path):
     """As on Ctrl-C: the loop cancels every task it knows, whatever that was waiting for."""
+    # Loaded here, because every worker of the test above loads this module.
+    from agents import Agent, RunConfig, function_tool
+    from agents.testing import ModelStep, ScriptedModel, function_call
+    from agents.usage import Usage
+
+    from agents_sessions.manager import SessionManager
+
+    @function_tool
+    def look() -> str:
+        return "seen"
+
+    usage = Usage(requests=1, input_tokens=10, output_tokens=5, total_tokens=15)
     quiet = RunConfig(tracing_disabled=True)
     for step in range(40):
         answered: list[int] = []
@@ -370,7 +372,7 @@ def test_a_turn_whose_loop_ends_is_counted_once(tmp_path):
             answered.append(1)
             return [function_call("look", "{}", call_id=f"c{len(answered)}")]
 
-        model = ScriptedModel([ModelStep.respond(answer) for _ in range(9)], default_usage=USAGE)
+        model = ScriptedModel([ModelStep.respond(answer) for _ in range(9)], default_usage=usage)
         agents = [Agent(name="support", model=model, tools=[look])]
         manager = SessionManager(FileStore(tmp_path / "sessions"), agents=agents, run_config=quiet)
 
