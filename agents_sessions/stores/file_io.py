@@ -485,8 +485,9 @@ def open_lock_file(dir_fd: int, name: str, holder: bytes) -> int:
         ours = os.fstat(fd).st_nlink == 1
         if ours:
             os.fchmod(fd, FILE_MODE)
-            os.ftruncate(fd, 0)
             write_all(fd, holder, 0)
+            # Not emptied before: ext4 takes that for the replacement of a file, and its close waits for the disk.
+            os.ftruncate(fd, len(holder))
         else:  # a second name of some other file, which must not be written to
             os.unlink(name, dir_fd=dir_fd)
     except BaseException:
