@@ -417,8 +417,9 @@ class Watch:
                 which = which if found in (known.stages[0], known.stages[-1]) else "as some of its writes"
                 self.figures[f"unacknowledged operation there {which}"] += 1
             known.stages = [found]
-            async with self.store.turn_lock(key, timeout=0):
-                pass
+            if self.store.path(key).parent.exists():  # else no session of this agent was ever begun
+                async with self.store.turn_lock(key, timeout=0):
+                    pass
         self.figures["temporaries swept"] += await self._sweep()
         self._check_names()
 
