@@ -377,12 +377,12 @@ class FileStore(SessionStore):
     def _delete(self, key: SessionKey) -> None:
         name = _names(key)[1]
         with self._locked(key) as (folder, _):
-            asides = io.names(folder, prefix=f"{name}.torn-")
+            # The copies first: while the session is there, a deletion that was cut short can be called again.
+            for aside in io.names(folder, prefix=f"{name}.torn-"):
+                io.remove(folder, aside, durable=self._durable)
             io.remove(folder, name, durable=self._durable)
             # Now it is gone: what a crash leaves of the rest, no later session of this name will take for its own.
             io.remove_tree(folder, name.removesuffix(_SUFFIX), durable=self._durable)
-            for aside in asides:
-                io.remove(folder, aside, durable=self._durable)
 
     def _view(
         self,
