@@ -3,6 +3,7 @@
 from agents_sessions.errors import SessionAmbiguousError, SessionNotFoundError
 from agents_sessions.gates import Gates
 from agents_sessions.info import SessionKey
+from agents_sessions.recent import Recent
 from agents_sessions.stores.base import SessionStore
 
 _REMEMBERED = 10_000
@@ -13,7 +14,7 @@ class Addresses:
 
     def __init__(self, store: SessionStore) -> None:
         self._store = store
-        self._known: dict[str, SessionKey] = {}
+        self._known: Recent[str, SessionKey] = Recent(_REMEMBERED)
         self._gates = Gates()
 
     async def key(self, session_id: str, agent_id: str | None = None) -> SessionKey:
@@ -33,9 +34,7 @@ class Addresses:
 
     def remember(self, key: SessionKey) -> SessionKey:
         """Spare the search for a session that was just found or made."""
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        self._known[key.session_id] = key
+        self._known.put(key.session_id, key)
         return key
 
     async def _search(self, session_id: str) -> SessionKey:

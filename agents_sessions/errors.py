@@ -16,6 +16,7 @@
     ├── NothingToResumeError (LookupError)       no tool waits for approval, or no turn failed
     ├── TurnCancelledError                       a stream was cancelled before its turn began
     ├── ReplyNotStoredError                      the answer came, but could not be stored
+    ├── SessionLimitError                        an item or a session would be larger than is allowed
     ├── SessionStatusError                       its status forbids the act
     │   ├── SessionPausedError
     │   └── SessionClosedError
@@ -200,6 +201,20 @@ class ReplyNotStoredError(_OfSession):
 
     def __str__(self) -> str:
         return f"the answer of {self._who} could not be stored; it is in the `reply` of this error"
+
+
+class SessionLimitError(_OfSession):
+    """Something is larger than a limit of the store allows. Nothing was changed."""
+
+    def __init__(self, session_id: str, agent_id: str | None, what: str, size: int, setting: str, limit: int) -> None:
+        super().__init__(session_id, agent_id, what, size, setting, limit)
+        self.what = what
+        self.size = size
+        self.setting = setting
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"{self._who}: {self.what} has {self.size:,} bytes, and {self.setting} is {self.limit:,}"
 
 
 class SessionStatusError(_OfSession):

@@ -10,8 +10,7 @@ r"""The bytes of a session file. Pure: it reads what it is given and returns wha
 
 An append overwrites the tail with new lines and a new tail; the bytes above it never change. The seal proves a
 file whole without reading its history: its checksum covers the header, the last batch and the tail. Where it
-does not hold, the file was edited by hand (it is still JSON) or an append was torn (`recover`), or it is
-damaged (`Damage`). `docs/file-format.md` gives the reasons.
+does not hold, `file_recovery` tells what the file is. `docs/file-format.md` gives the reasons.
 """
 
 import secrets
@@ -24,9 +23,8 @@ from zlib import crc32
 import msgspec
 
 from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import Entry, Item, envelope_of, timestamp
-from agents_sessions.errors import InvalidItemError
-from agents_sessions.lossless_json import UNDECODED, JsonObject, check_json, decode_json, encode_json
+from agents_sessions.entries import Entry, Item, timestamp
+from agents_sessions.lossless_json import UNDECODED, JsonObject, decode_json, encode_json
 
 FORMAT_NAME = "agents-sessions"
 FORMAT_VERSION = 1
@@ -34,20 +32,19 @@ FORMAT_VERSION = 1
 Read = Callable[[int, int], bytearray]
 """`read(offset, length)` of a file's bytes: a buffer that is the caller's own."""
 
-BEGIN_BYTES = 4096
-"""How far the first brace of a file may be from its begin."""
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_SECTOR = 512
-_MAX_SEQ = 2**53
+MAX_SEQ = 2**53
 """Largest number that is taken from a line or a hand: beyond it, some readers of JSON round."""
-_TIME_BYTES = len("2026-11-20T21:28:00.123Z")
+
+SECTOR = 512
+"""What a disk writes whole or not at all."""
+
+HISTORY_OPENS = b',"history":[\n'
+TAIL_OPENS = b'],"context":'
+CRC_OPENS = b',"crc":"'
+
 _TAIL_GUESS = 4096
 _TAIL_LIMIT = 1 << 18
 _CHUNK = 1 << 20
-_HISTORY_OPENS = b',"history":[\n'
-_TAIL_OPENS = b'],"context":'
-_CRC = b',"crc":"'
 _STRUCTURE = ("format", "seq", "salt", "history", "context", "updated_at", "seal")
 _OURS = ("seq", "k", "n", "crc", "item", "record")
 
@@ -121,7 +118,7 @@ def encode_batch(batch: Sequence[EncodedEntry], *, first_seq: int, salt: int, op
         of = b',"k":%d,"n":%d' % (place, size) if size > 1 else b""
         head = b'{"seq":%d%s' % (first_seq + place - 1, of)
         rest = b"%s,%s}\n" % (envelope, body)
-        lines.append(b'%s%s%s%08x",%s' % (lead, head, _CRC, crc32(rest, crc32(head, salt)), rest))
+        lines.append(b'%s%s%s%08x",%s' % (lead, head, CRC_OPENS, crc32(rest, crc32(head, salt)), rest))
     return b"".join(lines)
 
 
@@ -142,15 +139,15 @@ def encode_tail(
     """
     seal = b'{"seq":%d,"body":%d,"start":%d,"end":%d' % (seq, len(header), end - len(batch), end)
     text = b'%s%s,"updated_at":"%s","seal":%s' % (
-        _TAIL_OPENS,
+        TAIL_OPENS,
         encode_json(context.to_json()),
         updated_at.encode(),
         seal,
     )
-    text += b'%s%08x"}}' % (_CRC, crc32(text, crc32(batch, crc32(header))))
+    text += b'%s%08x"}}' % (CRC_OPENS, crc32(text, crc32(batch, crc32(header))))
     size = end + len(text) + 1
     padding = max(0, longer_than + 1 - size)
-    padding += (size + padding) % _SECTOR == 0
+    padding += (size + padding) % SECTOR == 0
     return text + b" " * padding + b"\n"
 
 
@@ -158,10 +155,10 @@ def encode_document(document: Document) -> bytes:
     """Return the whole file, with a new salt. Every entry keeps its number and becomes a batch of its own."""
     salt = secrets.token_hex(4)
     facts = {"format": f"{FORMAT_NAME}/{FORMAT_VERSION}", **facts_of(document.header)}
-    if document.seq > _newest_seq(document.entries):
+    if document.seq > newest_seq(document.entries):
         # The newest entry was removed. Without this, a torn append could make its number be given again.
         facts["seq"] = document.seq
-    header = encode_json({**facts, "salt": salt})[:-1] + _HISTORY_OPENS
+    header = encode_json({**facts, "salt": salt})[:-1] + HISTORY_OPENS
     lines = [
         encode_batch(
             [encode_entry(entry, document.updated_at)],
@@ -183,7 +180,8 @@ def encode_document(document: Document) -> bytes:
     return body + tail
 
 
-def _newest_seq(entries: Sequence[Entry]) -> int:
+def newest_seq(entries: Sequence[Entry]) -> int:
+    """Return the number of the last entry, 0 if there is none."""
     return entries[-1]["seq"] if entries else 0
 
 
@@ -199,7 +197,7 @@ class Append(NamedTuple):
 def plan_append(sealed: Sealed, batch: Sequence[EncodedEntry], entries: Iterable[Entry], at: str) -> Append:
     """Return the write that appends a batch to a sealed file: new lines and a new tail over the old tail."""
     line, header, old = sealed
-    lines = encode_batch(batch, first_seq=old.seq + 1, salt=_salt_of(header), opens=old.end == old.body)
+    lines = encode_batch(batch, first_seq=old.seq + 1, salt=salt_of(header), opens=old.end == old.body)
     end = old.end + len(lines)
     seq = old.seq + len(batch)
     context = fold(old.context, entries)
@@ -234,7 +232,7 @@ def read_sealed(read: Read, size: int, known: Sealed | None = None) -> Sealed | 
         return None
     line = bytes(read(0, tail.body))
     batch = read(tail.start, tail.end - tail.start) if tail.start < tail.end else b""
-    if not _seal_holds(line, batch, tail):
+    if not seal_holds(line, batch, tail):
         return None
     if known is not None and known.tail is tail:
         return known
@@ -250,15 +248,16 @@ def _find_tail(read: Read, size: int) -> Tail | None:
     while True:
         offset = max(0, size - length)
         chunk = read(offset, size - offset)
-        place = chunk.rfind(b"\n" + _TAIL_OPENS) + 1
+        place = chunk.rfind(b"\n" + TAIL_OPENS) + 1
         if place > 0:
-            return _parse_tail(bytes(chunk[place:]), offset + place)
+            return parse_tail(bytes(chunk[place:]), offset + place)
         if offset == 0 or length > _TAIL_LIMIT:
             return None
         length *= 8
 
 
-def _parse_tail(text: bytes, offset: int) -> Tail | None:
+def parse_tail(text: bytes, offset: int) -> Tail | None:
+    """Return the tail that a text at an offset is, or None. Whether it is true, `seal_holds` tells."""
     try:
         tail = decode_json(b'{"history":[' + text)
         seal = tail["seal"]
@@ -271,16 +270,17 @@ def _parse_tail(text: bytes, offset: int) -> Tail | None:
     if updated_at != canonical or any(type(number) is not int for number in numbers):
         return None
     seq, body, start, end = numbers
-    if end != offset or not 0 < body <= start <= end or not 0 <= seq <= _MAX_SEQ**2:
+    if end != offset or not 0 < body <= start <= end or not 0 <= seq <= MAX_SEQ**2:
         return None
     return Tail(text, seq, body, start, end, context, updated_at)
 
 
-def _seal_holds(header: bytes, batch: bytes | bytearray, tail: Tail) -> bool:
-    place = tail.text.rfind(_CRC)
+def seal_holds(header: bytes, batch: bytes | bytearray, tail: Tail) -> bool:
+    """Tell whether the checksum of a tail agrees with the header line, the last batch and the tail itself."""
+    place = tail.text.rfind(CRC_OPENS)
     sealed = crc32(tail.text[:place], crc32(batch, crc32(header)))
     closing = tail.text[place:]
-    return closing.endswith(b"\n") and closing.rstrip(b" \n") == b'%s%08x"}}' % (_CRC, sealed)
+    return closing.endswith(b"\n") and closing.rstrip(b" \n") == b'%s%08x"}}' % (CRC_OPENS, sealed)
 
 
 def parse_header(line: bytes) -> JsonObject:
@@ -290,14 +290,14 @@ def parse_header(line: bytes) -> JsonObject:
         Damage: It is none.
         NewerFormat: It names a newer version of the format.
     """
-    if not line.endswith(_HISTORY_OPENS):
+    if not line.endswith(HISTORY_OPENS):
         raise Damage("its first line is not the header of a session")
     try:
-        header = decode_json(line[: -len(_HISTORY_OPENS)] + b"}")
+        header = decode_json(line[: -len(HISTORY_OPENS)] + b"}")
     except ValueError as error:
         raise Damage(f"its header is {error}") from None
     checked = check_format(header)
-    _salt_of(checked)
+    salt_of(checked)
     return checked
 
 
@@ -318,7 +318,12 @@ def check_format(document: object) -> JsonObject:
     return cast("JsonObject", document)
 
 
-def _salt_of(header: JsonObject) -> int:
+def salt_of(header: JsonObject) -> int:
+    """Return what the checksums of a file's lines begin with, so that no line of another file verifies.
+
+    Raises:
+        Damage: There is none.
+    """
     try:
         return int(str(header["salt"]), 16) & 0xFFFFFFFF
     except (KeyError, ValueError):
@@ -333,7 +338,7 @@ def facts_of(header: JsonObject) -> JsonObject:
 def read_entries(read: Read, tail: Tail) -> list[Entry]:
     """Return the history of a sealed file.
 
-    The seal is trusted, so the lines' own checksums are not looked at; see `recover`.
+    The seal is trusted, so the lines' own checksums are not looked at; recovery does.
 
     Raises:
         Damage: A line is no entry, so the file was damaged in its middle.
@@ -416,7 +421,7 @@ def _decode_list(text: bytearray, offset: int) -> list[Entry]:
     except ValueError as error:
         raise Damage(f"its history is damaged after byte {offset}: {error}") from None
     try:
-        whole = all(type(entry["seq"]) is int and type(_body_of(entry)) is dict for entry in entries)
+        whole = all(type(entry["seq"]) is int and type(body_of(entry)) is dict for entry in entries)
     except (KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
@@ -424,7 +429,8 @@ def _decode_list(text: bytearray, offset: int) -> list[Entry]:
     return entries
 
 
-def _body_of(entry: Entry) -> object:
+def body_of(entry: Entry) -> object:
+    """Return what an entry holds: an item or a record."""
     return entry["item"] if "item" in entry else entry["record"]
 
 
@@ -450,212 +456,3 @@ def _decode_items(lines: bytearray, offset: int) -> list[Item]:
         return items
     # A lone surrogate, or damage: the slow way tells which.
     return [entry["item"] for entry in _decode_list(text, offset) if "item" in entry]
-
-
-# --- reading any file ------------------------------------------------------------------------------------------
-
-
-def check_begin(begin: bytes | bytearray) -> None:
-    """Refuse a file by its first `BEGIN_BYTES`, if it cannot be JSON of ours: reading a large one costs memory.
-
-    Raises:
-        Damage: It begins with something else than an object.
-    """
-    text = begin.removeprefix(_BYTE_ORDER_MARK).lstrip(b" \r\n\t")
-    if not text.startswith(b"{"):
-        raise Damage("it is empty" if not text.strip(b"\0") else "it does not begin as JSON")
-
-
-def decode_document(data: bytes) -> Document:
-    """Return a whole file: sealed, edited by hand, or with a torn last append.
-
-    Raises:
-        Damage: It is none of the three.
-        NewerFormat: It is of a newer version.
-    """
-    read = _reader(data)
-    sealed = read_sealed(read, len(data))
-    if sealed is not None:
-        _, header, tail = sealed
-        entries = read_entries(read, tail)
-        return Document(facts_of(header), entries, tail.seq, tail.context, tail.updated_at)
-    check_begin(data[:BEGIN_BYTES])
-    try:
-        edited = decode_json(data.removeprefix(_BYTE_ORDER_MARK))
-    except ValueError as error:
-        return recover(data, str(error))
-    check_format(edited)
-    if _old_tail_shows(data):
-        return recover(data, "its last append is mixed with what stood there before")
-    return _decode_edited(edited)
-
-
-def _reader(data: bytes) -> Read:
-    return lambda offset, length: bytearray(data[offset : offset + length])
-
-
-def _decode_edited(document: JsonObject) -> Document:
-    history = document.get("history")
-    if not isinstance(history, list):
-        raise Damage("its history is not a list")
-    _refuse_lossy(facts_of(document), "its header")
-    updated_at = _time_or_now(document.get("updated_at"))
-    entries: list[Entry] = []
-    seq = 0
-    for place, value in enumerate(history, 1):
-        entry = _accept_edited(value, place, seq, updated_at)
-        entries.append(entry)
-        seq = entry["seq"]
-    seal = document.get("seal")
-    seq = max(seq, _seq_of(document), _seq_of(seal) if isinstance(seal, dict) else 0)
-    return Document(facts_of(document), entries, seq, _refold(entries), updated_at, "edited")
-
-
-def _seq_of(part: JsonObject) -> int:
-    seq = part.get("seq")
-    return seq if type(seq) is int and seq <= _MAX_SEQ else 0
-
-
-def _refuse_lossy(value: object, what: str) -> None:
-    try:
-        check_json(value)
-    except ValueError as error:  # such as 1e400, which reads as infinity and could not be written again
-        raise Damage(f"{what} {error}") from None
-
-
-def _time_or_now(value: object) -> str:
-    try:
-        return timestamp(datetime.fromisoformat(str(value)))
-    except (ValueError, OverflowError):
-        return timestamp()
-
-
-def _accept_edited(value: object, place: int, previous: int, updated_at: str) -> Entry:
-    bodies = [value[name] for name in ("item", "record") if name in value] if isinstance(value, dict) else []
-    if len(bodies) != 1 or not isinstance(bodies[0], dict):
-        raise Damage(f"entry {place} of its history has neither an item nor a record")
-    entry = cast("Entry", {k: v for k, v in cast("dict[str, Any]", value).items() if k not in ("k", "n", "crc")})
-    for part in (bodies[0], envelope_of(entry)):
-        _refuse_lossy(part, f"entry {place} of its history")
-    seq = entry.get("seq")
-    entry["seq"] = seq if type(seq) is int and previous < seq <= _MAX_SEQ else previous + 1
-    entry.setdefault("at", updated_at)
-    if not _are_texts(entry["at"], entry.get("agent", ""), entry.get("run", "")):
-        raise Damage(f"entry {place} of its history has an `at`, `agent` or `run` that is no text")
-    return entry
-
-
-def _are_texts(*values: object) -> bool:
-    return all(isinstance(value, str) for value in values)
-
-
-def _refold(entries: Iterable[Entry]) -> ContextStats:
-    try:
-        return fold(ContextStats(), entries)
-    except InvalidItemError:
-        raise Damage("a record of its history is incomplete") from None
-
-
-def recover(data: bytes, reason: str) -> Document:
-    """Return what a torn append left: the longest whole prefix, as its checksums prove it.
-
-    Only bytes that one append can have torn are given up: those behind the last whole batch, if no seal says
-    that the last batch began later and if they hold lines of one batch at most.
-
-    Raises:
-        Damage: The damage is anywhere else; `reason` is then part of the message.
-    """
-    header_line = data[: data.find(b"\n") + 1]
-    header = parse_header(header_line)
-    salt = _salt_of(header)
-    entries, whole = _scan(data, len(header_line), salt)
-    tail = _parse_tail(data[whole : data.find(b"\n", whole) + 1], whole)
-    if tail is not None and _seal_holds(header_line, data[tail.start : tail.end], tail):
-        # The tail from before the append still stands: nothing of it arrived but a longer file.
-        return Document(facts_of(header), entries, tail.seq, tail.context, tail.updated_at, "torn")
-    if not _torn_by_one_append(data, whole, salt):
-        raise Damage(f"it is damaged after byte {whole}, not only in its last append ({reason})")
-    seq = max(_newest_seq(entries), _seq_of(header))
-    at = _time_or_now(max((entry["at"] for entry in entries), default=None))
-    return Document(facts_of(header), entries, seq, _refold(entries), at, "torn")
-
-
-def _old_tail_shows(data: bytes) -> bool:
-    """Tell whether a sector of the tail that the last append went over still stands among its lines.
-
-    What is around it can make JSON of both, as if a person had written it. What that tail said follows from the
-    lines above it, but for its time; and no sector begins with less of it than that and goes on as JSON.
-    """
-    header_line = data[: data.find(b"\n") + 1]
-    try:
-        header = parse_header(header_line)
-        entries, end = _scan(data, len(header_line), _salt_of(header))
-        context = encode_json(_refold(entries).to_json())
-    except Damage:
-        return False
-    if data.startswith(_TAIL_OPENS, end):
-        return False
-    head = b'%s%s,"updated_at":"' % (_TAIL_OPENS, context)
-    time = data[end + len(head) :][:_TIME_BYTES]
-    seq = max(_newest_seq(entries), _seq_of(header))
-    old = b'%s%s","seal":{"seq":%d,"body":%d,"start":' % (head, time, seq, len(header_line))
-    edges = range(-end % _SECTOR, len(old) - _TIME_BYTES, _SECTOR)
-    return any(data.startswith(old[edge : edge + _SECTOR], end + edge) for edge in edges)
-
-
-def _scan(data: bytes, offset: int, salt: int) -> tuple[list[Entry], int]:
-    """Return the entries of whole batches from an offset on, and where the last of them ends."""
-    entries: list[Entry] = []
-    batch: list[Entry] = []
-    opens, whole, seq = offset, offset, 0
-    while (end := data.find(b"\n", offset) + 1) > 0:
-        entry = _verify_line(data[offset:end], salt, lead=b" " if offset == opens else b",")
-        if entry is None or not _follows(entry, batch, seq):
-            break
-        batch.append(entry)
-        offset, seq = end, entry["seq"]
-        if len(batch) == entry.get("n", 1):
-            entries += batch
-            batch, whole = [], offset
-    return entries, whole
-
-
-def _follows(entry: Entry, batch: list[Entry], seq: int) -> bool:
-    size = batch[0].get("n", 1) if batch else entry.get("n", 1)
-    in_place = entry.get("k", 1) == len(batch) + 1 and entry.get("n", 1) == size
-    return in_place and (entry["seq"] == seq + 1 if batch else entry["seq"] > seq)
-
-
-def _verify_line(line: bytes, salt: int, lead: bytes) -> Entry | None:
-    place = line.find(_CRC)  # the first one is ours: only numbers stand before it
-    head, written, rest = line[1:place], line[place : place + 18], line[place + 18 :]
-    if place < 0 or line[:1] != lead or written != b'%s%08x",' % (_CRC, crc32(rest, crc32(head, salt))):
-        return None
-    try:
-        entry = cast("Entry", decode_json(line[1:]))
-        numbers = (entry["seq"], entry.get("k", 1), entry.get("n", 1))
-        sound = isinstance(_body_of(entry), dict) and _are_texts(
-            entry["at"], entry.get("agent", ""), entry.get("run", "")
-        )
-    except (ValueError, KeyError, TypeError, AttributeError):  # four bytes of checksum can agree by chance
-        return None
-    return entry if sound and all(type(number) is int and number <= _MAX_SEQ for number in numbers) else None
-
-
-def _torn_by_one_append(data: bytes, whole: int, salt: int) -> bool:
-    opening = data.rfind(b"\n" + _TAIL_OPENS) + 1
-    tail = _parse_tail(data[opening:], opening) if opening > whole else None
-    if tail is not None and tail.start > whole:
-        return False
-    batches = set()
-    offset = whole
-    while 0 <= offset < len(data):
-        end = data.find(b"\n", offset) + 1 or len(data)
-        entry = _verify_line(data[offset:end], salt, lead=data[offset : offset + 1])
-        if entry is not None:
-            place = entry.get("k", 1)
-            if place == 1 and offset != whole:
-                return False
-            batches.add(entry["seq"] - place)
-        offset = end
-    return len(batches) <= 1

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from agents_sessions.context import ContextStats, fold
 from agents_sessions.entries import item_entry, record_entry
 from agents_sessions.stores import file_document as document
+from agents_sessions.stores import file_recovery as recovery
 from agents_sessions.stores.file_document import Damage, Document, NewerFormat
 
 AT = "2026-11-20T21:28:00.123Z"
@@ -166,7 +167,7 @@ def test_what_was_seen_before_proves_nothing():
 def test_the_newest_entries_are_the_end_of_all(contents, count, items_only):
     data = new_file([said(text) for text in contents])
     sealed = document.read_sealed(reader(data), len(data))
-    everything = document.decode_document(data).entries
+    everything = recovery.decode_document(data).entries
     newest = document.read_newest(reader(data), sealed.tail, count, items_only=items_only)
     assert len(newest) >= min(count, len(everything))
     assert newest == everything[len(everything) - len(newest) :]
@@ -176,7 +177,7 @@ def test_a_history_longer_than_a_chunk_comes_whole(monkeypatch):
     monkeypatch.setattr(document, "_CHUNK", 100)
     contents = ["x" * size for size in (0, 10, 500, 99, 100, 101, 3000, 1)]
     data = new_file([said(text) for text in contents])
-    assert [entry["item"]["content"] for entry in document.decode_document(data).entries] == contents
+    assert [entry["item"]["content"] for entry in recovery.decode_document(data).entries] == contents
 
 
 def test_a_file_that_is_cut_while_it_is_read_is_damage_and_no_endless_loop():
@@ -225,7 +226,7 @@ def torn_append(name):
 
 
 def assert_before_or_after(state, before, after, whole):
-    decoded = document.decode_document(state)
+    decoded = recovery.decode_document(state)
     found = bodies(decoded)
     assert found in (before, after), "a part of a batch, or less than was acknowledged"
     if whole:
@@ -233,14 +234,14 @@ def assert_before_or_after(state, before, after, whole):
     assert decoded.context == fold(ContextStats(), decoded.entries)
     assert decoded.seq >= (decoded.entries[-1]["seq"] if decoded.entries else 0)
     again = document.encode_document(decoded)
-    assert bodies(document.decode_document(again)) == found
+    assert bodies(recovery.decode_document(again)) == found
 
 
 @pytest.mark.parametrize("name", APPENDS)
 def test_an_append_cut_at_any_byte_reads_as_before_or_after(name):
     old, offset, data = torn_append(name)
-    before = bodies(document.decode_document(old))
-    after = bodies(document.decode_document(old[:offset] + data))
+    before = bodies(recovery.decode_document(old))
+    after = bodies(recovery.decode_document(old[:offset] + data))
     for cut in range(0, len(data) + 1, 1 if len(data) < 4000 else 7):
         state = old[:offset] + data[:cut] + old[offset + cut :]
         assert_before_or_after(state, before, after, whole=cut == len(data))
@@ -250,7 +251,7 @@ def test_an_append_cut_at_any_byte_reads_as_before_or_after(name):
 def test_an_append_of_which_any_sectors_arrived_reads_as_before_or_after(name):
     old, offset, data = torn_append(name)
     new = old[:offset] + data
-    before, after = bodies(document.decode_document(old)), bodies(document.decode_document(new))
+    before, after = bodies(recovery.decode_document(old)), bodies(recovery.decode_document(new))
     seed = int(os.environ.get("TORN_SEED", secrets.randbits(32)))
     print("TORN_SEED", seed)  # shown if it fails
     for state in sector_states(old, new, offset, random.Random(seed)):
@@ -282,21 +283,21 @@ def test_a_torn_append_keeps_the_number_of_a_removed_entry():
     old = new_file([said("a")], seq=5)
     plan = planned(old, [said("b")])
     state = old[: plan.offset] + plan.data[:20]
-    assert document.decode_document(state).seq == 5
+    assert recovery.decode_document(state).seq == 5
 
 
 def test_the_number_of_a_removed_entry_is_not_a_fact_of_the_session():
-    assert document.decode_document(new_file([said("a")], seq=5)).header == HEADER
+    assert recovery.decode_document(new_file([said("a")], seq=5)).header == HEADER
 
 
 def test_an_entry_after_a_removed_one_gets_a_new_number():
     data = appended(new_file([said("a")], seq=5), [said("b")])
-    assert [entry["seq"] for entry in document.decode_document(data).entries] == [1, 6]
+    assert [entry["seq"] for entry in recovery.decode_document(data).entries] == [1, 6]
 
 
 def test_a_torn_append_is_called_torn():
     old, offset, data = torn_append("a call and its output")
-    assert document.decode_document(old[:offset] + data[:200]).shape == "torn"
+    assert recovery.decode_document(old[:offset] + data[:200]).shape == "torn"
 
 
 # --- damage ----------------------------------------------------------------------------------------------------
@@ -308,7 +309,7 @@ def test_a_wrong_byte_anywhere_never_loses_more_than_the_last_batch(value):
     for place in range(len(data)):
         spoiled = data[:place] + bytes([value]) + data[place + 1 :]
         try:
-            decoded = document.decode_document(spoiled)
+            decoded = recovery.decode_document(spoiled)
         except (Damage, NewerFormat):
             continue
         if decoded.shape == "torn":
@@ -322,14 +323,14 @@ def test_damage_above_the_last_batch_is_refused():
     data = grown([said("b")], [said("c")], start=[said("a")])
     place = data.index(b'"content":"b"')
     with pytest.raises(Damage):
-        document.decode_document(data[:place] + b"\0" + data[place + 1 :])
+        recovery.decode_document(data[:place] + b"\0" + data[place + 1 :])
 
 
 def test_damage_in_a_file_that_was_written_whole_is_refused():
     data = new_file([said("a"), said("b")])
     place = data.index(b'"content":"b"')
     with pytest.raises(Damage):
-        document.decode_document(data[:place] + b"\0" + data[place + 1 :])
+        recovery.decode_document(data[:place] + b"\0" + data[place + 1 :])
 
 
 def test_damage_of_two_batches_is_refused():
@@ -337,19 +338,19 @@ def test_damage_of_two_batches_is_refused():
     place = data.index(b'"content":"b"')
     spoiled = data[:place] + b"\0" + data[place + 1 :]
     with pytest.raises(Damage):
-        document.decode_document(spoiled[: spoiled.index(b'],"context":') + 10])
+        recovery.decode_document(spoiled[: spoiled.index(b'],"context":') + 10])
 
 
 def test_damage_of_the_header_is_refused():
     data = grown([said("a")])
     with pytest.raises(Damage):
-        document.decode_document(b"\0" + data[1:])
+        recovery.decode_document(b"\0" + data[1:])
 
 
 def test_damage_under_a_seal_that_holds_is_refused():
     data = grown([said("a")], [said("b")])
     with pytest.raises(Damage):
-        document.decode_document(data.replace(b'"content":"a"', b'"content":\0a"'))
+        recovery.decode_document(data.replace(b'"content":"a"', b'"content":\0a"'))
 
 
 @pytest.mark.parametrize(
@@ -360,7 +361,7 @@ def test_an_entry_that_is_none_is_damage(line):
     begin = data.index(b"\n") + 2
     end = data.index(b"\n", begin)
     with pytest.raises(Damage):
-        document.decode_document(data[:begin] + line.ljust(end - begin) + data[end:])
+        recovery.decode_document(data[:begin] + line.ljust(end - begin) + data[end:])
 
 
 def test_a_reason_holds_nothing_of_the_conversation():
@@ -368,7 +369,7 @@ def test_a_reason_holds_nothing_of_the_conversation():
     told = []
     for place in range(data.index(b"secret") - 30, len(data), 3):
         try:
-            document.decode_document(data[:place] + b"\0" + data[place + 1 :])
+            recovery.decode_document(data[:place] + b"\0" + data[place + 1 :])
         except Damage as damage:
             told.append(damage)
     assert told
@@ -422,16 +423,16 @@ FOREIGN = {
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_file_that_is_no_session_is_damage(name):
     with pytest.raises(Damage):
-        document.decode_document(FOREIGN[name])
+        recovery.decode_document(FOREIGN[name])
 
 
 @pytest.mark.parametrize("version", ["2", "10", "1000000", "9" * 5000])
 def test_a_newer_version_is_refused_as_such(version):
     data = new_file([said("a")]).replace(b"agents-sessions/1", b"agents-sessions/" + version.encode())
     with pytest.raises(NewerFormat):
-        document.decode_document(data)
+        recovery.decode_document(data)
     with pytest.raises(NewerFormat):
-        document.decode_document(b'{"format":"agents-sessions/' + version.encode() + b'"}')
+        recovery.decode_document(b'{"format":"agents-sessions/' + version.encode() + b'"}')
 
 
 @pytest.mark.parametrize(
@@ -461,7 +462,7 @@ def test_a_tail_of_odd_values_is_an_edit(tail):
     body = data[: data.rindex(b"\n]") + 1]
     odd = {**{name: json.loads(data)[name] for name in ("context", "updated_at", "seal")}, **tail}
     for text in (json.dumps(odd), json.dumps(odd, separators=(",", ":"))):
-        decoded = document.decode_document(body + b"]," + text[1:].encode() + b"\n")
+        decoded = recovery.decode_document(body + b"]," + text[1:].encode() + b"\n")
         assert decoded.shape == "edited"
         assert [entry["item"]["content"] for entry in decoded.entries] == ["a", "b"]
         assert decoded.context == fold(ContextStats(), decoded.entries)
@@ -473,7 +474,7 @@ def test_a_tail_of_odd_values_is_an_edit(tail):
 def edited(change, *, dump=json.dumps):
     whole = json.loads(grown([said("b")], [said("c"), said("d")], start=[said("a")]))
     change(whole)
-    return document.decode_document(dump(whole).encode())
+    return recovery.decode_document(dump(whole).encode())
 
 
 def contents(decoded):
@@ -489,19 +490,19 @@ def test_a_pretty_printed_file_is_read():
 @pytest.mark.parametrize("line_end", ["\r\n", "\r", "\n\n"])
 def test_a_file_with_other_line_ends_is_read(line_end):
     data = grown([said("a")], [said("b")]).decode().replace("\n", line_end).encode()
-    assert contents(document.decode_document(data)) == ["a", "b"]
+    assert contents(recovery.decode_document(data)) == ["a", "b"]
 
 
 def test_a_file_with_a_byte_order_mark_is_read():
-    assert contents(document.decode_document(b"\xef\xbb\xbf" + grown([said("a")]))) == ["a"]
+    assert contents(recovery.decode_document(b"\xef\xbb\xbf" + grown([said("a")]))) == ["a"]
 
 
 def test_a_file_without_its_last_newline_is_read():
-    assert contents(document.decode_document(grown([said("a")]).rstrip(b"\n"))) == ["a"]
+    assert contents(recovery.decode_document(grown([said("a")]).rstrip(b"\n"))) == ["a"]
 
 
 def test_a_file_with_more_lines_at_its_end_is_read():
-    assert contents(document.decode_document(grown([said("a")]) + b"\n\n")) == ["a"]
+    assert contents(recovery.decode_document(grown([said("a")]) + b"\n\n")) == ["a"]
 
 
 def test_reordered_keys_are_read():
@@ -535,24 +536,24 @@ def test_an_odd_number_of_an_entry_is_mended(number):
 @pytest.mark.parametrize("start", [[], [said("a")], [said("a"), said("z")]])
 def test_a_last_message_changed_in_place_is_read_as_it_stands(start):
     data = appended(new_file(start), [said("Hello")]).replace(b"Hello", b"Jello")
-    decoded = document.decode_document(data)
+    decoded = recovery.decode_document(data)
     assert decoded.shape == "edited"
     assert contents(decoded)[-1] == "Jello"
 
 
 def test_an_only_message_changed_in_place_is_read_as_it_stands():
-    decoded = document.decode_document(new_file([said("Hello")]).replace(b"Hello", b"Jello"))
+    decoded = recovery.decode_document(new_file([said("Hello")]).replace(b"Hello", b"Jello"))
     assert contents(decoded) == ["Jello"]
 
 
 def test_a_message_changed_to_another_length_is_read_as_it_stands():
     data = grown([said("Hello")], [said("b")]).replace(b"Hello", b"Good morning")
-    assert contents(document.decode_document(data)) == ["Good morning", "b"]
+    assert contents(recovery.decode_document(data)) == ["Good morning", "b"]
 
 
 def test_a_changed_fact_is_read_as_it_stands():
     data = grown([said("a")]).replace("Zoë".encode(), b"Zara")
-    assert document.decode_document(data).header["name"] == "Zara"
+    assert recovery.decode_document(data).header["name"] == "Zara"
 
 
 def test_totals_changed_by_hand_are_counted_again():
@@ -567,7 +568,7 @@ def test_a_file_without_a_tail_is_read():
 
 def test_an_edited_file_is_sealed_by_the_next_write():
     decoded = edited(lambda whole: whole["history"].pop(0))
-    again = document.decode_document(document.encode_document(decoded))
+    again = recovery.decode_document(document.encode_document(decoded))
     assert (again.shape, contents(again), again.seq) == ("sealed", ["b", "c", "d"], 4)
 
 
@@ -598,10 +599,10 @@ def test_any_json_is_a_session_or_damage(value, name):
     if isinstance(value, dict) and name is not None:
         value["format"] = name
     try:
-        decoded = document.decode_document(json.dumps(value).encode())
+        decoded = recovery.decode_document(json.dumps(value).encode())
     except (Damage, NewerFormat):
         return
-    assert bodies(document.decode_document(document.encode_document(decoded))) == bodies(decoded)
+    assert bodies(recovery.decode_document(document.encode_document(decoded))) == bodies(decoded)
 
 
 @settings(max_examples=300, deadline=None)
@@ -610,7 +611,7 @@ def test_any_bytes_anywhere_are_a_session_or_damage(junk, place, removed):
     data = grown([said("b")], [said("c"), said("d" * 300)], start=[said("a")])
     spoiled = data[:place] + junk + data[place + removed :]
     try:
-        decoded = document.decode_document(spoiled)
+        decoded = recovery.decode_document(spoiled)
     except (Damage, NewerFormat):
         return
-    assert bodies(document.decode_document(document.encode_document(decoded))) == bodies(decoded)
+    assert bodies(recovery.decode_document(document.encode_document(decoded))) == bodies(decoded)

@@ -29,7 +29,8 @@ from agents_sessions.errors import (
     SessionVersionError,
 )
 from agents_sessions.info import SessionInfo, SessionKey
-from agents_sessions.stores import file_io, file_store
+from agents_sessions.recent import Recent
+from agents_sessions.stores import file_atomic, file_engine, file_io, file_locks, file_queries, file_store
 from agents_sessions.stores.file_store import FileStore
 from agents_sessions.testing import StoreContract
 
@@ -132,7 +133,7 @@ WATCHED = {
 
 
 class Calls:
-    """Stands before the modules `os`, `fcntl` and `shutil` in `file_io`: writes calls down, lets one fail."""
+    """Stands before `os`, `fcntl` and `shutil` where they are used: writes calls down, lets one fail."""
 
     def __init__(self):
         self.made = []
@@ -178,7 +179,9 @@ class Calls:
 def calls(monkeypatch):
     calls = Calls()
     for name, module in (("os", os), ("fcntl", fcntl), ("shutil", shutil)):
-        monkeypatch.setattr(file_io, name, calls.of(module))
+        for user in (file_io, file_locks, file_atomic):
+            if hasattr(user, name):
+                monkeypatch.setattr(user, name, calls.of(module))
     return calls
 
 
@@ -212,7 +215,7 @@ def test_an_append_costs_the_same_at_any_length(tmp_path, calls, monkeypatch, ca
         create(store, *["x" * 50] * length)
         append(store, "warm")
         if not cached:
-            monkeypatch.setattr(file_store, "_seen", file_store._Seen(8))
+            monkeypatch.setattr(file_engine, "_tails", Recent(8))
         calls.clear()
         append(store, "measured")
         costs.append((list(calls.made), calls.read, calls.written))
@@ -847,13 +850,13 @@ def test_a_pretty_printed_file_is_brought_back_into_shape_by_the_next_write(stor
 
 def test_a_reader_of_a_file_that_shrinks_meanwhile_does_not_hang(store, path, monkeypatch):
     create(store, *["x" * 100] * 200)
-    real = file_store.document.read_entries
+    real = file_queries.read_entries
 
     def shrinking(read, tail):
         os.truncate(path, 3000)
         return real(read, tail)
 
-    monkeypatch.setattr(file_store.document, "read_entries", shrinking)
+    monkeypatch.setattr(file_queries, "read_entries", shrinking)
     with contextlib.suppress(SessionCorruptedError):
         asyncio.run(asyncio.wait_for(store.entries(KEY), 10))
 
@@ -992,10 +995,10 @@ def test_a_forked_child_neither_has_nor_releases_the_locks_of_its_parent(store):
 def test_a_child_that_leaves_the_turn_of_its_parent_does_not_release_it(store):
     create(store)
     script = """
-        from agents_sessions.stores import file_io
+        from agents_sessions.stores import file_io, file_locks
         folder = file_io.open_directory(sys.argv[1], "support")
-        fd = file_io.open_lock_file(folder, ".order-42.json.turn", b"{}")
-        os.waitpid(in_child(lambda: file_io.close_lock_file(folder, ".order-42.json.turn", fd)), 0)
+        fd = file_locks.open_lock_file(folder, ".order-42.json.turn", b"{}")
+        os.waitpid(in_child(lambda: file_locks.close_lock_file(folder, ".order-42.json.turn", fd)), 0)
         print(asyncio.run(can_take()), flush=True)
     """
     out, _ = run_forking(store, script).communicate(timeout=60)
@@ -1032,12 +1035,12 @@ def test_a_child_forked_beside_a_writer_can_write(store, path):
     create(store)
     script = """
         async def work():
-            gate = __import__("agents_sessions.stores.file_store").stores.file_store
-            async with gate._file_gates.hold(store.place(key)):
+            from agents_sessions.stores import file_engine, file_store
+            async with file_store._file_gates.hold(store.place(key)):
                 def write():
                     asyncio.events._set_running_loop(None)
                     asyncio.run(asyncio.wait_for(store.append(key, [item_entry({"content": "child"})]), 20))
-                with gate._seen._mutex:
+                with file_engine._tails._mutex:
                     os.waitpid(in_child(write), 0)
             await store.append(key, [item_entry({"content": "parent"})])
         asyncio.run(work())
@@ -1053,7 +1056,7 @@ def test_a_child_forked_beside_a_writer_can_write(store, path):
 
 @pytest.fixture
 def as_new_process(monkeypatch):
-    monkeypatch.setattr(file_store, "_swept", set())
+    monkeypatch.setattr(file_engine, "_swept", Recent(8))
 
 
 def temporary(path, *, age):

@@ -31,7 +31,7 @@ from agents_sessions.context import ContextStats, fold
 from agents_sessions.entries import Entry, item_entry, item_kind
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.session import StoredSession
-from agents_sessions.stores import file_io, file_store
+from agents_sessions.stores import file_atomic, file_engine, file_io, file_locks
 from agents_sessions.stores.file_store import FileStore
 
 KEYS = [SessionKey("support", "one"), SessionKey("support", "two"), SessionKey("sales", "three")]
@@ -255,7 +255,7 @@ async def work(round_: Round) -> None:
 
 
 class Mine:
-    """Stands before a module in `file_io` and lets the process die at one of its calls."""
+    """Stands before a module in those that use it, and lets the process die at one of its calls."""
 
     left = 0
     writes_only = False
@@ -292,9 +292,10 @@ def child(round_: Round) -> None:
     if round_.at_call is not None:
         rng = random.Random(round_.seed + "mine")
         Mine.left, Mine.writes_only = round_.at_call, round_.writes_only
-        file_io.os, file_io.fcntl, file_io.shutil = (  # type: ignore[attr-defined, assignment]
-            Mine(module, rng) for module in (os, fcntl, shutil)
-        )
+        for user in (file_io, file_locks, file_atomic):
+            for module in (os, fcntl, shutil):
+                if hasattr(user, module.__name__):
+                    setattr(user, module.__name__, Mine(module, rng))
     asyncio.run(work(round_))
 
 
@@ -468,7 +469,7 @@ class Watch:
         before = self._temporaries()
         for left in before:
             os.utime(left, (0, 0))
-        file_store._swept.clear()
+        file_engine._swept.clear()
         for key in [info.key async for info in self.store.scan()]:
             if await self.store.list_sidecars(key):
                 await self.store.write_sidecar(key, "opened", b"")

@@ -23,6 +23,7 @@ from agents_sessions.context import ContextStats, fold
 from agents_sessions.entries import check_entries, item_entry, record_entry
 from agents_sessions.errors import InvalidItemError
 from agents_sessions.stores import file_document as document
+from agents_sessions.stores import file_recovery as recovery
 from agents_sessions.stores.file_document import Damage, NewerFormat
 
 CASES = Path(__file__).parent / "cases"
@@ -271,7 +272,7 @@ def bodies(entries):
 def execute(data):
     """Read a file in every way; return what became of it. Raises what should never be raised."""
     try:
-        decoded = document.decode_document(data)
+        decoded = recovery.decode_document(data)
     except REFUSED as error:
         decoded, outcome = None, type(error).__name__
     else:
@@ -293,7 +294,7 @@ def check_decoded(decoded):
     except InvalidItemError:
         return
     again = document.encode_document(decoded)
-    more = document.decode_document(grown(again, [MESSAGE]))
+    more = recovery.decode_document(grown(again, [MESSAGE]))
     assert (more.shape, more.seq) == ("sealed", decoded.seq + 1)
     assert bodies(more.entries) == [*bodies(decoded.entries), MESSAGE["item"]]
 

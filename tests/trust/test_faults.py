@@ -18,7 +18,8 @@ import pytest
 from agents_sessions.entries import item_entry
 from agents_sessions.errors import SessionIOError, SessionNotFoundError
 from agents_sessions.info import SessionInfo, SessionKey
-from agents_sessions.stores import file_store
+from agents_sessions.recent import Recent
+from agents_sessions.stores import file_engine
 from agents_sessions.stores.file_store import FileStore
 
 KEY = SessionKey("support", "order-42")
@@ -74,7 +75,7 @@ OTHERS = {
 
 
 class Faults:
-    """Counts the calls that `file_io` and what it uses make below a root, and lets one of them fail."""
+    """Counts the calls that the lowest modules and what they use make below a root, and lets one of them fail."""
 
     def __init__(self):
         self.made, self.fails_at, self.number = [], None, 0
@@ -94,7 +95,7 @@ class Faults:
         def call(*args, **kwargs):
             # A failed close makes the standard library's rmtree close once more, which is no business of ours.
             depth = 1 if name == "close" else 8
-            if not _from_file_io(depth):
+            if not _from_the_lowest(depth):
                 return real(*args, **kwargs)
             place = len(self.made)
             self.made.append(name)
@@ -107,12 +108,12 @@ class Faults:
         return call
 
 
-def _from_file_io(depth=8):
+def _from_the_lowest(depth=8):
     frame = sys._getframe(2)
     for _ in range(depth):
         if frame is None:
             return False
-        if frame.f_code.co_filename.endswith("file_io.py"):
+        if frame.f_code.co_filename.endswith(("file_io.py", "file_locks.py", "file_atomic.py")):
             return True
         frame = frame.f_back
     return False
@@ -247,7 +248,7 @@ def test_a_batch_whose_sync_failed_is_not_there_for_anyone(tmp_path):
         with mock.patch.object(os, "fdatasync", sync), pytest.raises(SessionIOError):
             await store.append(KEY, [said("lost")])
         assert await look(store) == before
-        with mock.patch.object(file_store, "_seen", file_store._Seen(8)):
+        with mock.patch.object(file_engine, "_tails", Recent(8)):
             assert await look(FileStore(tmp_path)) == before
 
     asyncio.run(work())
@@ -407,7 +408,7 @@ def test_a_folder_that_is_removed_meanwhile_is_an_error_of_ours(tmp_path, name):
 
             def removing(call, function, real=real, root=root, faults=faults, place=place):
                 def made(*args, **kwargs):
-                    if len(faults.made) == place and call != "close" and _from_file_io():
+                    if len(faults.made) == place and call != "close" and _from_the_lowest():
                         faults.made.append("removed")
                         shutil.rmtree(root, ignore_errors=True)
                     return wrapped(*args, **kwargs)

@@ -29,6 +29,7 @@ from agents_sessions.errors import (
 )
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.stores import file_document as document
+from agents_sessions.stores import file_recovery as recovery
 from agents_sessions.stores.file_store import FileStore
 
 KEY = SessionKey("support", "order-42")
@@ -106,7 +107,7 @@ def survive(store, path, data):
 
 def test_a_file_cut_at_any_byte_is_a_prefix_of_whole_batches_or_damage(store, path):
     """A cut looks like a torn append, whoever made it: what stands whole in front of it is kept, and the file too."""
-    whole = bodies(document.decode_document(FILE).entries)
+    whole = bodies(recovery.decode_document(FILE).entries)
     batches = [whole[:1], whole[:3], whole]
     ends = [FILE.index(b"\n,{") + 1, FILE.index(b"\n,{", FILE.index(b'"k":2')) + 1, FILE.rindex(b"\n],") + 1]
 
@@ -220,13 +221,13 @@ def test_what_fuzzing_found_once_stays_found(case):
 def test_a_line_that_was_damaged_is_never_dropped_in_silence():
     """Whatever the broken file is: batches that stand in front of the first broken byte are read, or it is refused."""
     chance = random.Random(7)
-    whole = document.decode_document(FILE).entries
+    whole = recovery.decode_document(FILE).entries
     opens = FILE.index(b"\n") + 1
     ends = [opens, *(opens + len(b"".join(lines_of(FILE)[1:n])) for n in (2, 4, 7))]
     for _ in range(3000):
         data = chance.choice(fuzz.BYTES[:7])(FILE, chance)
         try:
-            decoded = document.decode_document(data)
+            decoded = recovery.decode_document(data)
         except (document.Damage, document.NewerFormat):
             continue
         if decoded.shape == "torn":
@@ -298,7 +299,7 @@ def test_many_broken_lines_take_no_longer_than_many_lines(store, path):
         data = FILE[: FILE.rindex(b"\n],") + 1] + lines_of(FILE)[2] * count
         begun = time.process_time()
         with contextlib.suppress(document.Damage):
-            document.decode_document(data)
+            recovery.decode_document(data)
         return time.process_time() - begun
 
     seconds(1000)

@@ -22,6 +22,7 @@ from agents_sessions.context import ContextStats, fold
 from agents_sessions.entries import item_entry, record_entry
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.stores import file_document as document
+from agents_sessions.stores import file_recovery as recovery
 from agents_sessions.stores.file_store import FileStore
 
 KEY = SessionKey("support", "order-42")
@@ -278,14 +279,14 @@ def random_append(chance):
 
 
 def assert_whole_or_absent(state, before, after, new):
-    decoded = document.decode_document(state)
+    decoded = recovery.decode_document(state)
     found = bodies(decoded)
     assert found in (before, after), "a part of a batch, or less than was acknowledged"
     assert found == after or state != new
     assert decoded.context == fold(ContextStats(), decoded.entries)
     again = document.encode_document(decoded)
     next_one, _ = grown(again, [said("next")])
-    assert bodies(document.decode_document(next_one)) == [*found, (decoded.seq + 1, said("next")["item"])]
+    assert bodies(recovery.decode_document(next_one)) == [*found, (decoded.seq + 1, said("next")["item"])]
 
 
 def test_of_an_append_any_sectors_arrived():
@@ -294,7 +295,7 @@ def test_of_an_append_any_sectors_arrived():
     begun, count, appends = time.monotonic(), 0, 0
     while count < STATES:
         old, new, plan = random_append(chance)
-        before, after = bodies(document.decode_document(old)), bodies(document.decode_document(new))
+        before, after = bodies(recovery.decode_document(old)), bodies(recovery.decode_document(new))
         file = File(old)
         file.write(plan.offset, plan.data)
         seen = set()
@@ -316,11 +317,11 @@ def test_a_sector_of_the_old_tail_inside_the_new_lines_is_no_edit_by_hand(old_ag
     for padding in range(0, 512, 3):
         old = new_file([handed(old_agent)], name="n" * padding)
         new, plan = grown(old, [item_entry(item)])
-        before = bodies(document.decode_document(old))
+        before = bodies(recovery.decode_document(old))
         for place in range(plan.offset // 512 * 512 + 512, len(old) - 512, 512):
             state = new[:place] + old[place : place + 512] + new[place + 512 :]
             mixed += is_json(state)
-            assert bodies(document.decode_document(state)) == before
+            assert bodies(recovery.decode_document(state)) == before
     assert mixed
 
 
@@ -338,7 +339,7 @@ def test_an_append_cut_at_every_byte_of_it_with_any_size():
     old = new_file([A])
     old, _ = grown(old, B)
     new, plan = grown(old, [said("x" * 400), said("y")])
-    before, after = bodies(document.decode_document(old)), bodies(document.decode_document(new))
+    before, after = bodies(recovery.decode_document(old)), bodies(recovery.decode_document(new))
     for cut, size in itertools.product(range(plan.offset, len(new) + 1), (len(old), len(new), None)):
         content = new[:cut] + old[cut:] if cut < len(old) else new[:cut]
         end = chance.randrange(len(old), len(new)) if size is None else size
@@ -353,14 +354,14 @@ def test_of_appends_that_were_never_synced_no_part_of_a_batch_is_kept():
     read = 0
     for _ in range(STATES // 400):
         data = new_file(random_batch(chance))
-        file, stages = File(data), [bodies(document.decode_document(data))]
+        file, stages = File(data), [bodies(recovery.decode_document(data))]
         for _ in range(3):
             data, plan = grown(data, random_batch(chance))
             file.write(plan.offset, plan.data)
-            stages.append(bodies(document.decode_document(data)))
+            stages.append(bodies(recovery.decode_document(data)))
         for state in contents(file, chance, 30):
             try:
-                found = bodies(document.decode_document(state))
+                found = bodies(recovery.decode_document(state))
             except document.Damage:
                 continue
             read += 1

@@ -14,8 +14,9 @@ import pytest
 from agents_sessions.entries import item_entry, record_entry
 from agents_sessions.errors import SessionError, SessionExistsError, SessionPathError
 from agents_sessions.info import SessionInfo, SessionKey
+from agents_sessions.recent import Recent
 from agents_sessions.session import StoredSession
-from agents_sessions.stores import file_store
+from agents_sessions.stores import file_engine
 from agents_sessions.stores.file_store import FileStore
 
 KEY = SessionKey("support", "order-42")
@@ -28,7 +29,7 @@ def said(text):
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_store, "_swept", set())
+    monkeypatch.setattr(file_engine, "_swept", Recent(8))
     return FileStore(tmp_path / "sessions")
 
 
@@ -275,7 +276,7 @@ async def _scan(store):
 
 def test_nothing_that_runs_code_stands_in_the_package():
     """A session file is data: no pickle, no eval, no import of a name that a file holds."""
-    package = os.path.dirname(file_store.__file__)
+    package = os.path.dirname(file_engine.__file__)
     for folder, _, names in os.walk(os.path.dirname(package)):
         for name in (name for name in names if name.endswith(".py")):
             with open(f"{folder}/{name}") as file:

@@ -1,0 +1,188 @@
+"""Changes that happen whole or not at all, whatever fails on the way: an append, a new file, one in another's place.
+
+A name is changed by `link` or `rename` of a file that was written and synced before; what it led to is kept until
+the folder is synced too. Temporaries are locked for as long as someone works on them, so that a sweep tells what
+a dead process left.
+"""
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+
+from agents_sessions.stores.file_io import (
+    FILE_MODE,
+    OPEN,
+    NotRegular,
+    leads_to,
+    sync,
+    sync_directory,
+    write_all,
+)
+from agents_sessions.stores.file_locks import close_locked, lock, locked
+
+logger = logging.getLogger("agents_sessions")
+
+STALE_SECONDS = 600
+"""Age from which an unlocked temporary is what a dead process left."""
+
+_TEMPORARY_SUFFIX = ".tmp"
+
+
+def append(dir_fd: int, name: str, fd: int, offset: int, data: bytes, *, old: bytes, durable: bool) -> bool:
+    """Write data over the end of a locked file, from an offset on, so that all of it is stored or none.
+
+    `old` is what stands there now. If any step fails, it is put back before the error leaves. Returns whether the
+    name still leads to this file; if not, someone who does not know the lock has replaced it meanwhile.
+    """
+    try:
+        write_all(fd, data, offset)
+        sync(fd, durable=durable)
+        return leads_to(dir_fd, name, fd)
+    except BaseException:
+        _put_back(fd, offset, old, durable=durable)
+        raise
+
+
+def _put_back(fd: int, offset: int, old: bytes, *, durable: bool) -> None:
+    try:
+        write_all(fd, old, offset)
+        os.ftruncate(fd, offset + len(old))
+        # Not a second try for the new bytes: it is the old ones that should reach the disk.
+        sync(fd, durable=durable)
+    except OSError as error:
+        logger.warning("could not put the old end back (%s); the next write repairs the file", error.strerror)
+
+
+def create(dir_fd: int, name: str, data: bytes, *, durable: bool) -> None:
+    """Make a new file, whole or not at all.
+
+    Raises:
+        FileExistsError: The name is taken; what it names was not touched.
+    """
+    with _temporary(dir_fd, name, data, durable=durable) as temporary:
+        _link(dir_fd, temporary, name)
+        try:
+            os.unlink(temporary, dir_fd=dir_fd)
+            sync_directory(dir_fd, durable=durable)
+        except BaseException:
+            os.unlink(name, dir_fd=dir_fd)
+            raise
+
+
+def replace(dir_fd: int, name: str, data: bytes, *, durable: bool) -> None:
+    """Put a new file in the place of a name, whole or not at all. The caller holds the old one's lock."""
+    with _temporary(dir_fd, name, data, durable=durable) as temporary:
+        with _kept(dir_fd, name, durable=durable):
+            os.replace(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+            sync_directory(dir_fd, durable=durable)
+
+
+@contextlib.contextmanager
+def _kept(dir_fd: int, name: str, *, durable: bool) -> Iterator[None]:
+    """Keep a file, if there is one, under a second name until a change of its name is on the disk.
+
+    Where nothing is synced, only the change itself can fail, and that leaves things as they were.
+    """
+    if not durable:
+        yield
+        return
+    before = _temporary_name(name)
+    existed = _linked(dir_fd, name, before)
+    try:
+        yield
+    except BaseException:
+        try:
+            if existed:
+                os.replace(before, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+            else:
+                with contextlib.suppress(FileNotFoundError):  # there was nothing, and there is nothing
+                    os.unlink(name, dir_fd=dir_fd)
+        except OSError as error:
+            logger.warning("could not take back the change of %s (%s)", name, error.strerror)
+        raise
+    finally:
+        with contextlib.suppress(OSError):  # a second name does no harm, and is swept some day
+            os.unlink(before, dir_fd=dir_fd)
+
+
+def _linked(dir_fd: int, name: str, second: str) -> bool:
+    try:
+        _link(dir_fd, name, second)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _link(dir_fd: int, name: str, second: str) -> None:
+    os.link(name, second, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+
+
+def _temporary_name(name: str) -> str:
+    return f".{name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}"
+
+
+@contextlib.contextmanager
+def _temporary(dir_fd: int, name: str, data: bytes, *, durable: bool) -> Iterator[str]:
+    """Write data to a new file that is locked before it becomes visible and until the caller is done."""
+    temporary = _temporary_name(name)
+    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN, FILE_MODE, dir_fd=dir_fd)
+    try:
+        lock(fd)
+        os.fchmod(fd, FILE_MODE)  # a umask may have taken the owner's own rights
+        write_all(fd, data, 0)
+        sync(fd, durable=durable)
+        yield temporary
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=dir_fd)
+        raise
+    finally:
+        close_locked(fd)
+
+
+def set_aside(dir_fd: int, name: str) -> str:
+    """Keep a damaged file under a second name, and return that name."""
+    aside = f"{name}.torn-{secrets.token_hex(4)}"
+    _link(dir_fd, name, aside)
+    return aside
+
+
+def remove(dir_fd: int, name: str, *, durable: bool) -> None:
+    """Remove a file, for good or not at all."""
+    with _kept(dir_fd, name, durable=durable):
+        os.unlink(name, dir_fd=dir_fd)
+        sync_directory(dir_fd, durable=durable)
+
+
+def remove_tree(dir_fd: int, name: str, *, durable: bool) -> None:
+    """Remove a folder and all in it, without following links; nothing if there is none."""
+    try:
+        if stat.S_ISDIR(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode):
+            shutil.rmtree(name, dir_fd=dir_fd)
+        else:
+            os.unlink(name, dir_fd=dir_fd)  # a link or a file that someone put there
+    except FileNotFoundError:
+        return
+    sync_directory(dir_fd, durable=durable)
+
+
+def sweep(dir_fd: int) -> None:
+    """Remove the temporaries that processes left when they died. What cannot be removed now is left."""
+    oldest = time.time() - STALE_SECONDS
+    for name in os.listdir(dir_fd):
+        if name.startswith(".") and name.endswith(_TEMPORARY_SUFFIX):
+            with contextlib.suppress(OSError, NotRegular):
+                _sweep_one(dir_fd, name, oldest)
+
+
+def _sweep_one(dir_fd: int, name: str, oldest: float) -> None:
+    if os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mtime > oldest:
+        return
+    with locked(dir_fd, name):
+        os.unlink(name, dir_fd=dir_fd)
+    logger.info("removed the stale temporary %s", name)

@@ -1,0 +1,487 @@
+"""What is done to the session files below one root, step by step, in the thread that asks for it.
+
+Everything here is tried once: a file that another process has locked is a `BlockingIOError`, to be tried again by
+`file_store`, which does the waiting. All other errors come in terms of the session.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from agents_sessions.entries import Entry, now, timestamp
+from agents_sessions.errors import (
+    SessionConflictError,
+    SessionCorruptedError,
+    SessionError,
+    SessionExistsError,
+    SessionIdError,
+    SessionIOError,
+    SessionNotFoundError,
+    SessionPathError,
+    SessionStorageError,
+    SessionVersionError,
+)
+from agents_sessions.info import SessionInfo, SessionKey
+from agents_sessions.lossless_json import JsonObject, decode_json, encode_json
+from agents_sessions.naming import decode_name, encode_name
+from agents_sessions.recent import Recent
+from agents_sessions.stores import file_atomic as atomic
+from agents_sessions.stores import file_document as document
+from agents_sessions.stores import file_io as io
+from agents_sessions.stores import file_locks as locks
+from agents_sessions.stores import file_recovery as recovery
+from agents_sessions.stores.base import Change, History, Totals, check_change, renumber
+from agents_sessions.stores.file_limits import Limits
+from agents_sessions.stores.file_queries import INFO_QUERY, Query, info_of, totals_of
+
+logger = logging.getLogger("agents_sessions")
+
+_T = TypeVar("_T")
+_SUFFIX = ".json"
+_HOLDER_BYTES = 4096
+_UNTOLD = (OSError, io.NotRegular, document.Damage, document.NewerFormat)
+
+
+class Holder(NamedTuple):
+    """Who has the lock of a session's turns."""
+
+    process: str
+    held_for: timedelta | None
+
+
+# Shared by all roots of the process, because two of them may be the same.
+_tails: Recent[tuple[str, ...], document.Sealed] = Recent(1024)
+_swept: Recent[tuple[int, int], bool] = Recent(4096)
+
+
+class FileEngine:
+    """The sessions below a root.
+
+    Args:
+        root: The folder, absolute.
+        durable: Whether what is written is synced before it is acknowledged.
+        limits: How large items and sessions may become.
+    """
+
+    def __init__(self, root: Path, *, durable: bool, limits: Limits) -> None:
+        self.root = root
+        self.limits = limits
+        self._root = str(root)
+        self._place = os.path.realpath(root)
+        self._durable = durable
+
+    def path(self, key: SessionKey) -> Path:
+        """Return where a session's file is, or would be."""
+        return self.root.joinpath(*_names(key))
+
+    def place(self, key: SessionKey) -> tuple[str, ...]:
+        """Return what names a session's file in this process, whatever way leads to the root."""
+        return (self._place, *_names(key))
+
+    # --- one session ---
+
+    def create(self, info: SessionInfo, entries: Sequence[Entry]) -> SessionInfo:
+        """Make the file of a new session."""
+        key = info.key
+        name = _names(key)[1]
+        numbered, seq, context = renumber(History(info, list(entries)), 0)
+        updated_at = timestamp(info.updated_at)
+        data = document.encode_document(document.Document(info.header(), numbered, seq, context, updated_at))
+        self.limits.check_document(key, data, entries)
+        with self._errors(key, creating=True), self._folder(key, create=True) as folder:
+            _sweep_once(folder)
+            self._remove_orphans(folder, name)
+            try:
+                atomic.create(folder, name, data, durable=self._durable)
+            except FileExistsError:
+                raise SessionExistsError(key.session_id, key.agent_id) from None
+        return info.model_copy(update={"seq": seq, "context": context})
+
+    def append(
+        self,
+        key: SessionKey,
+        entries: Sequence[Entry],
+        batch: Sequence[document.EncodedEntry],
+        at: str,
+        expected_seq: int | None,
+    ) -> Totals:
+        """Add entries, which `batch` has encoded."""
+        self.limits.check_items(key, batch)
+        name = _names(key)[1]
+        while True:
+            with self._locked(key) as (folder, fd):
+                read = partial(io.read_range, fd)
+                sealed = document.read_sealed(read, io.size_of(fd), _tails.get(self.place(key)))
+                if sealed is None:  # edited or torn: brought back into shape by this write
+                    return self._append_by_rewriting(key, folder, fd, entries, expected_seq)
+                self._check_identity(key, sealed.header)
+                _check_seq(key, sealed.tail.seq, expected_seq)
+                if not batch:
+                    return totals_of(sealed.tail)
+                plan = document.plan_append(sealed, batch, entries, at)
+                self.limits.check_added(key, plan.offset + len(plan.data), entries)
+                old = sealed.tail.text
+                if atomic.append(folder, name, fd, plan.offset, plan.data, old=old, durable=self._durable):
+                    _tails.put(self.place(key), plan.after)
+                    return totals_of(plan.after.tail)
+            # Someone who does not know the lock, an editor, replaced the file meanwhile: do it again there.
+
+    def _append_by_rewriting(
+        self, key: SessionKey, folder: int, fd: int, entries: Sequence[Entry], expected_seq: int | None
+    ) -> Totals:
+        def change(history: History) -> History:
+            _check_seq(key, history.info.seq, expected_seq)
+            return history.with_entries([*history.entries, *entries])
+
+        info = self._rewrite_locked(key, folder, fd, change)
+        return Totals(info.seq, info.updated_at, info.context)
+
+    def rewrite(self, key: SessionKey, change: Change) -> SessionInfo:
+        """Put a changed session in the place of the old one."""
+        with self._locked(key) as (folder, fd):
+            return self._rewrite_locked(key, folder, fd, change)
+
+    def _rewrite_locked(self, key: SessionKey, folder: int, fd: int, change: Change) -> SessionInfo:
+        name = _names(key)[1]
+        whole = self._decode(key, fd)
+        self._check_identity(key, whole.header)
+        before = History(info_of(whole), whole.entries)
+        after = change(before)
+        if after is before and whole.shape == "sealed":
+            return before.info
+        check_change(key, after)
+        entries, seq, context = renumber(after, whole.seq)
+        updated_at = max(now(), before.info.updated_at)
+        new = document.Document(after.info.header(), entries, seq, context, timestamp(updated_at))
+        data = document.encode_document(new)
+        self.limits.check_document(key, data, [e for e in after.entries if "seq" not in e], io.size_of(fd))
+        if whole.shape == "torn":
+            aside = atomic.set_aside(folder, name)
+            logger.warning(
+                "session %r of agent %r had a torn last write; repaired, the damaged file is kept as %s",
+                key.session_id,
+                key.agent_id,
+                aside,
+            )
+        atomic.replace(folder, name, data, durable=self._durable)
+        return after.info.model_copy(update={"seq": seq, "context": context, "updated_at": updated_at})
+
+    def delete(self, key: SessionKey) -> None:
+        """Remove a session and all that belongs to it; also what a deletion has left that died on the way."""
+        name = _names(key)[1]
+        with self._errors(key), self._folder(key) as folder, locks.held(folder):
+            try:
+                with locks.locked(folder, name):
+                    # The copies first: while the session is there, a deletion that was cut short can be called again.
+                    for aside in io.names(folder, prefix=f"{name}.torn-"):
+                        atomic.remove(folder, aside, durable=self._durable)
+                    atomic.remove(folder, name, durable=self._durable)
+            finally:
+                if not io.exists(folder, name):
+                    atomic.remove_tree(folder, name.removesuffix(_SUFFIX), durable=self._durable)
+
+    def _remove_orphans(self, folder: int, name: str) -> None:
+        """Remove the sidecars of a session that is gone, so that a new one of its name does not take them for its own.
+
+        Sidecars are made under a lock of this folder that is shared, so none can belong to a session that is just
+        being made.
+        """
+        sidecars = name.removesuffix(_SUFFIX)
+        if io.exists(folder, sidecars) and not io.exists(folder, name):
+            with locks.held(folder):
+                if not io.exists(folder, name):
+                    atomic.remove_tree(folder, sidecars, durable=self._durable)
+
+    # --- reading ---
+
+    def read_at_once(self, key: SessionKey, query: Query[_T]) -> _T:
+        """Answer from what the kernel has in memory.
+
+        Raises:
+            WouldWait: It has not, or the seal does not hold.
+        """
+        with self._errors(key):
+            return self._view(key, io.read_range_at_once, query)
+
+    def read(self, key: SessionKey, query: Query[_T]) -> _T:
+        """Answer without a lock or, if the seal does not hold, once more under a shared lock."""
+        with self._errors(key):
+            with contextlib.suppress(io.WouldWait, document.Damage):
+                return self._view(key, io.read_range, query)
+            folder_name, name = _names(key)
+            with io.directory(self._root, folder_name) as folder:
+                whole = self._decode_under_lock(key, folder, name)
+            self._check_identity(key, whole.header)
+            if whole.shape == "torn":
+                logger.warning(
+                    "session %r of agent %r has a torn last write; the next write will repair it",
+                    key.session_id,
+                    key.agent_id,
+                )
+            return query.of_whole(whole)
+
+    def _view(self, key: SessionKey, read_range: Callable[[int, int, int], bytearray], query: Query[_T]) -> _T:
+        folder_name, name = _names(key)
+        folder = io.open_directory(self._root, folder_name)
+        try:
+            fd = io.open_file(folder, name)
+        finally:
+            io.close(folder)
+        try:
+            read = partial(read_range, fd)
+            place = self.place(key)
+            sealed = document.read_sealed(read, io.size_of(fd), _tails.get(place))
+            if sealed is None:
+                raise io.WouldWait
+            self._check_identity(key, sealed.header)
+            _tails.put(place, sealed)
+            return query.of_sealed(read, sealed)
+        finally:
+            io.close(fd)
+
+    # --- many sessions ---
+
+    def agents(self) -> list[str]:
+        """Return the names of the folders below the root."""
+        with self._errors(SessionKey("*", "*")):
+            return io.folders(self._root)
+
+    def files(self, folder: str) -> list[str]:
+        """Return the names of the session files in a folder."""
+        return self._names_in(SessionKey(folder, "*"), folder, suffix=_SUFFIX)
+
+    def load_some(self, folder: str, names: Sequence[str]) -> list[SessionInfo]:
+        """Return the sessions of some files; one that is gone or broken is left out, so as not to hide the others."""
+        found = (self._load_by_name(folder, name) for name in names)
+        return [info for info in found if info is not None]
+
+    def find(self, session_id: str) -> list[SessionKey]:
+        """Return the sessions of that id, whichever agent's they are."""
+        name = encode_name(session_id) + _SUFFIX
+        found = (self._load_by_name(folder, name) for folder in self.agents())
+        return [info.key for info in found if info is not None]
+
+    def _names_in(self, key: SessionKey, *folders: str, suffix: str = "") -> list[str]:
+        try:
+            with self._errors(key), io.directory(self._root, *folders) as fd:
+                _sweep_once(fd)
+                return io.names(fd, suffix=suffix)
+        except SessionNotFoundError:
+            return []
+
+    def _load_by_name(self, folder: str, name: str) -> SessionInfo | None:
+        """Load a session whose ids are known only from its header."""
+        try:
+            with io.directory(self._root, folder) as fd:
+                info = self._info_in(fd, folder, name)
+            if _names(info.key) != (folder, name):
+                raise document.Damage("it holds the session of another name")
+        except BlockingIOError:
+            raise
+        except FileNotFoundError:
+            return None
+        except (*_UNTOLD, SessionError) as error:
+            logger.warning("left out %s: %s", self.root / folder / name, error)
+            return None
+        return info
+
+    def _info_in(self, dir_fd: int, folder: str, name: str) -> SessionInfo:
+        with io.opened(dir_fd, name) as fd:
+            read = partial(io.read_range, fd)
+            sealed = document.read_sealed(read, io.size_of(fd))
+            if sealed is not None:
+                return INFO_QUERY.of_sealed(read, sealed)
+        return info_of(self._decode_under_lock(SessionKey(folder, name), dir_fd, name))
+
+    # --- whole files ---
+
+    def _decode_under_lock(self, key: SessionKey, folder: int, name: str) -> document.Document:
+        fd = locks.open_locked(folder, name, shared=True)
+        try:
+            return self._decode(key, fd)
+        finally:
+            locks.close_locked(fd)
+
+    def _decode(self, key: SessionKey, fd: int) -> document.Document:
+        recovery.check_begin(io.read_range(fd, 0, recovery.BEGIN_BYTES))
+        size = io.size_of(fd)
+        if not self.limits.allow(size) and document.read_sealed(partial(io.read_range, fd), size) is None:
+            self.limits.check_file(key, "its file, edited or torn,", size)
+        return recovery.decode_document(bytes(io.read_range(fd, 0, size)))
+
+    # --- sidecars ---
+
+    def read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
+        """Return what is stored beside a session under a name, or None."""
+        folders, file = _sidecar(key, name)
+        try:
+            with self._errors(key), io.directory(self._root, *folders) as folder:
+                with io.opened(folder, file) as fd:
+                    size = io.size_of(fd)
+                    self.limits.check_file(key, "a sidecar", size)
+                    return bytes(io.read_range(fd, 0, size))
+        except SessionNotFoundError:
+            return None
+
+    def write_sidecar(self, key: SessionKey, name: str, data: bytes) -> None:
+        """Store something beside a session."""
+        folders, file = _sidecar(key, name)
+        self.limits.check_file(key, "a sidecar", len(data))
+        with self._errors(key), self._folder(key) as agent, locks.locked(agent, _names(key)[1]):
+            if not io.exists(agent, folders[1]):
+                with locks.held(agent, shared=True):  # see `_remove_orphans`
+                    io.make_directory(self._root, *folders, durable=self._durable)
+            with io.directory(self._root, *folders, create=True, durable=self._durable) as folder:
+                atomic.sweep(folder)
+                atomic.replace(folder, file, data, durable=self._durable)
+
+    def list_sidecars(self, key: SessionKey) -> list[str]:
+        """Return the names of what is stored beside a session."""
+        folder, file = _names(key)
+        place = (folder, file.removesuffix(_SUFFIX))
+        with self._errors(key):
+            inner = io.folders(str(self.root.joinpath(*place)))
+        found = [name for name in self._names_in(key, *place) if name not in inner]
+        found += [f"{part}/{name}" for part in inner for name in self._names_in(key, *place, part)]
+        return sorted(decode_name(name) for name in found if _is_sidecar(name))
+
+    def delete_sidecar(self, key: SessionKey, name: str) -> bool:
+        """Remove what is stored beside a session under a name; returns whether there was something."""
+        folders, file = _sidecar(key, name)
+        try:
+            with self._errors(key), self._folder(key) as agent, locks.locked(agent, _names(key)[1]):
+                with io.directory(self._root, *folders) as folder:
+                    atomic.remove(folder, file, durable=self._durable)
+        except SessionNotFoundError:
+            return False
+        return True
+
+    # --- the turn lock ---
+
+    def try_turn(self, key: SessionKey) -> contextlib.ExitStack | Holder:
+        """Take the lock file of a session's turns, or say who has it and for how long."""
+        name = f".{_names(key)[1]}.turn"
+        holder = encode_json({"process": this_process(), "since": timestamp()})
+        with self._errors(key), contextlib.ExitStack() as stack:
+            folder = stack.enter_context(self._folder(key))
+            try:
+                fd = locks.open_lock_file(folder, name, holder)
+            except BlockingIOError:
+                return _holder(folder, name)
+            stack.callback(locks.close_lock_file, folder, name, fd)
+            return stack.pop_all()
+
+    # --- folders and errors ---
+
+    def _folder(self, key: SessionKey, *, create: bool = False) -> contextlib.AbstractContextManager[int]:
+        return io.directory(self._root, _names(key)[0], create=create, durable=self._durable)
+
+    @contextlib.contextmanager
+    def _locked(self, key: SessionKey) -> Iterator[tuple[int, int]]:
+        """Open a session's folder and its file, locked exclusively. Written out: it is in the way of every append."""
+        folder_name, name = _names(key)
+        folder = fd = -1
+        try:
+            folder = io.open_directory(self._root, folder_name)
+            fd = locks.open_locked(folder, name)
+            yield folder, fd
+        except _UNTOLD as error:
+            if isinstance(error, (BlockingIOError, SessionError)):
+                raise
+            raise self._told(key, error) from error
+        finally:
+            if fd >= 0:
+                locks.close_locked(fd)
+            if folder >= 0:
+                io.close(folder)
+
+    @contextlib.contextmanager
+    def _errors(self, key: SessionKey, *, creating: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except _UNTOLD as error:
+            if isinstance(error, (BlockingIOError, SessionError)):
+                raise
+            raise self._told(key, error, creating=creating) from error
+
+    def _told(self, key: SessionKey, error: Exception, *, creating: bool = False) -> SessionError:
+        """Return what happened in terms of the session, which cannot be missing while it is created."""
+        if isinstance(error, FileNotFoundError) and not creating:
+            return SessionNotFoundError(key.session_id, key.agent_id)
+        if isinstance(error, io.NotRegular):
+            return self._unusable(SessionPathError, key, str(error))
+        if isinstance(error, document.NewerFormat):
+            reason = f"the file is of format {error}, newer than this version reads; update agents-sessions"
+            return self._unusable(SessionVersionError, key, reason)
+        if isinstance(error, document.Damage):
+            return self._unusable(SessionCorruptedError, key, f"the file cannot be used: {error}")
+        reason = f"the operating system refused: {getattr(error, 'strerror', error)}"
+        number = getattr(error, "errno", None)
+        return SessionIOError(key.session_id, key.agent_id, str(self.path(key)), reason, number)
+
+    def _unusable(self, kind: type[SessionStorageError], key: SessionKey, reason: str) -> SessionStorageError:
+        return kind(key.session_id, key.agent_id, str(self.path(key)), reason)
+
+    def _check_identity(self, key: SessionKey, header: JsonObject) -> None:
+        if (header.get("agent_id"), header.get("id")) != key:
+            reason = "the file holds another session: it was renamed by hand, or the disk takes two names for one"
+            raise self._unusable(SessionPathError, key, reason)
+
+
+# --- files and names -------------------------------------------------------------------------------------------
+
+
+def _holder(folder: int, name: str) -> Holder:
+    try:
+        with io.opened(folder, name) as fd:
+            holder = decode_json(io.read_range(fd, 0, _HOLDER_BYTES))
+        return Holder(str(holder["process"]), now() - datetime.fromisoformat(holder["since"]))
+    except (OSError, io.NotRegular, ValueError, KeyError, TypeError):
+        return Holder("another process", None)
+
+
+def this_process() -> str:
+    """Return how this process is named to those who wait for it."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+def _check_seq(key: SessionKey, actual: int, expected: int | None) -> None:
+    if expected is not None and expected != actual:
+        raise SessionConflictError(key.session_id, key.agent_id, expected, actual)
+
+
+def _sweep_once(folder: int) -> None:
+    """Sweep a folder the first time that this process meets it."""
+    place = io.identity_of(folder)
+    if _swept.get(place) is None:
+        _swept.put(place, True)
+        atomic.sweep(folder)
+
+
+@lru_cache(maxsize=4096)
+def _names(key: SessionKey) -> tuple[str, str]:
+    """Return the names of a session's folder and file."""
+    return encode_name(key.agent_id, what="agent_id"), encode_name(key.session_id) + _SUFFIX
+
+
+def _sidecar(key: SessionKey, name: str) -> tuple[tuple[str, ...], str]:
+    """Return the folders and the file of a sidecar."""
+    parts = [encode_name(part, what="sidecar name", extension=True) for part in name.split("/")]
+    if len(parts) > 2 or any("~" in part for part in parts):
+        raise ValueError(f"a sidecar is a short file name or folder/file, not {name!r:.200}")
+    folder, file = _names(key)
+    return (folder, file.removesuffix(_SUFFIX), *parts[:-1]), parts[-1]
+
+
+def _is_sidecar(name: str) -> bool:
+    """Tell whether a sidecar can have this file name, which someone else may have put there."""
+    try:
+        return all(encode_name(decode_name(part), extension=True) == part for part in name.split("/"))
+    except (UnicodeError, SessionIdError):
+        return False

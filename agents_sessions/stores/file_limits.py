@@ -1,0 +1,75 @@
+"""How large an item and a session may become: so that no single input makes a conversation unreadable for good."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from agents_sessions.entries import Entry
+from agents_sessions.errors import SessionLimitError
+from agents_sessions.info import SessionKey
+from agents_sessions.stores.file_document import EncodedEntry, encode_entry
+
+MAX_ITEM_BYTES = 64 << 20
+MAX_SESSION_BYTES = 1 << 30
+
+_ITEM_OPENS = b'"item":'
+
+
+class Limits(NamedTuple):
+    """Numbers of bytes, or None for no limit.
+
+    They are for what is added. What is there already is read, renamed and cut as ever, and a turn that met a limit
+    can still be recorded as failed.
+    """
+
+    item_bytes: int | None = MAX_ITEM_BYTES
+    session_bytes: int | None = MAX_SESSION_BYTES
+
+    def check_items(self, key: SessionKey, batch: Iterable[EncodedEntry]) -> None:
+        """Refuse a batch with an item that is too large.
+
+        Raises:
+            SessionLimitError: There is one.
+        """
+        if self.item_bytes is None:
+            return
+        for _, body in batch:
+            if len(body) > self.item_bytes and body.startswith(_ITEM_OPENS):
+                self._check(key, "an item", len(body) - len(_ITEM_OPENS), "max_item_bytes", self.item_bytes)
+
+    def check_added(self, key: SessionKey, size: int, added: Sequence[Entry]) -> None:
+        """Refuse entries that would make the file of a session too large.
+
+        Raises:
+            SessionLimitError: They hold an item, and would.
+        """
+        if not self.allow(size) and any("item" in entry for entry in added):
+            self.check_file(key, "the session, with this,", size)
+
+    def check_document(self, key: SessionKey, data: bytes, added: Sequence[Entry], old_size: int = 0) -> None:
+        """Refuse a file that is written whole, if what was added to it is too large.
+
+        Raises:
+            SessionLimitError: An item is, its header is (which has the metadata), or it is and has grown.
+        """
+        if self.item_bytes is not None and len(data) > self.item_bytes:
+            self.check_items(key, (encode_entry(entry, "") for entry in added if "item" in entry))
+            self._check(key, "its header with the metadata", data.index(b"\n"), "max_item_bytes", self.item_bytes)
+        if len(data) > old_size:
+            self.check_added(key, len(data), added)
+
+    def allow(self, size: int) -> bool:
+        """Tell whether a file may have this size."""
+        return self.session_bytes is None or size <= self.session_bytes
+
+    def check_file(self, key: SessionKey, what: str, size: int) -> None:
+        """Refuse to read or write a file whole that is too large.
+
+        Raises:
+            SessionLimitError: It is.
+        """
+        if self.session_bytes is not None:
+            self._check(key, what, size, "max_session_bytes", self.session_bytes)
+
+    def _check(self, key: SessionKey, what: str, size: int, setting: str, limit: int) -> None:
+        if size > limit:
+            raise SessionLimitError(key.session_id, key.agent_id, what, size, setting, limit)

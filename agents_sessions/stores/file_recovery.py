@@ -1,0 +1,246 @@
+r"""A whole session file, also one whose seal does not hold: edited by hand, or with a torn last append.
+
+A person who edits leaves JSON: it is taken as it is, and what it lacks is made up. A torn append leaves none, and
+the longest whole prefix is what its checksums prove. Whatever is neither is refused, never guessed at.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, cast
+from zlib import crc32
+
+from agents_sessions.context import ContextStats, fold
+from agents_sessions.entries import Entry, envelope_of, timestamp
+from agents_sessions.errors import InvalidItemError
+from agents_sessions.lossless_json import JsonObject, check_json, decode_json, encode_json
+from agents_sessions.stores.file_document import (
+    CRC_OPENS,
+    MAX_SEQ,
+    SECTOR,
+    TAIL_OPENS,
+    Damage,
+    Document,
+    Read,
+    body_of,
+    check_format,
+    facts_of,
+    newest_seq,
+    parse_header,
+    parse_tail,
+    read_entries,
+    read_sealed,
+    salt_of,
+    seal_holds,
+)
+
+BEGIN_BYTES = 4096
+"""How far the first brace of a file may be from its begin."""
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_TIME_BYTES = len("2026-11-20T21:28:00.123Z")
+
+
+def check_begin(begin: bytes | bytearray) -> None:
+    """Refuse a file by its first `BEGIN_BYTES`, if it cannot be JSON of ours: reading a large one costs memory.
+
+    Raises:
+        Damage: It begins with something else than an object.
+    """
+    text = begin.removeprefix(_BYTE_ORDER_MARK).lstrip(b" \r\n\t")
+    if not text.startswith(b"{"):
+        raise Damage("it is empty" if not text.strip(b"\0") else "it does not begin as JSON")
+
+
+def decode_document(data: bytes) -> Document:
+    """Return a whole file: sealed, edited by hand, or with a torn last append.
+
+    Raises:
+        Damage: It is none of the three.
+        NewerFormat: It is of a newer version.
+    """
+    read = _reader(data)
+    sealed = read_sealed(read, len(data))
+    if sealed is not None:
+        _, header, tail = sealed
+        entries = read_entries(read, tail)
+        return Document(facts_of(header), entries, tail.seq, tail.context, tail.updated_at)
+    check_begin(data[:BEGIN_BYTES])
+    try:
+        edited = decode_json(data.removeprefix(_BYTE_ORDER_MARK))
+    except ValueError as error:
+        return recover(data, str(error))
+    check_format(edited)
+    if _old_tail_shows(data):
+        return recover(data, "its last append is mixed with what stood there before")
+    return _decode_edited(edited)
+
+
+def _reader(data: bytes) -> Read:
+    return lambda offset, length: bytearray(data[offset : offset + length])
+
+
+def _decode_edited(document: JsonObject) -> Document:
+    history = document.get("history")
+    if not isinstance(history, list):
+        raise Damage("its history is not a list")
+    _refuse_lossy(facts_of(document), "its header")
+    updated_at = _time_or_now(document.get("updated_at"))
+    entries: list[Entry] = []
+    seq = 0
+    for place, value in enumerate(history, 1):
+        entry = _accept_edited(value, place, seq, updated_at)
+        entries.append(entry)
+        seq = entry["seq"]
+    seal = document.get("seal")
+    seq = max(seq, _seq_of(document), _seq_of(seal) if isinstance(seal, dict) else 0)
+    return Document(facts_of(document), entries, seq, _refold(entries), updated_at, "edited")
+
+
+def _seq_of(part: JsonObject) -> int:
+    seq = part.get("seq")
+    return seq if type(seq) is int and seq <= MAX_SEQ else 0
+
+
+def _refuse_lossy(value: object, what: str) -> None:
+    try:
+        check_json(value)
+    except ValueError as error:  # such as 1e400, which reads as infinity and could not be written again
+        raise Damage(f"{what} {error}") from None
+
+
+def _time_or_now(value: object) -> str:
+    try:
+        return timestamp(datetime.fromisoformat(str(value)))
+    except (ValueError, OverflowError):
+        return timestamp()
+
+
+def _accept_edited(value: object, place: int, previous: int, updated_at: str) -> Entry:
+    bodies = [value[name] for name in ("item", "record") if name in value] if isinstance(value, dict) else []
+    if len(bodies) != 1 or not isinstance(bodies[0], dict):
+        raise Damage(f"entry {place} of its history has neither an item nor a record")
+    entry = cast("Entry", {k: v for k, v in cast("dict[str, Any]", value).items() if k not in ("k", "n", "crc")})
+    for part in (bodies[0], envelope_of(entry)):
+        _refuse_lossy(part, f"entry {place} of its history")
+    seq = entry.get("seq")
+    entry["seq"] = seq if type(seq) is int and previous < seq <= MAX_SEQ else previous + 1
+    entry.setdefault("at", updated_at)
+    if not _are_texts(entry["at"], entry.get("agent", ""), entry.get("run", "")):
+        raise Damage(f"entry {place} of its history has an `at`, `agent` or `run` that is no text")
+    return entry
+
+
+def _are_texts(*values: object) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _refold(entries: Iterable[Entry]) -> ContextStats:
+    try:
+        return fold(ContextStats(), entries)
+    except InvalidItemError:
+        raise Damage("a record of its history is incomplete") from None
+
+
+def recover(data: bytes, reason: str) -> Document:
+    """Return what a torn append left: the longest whole prefix, as its checksums prove it.
+
+    Only bytes that one append can have torn are given up: those behind the last whole batch, if no seal says
+    that the last batch began later and if they hold lines of one batch at most.
+
+    Raises:
+        Damage: The damage is anywhere else; `reason` is then part of the message.
+    """
+    header_line = data[: data.find(b"\n") + 1]
+    header = parse_header(header_line)
+    salt = salt_of(header)
+    entries, whole = _scan(data, len(header_line), salt)
+    tail = parse_tail(data[whole : data.find(b"\n", whole) + 1], whole)
+    if tail is not None and seal_holds(header_line, data[tail.start : tail.end], tail):
+        # The tail from before the append still stands: nothing of it arrived but a longer file.
+        return Document(facts_of(header), entries, tail.seq, tail.context, tail.updated_at, "torn")
+    if not _torn_by_one_append(data, whole, salt):
+        raise Damage(f"it is damaged after byte {whole}, not only in its last append ({reason})")
+    seq = max(newest_seq(entries), _seq_of(header))
+    at = _time_or_now(max((entry["at"] for entry in entries), default=None))
+    return Document(facts_of(header), entries, seq, _refold(entries), at, "torn")
+
+
+def _old_tail_shows(data: bytes) -> bool:
+    """Tell whether a sector of the tail that the last append went over still stands among its lines.
+
+    What is around it can make JSON of both, as if a person had written it. What that tail said follows from the
+    lines above it, but for its time; and no sector begins with less of it than that and goes on as JSON.
+    """
+    header_line = data[: data.find(b"\n") + 1]
+    try:
+        header = parse_header(header_line)
+        entries, end = _scan(data, len(header_line), salt_of(header))
+        context = encode_json(_refold(entries).to_json())
+    except Damage:
+        return False
+    if data.startswith(TAIL_OPENS, end):
+        return False
+    head = b'%s%s,"updated_at":"' % (TAIL_OPENS, context)
+    time = data[end + len(head) :][:_TIME_BYTES]
+    seq = max(newest_seq(entries), _seq_of(header))
+    old = b'%s%s","seal":{"seq":%d,"body":%d,"start":' % (head, time, seq, len(header_line))
+    edges = range(-end % SECTOR, len(old) - _TIME_BYTES, SECTOR)
+    return any(data.startswith(old[edge : edge + SECTOR], end + edge) for edge in edges)
+
+
+def _scan(data: bytes, offset: int, salt: int) -> tuple[list[Entry], int]:
+    """Return the entries of whole batches from an offset on, and where the last of them ends."""
+    entries: list[Entry] = []
+    batch: list[Entry] = []
+    opens, whole, seq = offset, offset, 0
+    while (end := data.find(b"\n", offset) + 1) > 0:
+        entry = _verify_line(data[offset:end], salt, lead=b" " if offset == opens else b",")
+        if entry is None or not _follows(entry, batch, seq):
+            break
+        batch.append(entry)
+        offset, seq = end, entry["seq"]
+        if len(batch) == entry.get("n", 1):
+            entries += batch
+            batch, whole = [], offset
+    return entries, whole
+
+
+def _follows(entry: Entry, batch: list[Entry], seq: int) -> bool:
+    size = batch[0].get("n", 1) if batch else entry.get("n", 1)
+    in_place = entry.get("k", 1) == len(batch) + 1 and entry.get("n", 1) == size
+    return in_place and (entry["seq"] == seq + 1 if batch else entry["seq"] > seq)
+
+
+def _verify_line(line: bytes, salt: int, lead: bytes) -> Entry | None:
+    place = line.find(CRC_OPENS)  # the first one is ours: only numbers stand before it
+    head, written, rest = line[1:place], line[place : place + 18], line[place + 18 :]
+    if place < 0 or line[:1] != lead or written != b'%s%08x",' % (CRC_OPENS, crc32(rest, crc32(head, salt))):
+        return None
+    try:
+        entry = cast("Entry", decode_json(line[1:]))
+        numbers = (entry["seq"], entry.get("k", 1), entry.get("n", 1))
+        sound = isinstance(body_of(entry), dict) and _are_texts(
+            entry["at"], entry.get("agent", ""), entry.get("run", "")
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):  # four bytes of checksum can agree by chance
+        return None
+    return entry if sound and all(type(number) is int and number <= MAX_SEQ for number in numbers) else None
+
+
+def _torn_by_one_append(data: bytes, whole: int, salt: int) -> bool:
+    opening = data.rfind(b"\n" + TAIL_OPENS) + 1
+    tail = parse_tail(data[opening:], opening) if opening > whole else None
+    if tail is not None and tail.start > whole:
+        return False
+    batches = set()
+    offset = whole
+    while 0 <= offset < len(data):
+        end = data.find(b"\n", offset) + 1 or len(data)
+        entry = _verify_line(data[offset:end], salt, lead=data[offset : offset + 1])
+        if entry is not None:
+            place = entry.get("k", 1)
+            if place == 1 and offset != whole:
+                return False
+            batches.add(entry["seq"] - place)
+        offset = end
+    return len(batches) <= 1
