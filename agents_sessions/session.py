@@ -23,6 +23,7 @@ from agents_sessions.errors import InvalidItemError, SessionExistsError, Session
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.naming import encode_name
+from agents_sessions.stores.file_limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES
 from agents_sessions.stores.file_store import Durability, FileStore
 from agents_sessions.usage import UsageMark, rows_since
 
@@ -215,6 +216,8 @@ class FileSession(StoredSession):
         root: The folder of all sessions, by default `sessions` in the working directory.
         session_settings: The SDK's settings: `SessionSettings(limit=…)` or a dict of the same.
         durability: `full` survives a power cut, `process` the death of the process only.
+        max_item_bytes: The largest item, as JSON; None for no limit. See `FileStore`.
+        max_session_bytes: The largest file that items are added to; None for no limit.
 
     Raises:
         SessionIdError: An id is empty or holds NUL.
@@ -228,8 +231,12 @@ class FileSession(StoredSession):
         root: str | os.PathLike[str] = "sessions",
         session_settings: SessionSettings | dict[str, Any] | None = None,
         durability: Durability = "full",
+        max_item_bytes: int | None = MAX_ITEM_BYTES,
+        max_session_bytes: int | None = MAX_SESSION_BYTES,
     ) -> None:
-        store = FileStore(root, durability=durability)
+        store = FileStore(
+            root, durability=durability, max_item_bytes=max_item_bytes, max_session_bytes=max_session_bytes
+        )
         super().__init__(store, SessionKey(agent_id, session_id), session_settings=session_settings)
 
 

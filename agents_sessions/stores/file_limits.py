@@ -24,6 +24,16 @@ class Limits(NamedTuple):
     item_bytes: int | None = MAX_ITEM_BYTES
     session_bytes: int | None = MAX_SESSION_BYTES
 
+    def check(self) -> None:
+        """Refuse limits that are none.
+
+        Raises:
+            ValueError: One is not a positive number.
+        """
+        for name, limit in self._asdict().items():
+            if limit is not None and (type(limit) is not int or limit <= 0):
+                raise ValueError(f"max_{name} must be a positive number of bytes, or None, not {limit!r}")
+
     def check_items(self, key: SessionKey, batch: Iterable[EncodedEntry]) -> None:
         """Refuse a batch with an item that is too large.
 

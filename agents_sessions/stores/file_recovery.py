@@ -189,12 +189,20 @@ def _old_tail_shows(data: bytes) -> bool:
 
 
 def _scan(data: bytes, offset: int, salt: int) -> tuple[list[Entry], int]:
-    """Return the entries of whole batches from an offset on, and where the last of them ends."""
+    """Return the entries of whole batches from an offset on, and where the last of them ends.
+
+    A line that was changed by hand, and no longer agrees with its checksum, is taken if no append can have torn it.
+    """
+    last = _last_batch(data, salt)
     entries: list[Entry] = []
     batch: list[Entry] = []
     opens, whole, seq = offset, offset, 0
     while (end := data.find(b"\n", offset) + 1) > 0:
-        entry = _verify_line(data[offset:end], salt, lead=b" " if offset == opens else b",")
+        line, lead = data[offset:end], b" " if offset == opens else b","
+        entry = _verify_line(line, salt, lead)
+        if entry is None and end <= last:
+            entry = _parse_line(line, lead)
+            _refuse_lossy(entry, f"a line of its history, after byte {offset},")
         if entry is None or not _follows(entry, batch, seq):
             break
         batch.append(entry)
@@ -203,6 +211,17 @@ def _scan(data: bytes, offset: int, salt: int) -> tuple[list[Entry], int]:
             entries += batch
             batch, whole = [], offset
     return entries, whole
+
+
+def _last_batch(data: bytes, salt: int) -> int:
+    """Return where the last batch begins whose first line is whole: only what comes then can have been torn."""
+    end = len(data)
+    while (begin := data.rfind(b"\n", 0, end - 1) + 1) > 0:
+        entry = _verify_line(data[begin:end], salt, lead=data[begin : begin + 1])
+        if entry is not None and entry.get("k", 1) == 1:
+            return begin
+        end = begin
+    return 0
 
 
 def _follows(entry: Entry, batch: list[Entry], seq: int) -> bool:
@@ -214,7 +233,13 @@ def _follows(entry: Entry, batch: list[Entry], seq: int) -> bool:
 def _verify_line(line: bytes, salt: int, lead: bytes) -> Entry | None:
     place = line.find(CRC_OPENS)  # the first one is ours: only numbers stand before it
     head, written, rest = line[1:place], line[place : place + 18], line[place + 18 :]
-    if place < 0 or line[:1] != lead or written != b'%s%08x",' % (CRC_OPENS, crc32(rest, crc32(head, salt))):
+    if place < 0 or written != b'%s%08x",' % (CRC_OPENS, crc32(rest, crc32(head, salt))):
+        return None
+    return _parse_line(line, lead)  # four bytes of checksum can agree by chance
+
+
+def _parse_line(line: bytes, lead: bytes) -> Entry | None:
+    if line[:1] != lead:
         return None
     try:
         entry = cast("Entry", decode_json(line[1:]))
@@ -222,7 +247,7 @@ def _verify_line(line: bytes, salt: int, lead: bytes) -> Entry | None:
         sound = isinstance(body_of(entry), dict) and _are_texts(
             entry["at"], entry.get("agent", ""), entry.get("run", "")
         )
-    except (ValueError, KeyError, TypeError, AttributeError):  # four bytes of checksum can agree by chance
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     return entry if sound and all(type(number) is int and number <= MAX_SEQ for number in numbers) else None
 

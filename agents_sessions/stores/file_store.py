@@ -69,11 +69,11 @@ class FileStore(SessionStore):
     ) -> None:
         if durability not in ("full", "process"):
             raise ValueError(f"durability must be 'full' or 'process', not {durability!r}")
+        limits = Limits(max_item_bytes, max_session_bytes)
+        limits.check()
         self.root = Path(root).absolute()
         self.durability: Durability = durability
-        self._engine = FileEngine(
-            self.root, durable=durability == "full", limits=Limits(max_item_bytes, max_session_bytes)
-        )
+        self._engine = FileEngine(self.root, durable=durability == "full", limits=limits)
 
     def __repr__(self) -> str:
         return f"FileStore({str(self.root)!r}, durability={self.durability!r})"

@@ -152,6 +152,10 @@ class Recorder(StoredSession):
 
     # --- the turn's side ---
 
+    def forget_message(self) -> None:
+        """Do not keep the message in the record of the turn: it was not stored because it is too large."""
+        self._message = None
+
     async def finish(self, status: RunStatus, *, last_agent: str | None = None, error: str | None = None) -> None:
         """Store what is still to be stored and, in the same batch, the end of the turn."""
         self._note_seen()

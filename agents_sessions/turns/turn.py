@@ -23,6 +23,7 @@ from agents_sessions.errors import (
     NothingToResumeError,
     ReplyNotStoredError,
     SessionClosedError,
+    SessionLimitError,
     SessionNotFoundError,
     SessionPausedError,
 )
@@ -269,6 +270,8 @@ class Turns:
         recorder = run.recorder
         status: RunStatus = "cancelled" if isinstance(error, asyncio.CancelledError) else "failed"
         self._log_failure(recorder, status, error)
+        if isinstance(error, SessionLimitError):
+            recorder.forget_message()
         try:
             await recorder.finish(status, error=type(error).__name__)
             if chosen.on_failure == "rollback":

@@ -300,6 +300,45 @@ def test_a_torn_append_is_called_torn():
     assert recovery.decode_document(old[:offset] + data[:200]).shape == "torn"
 
 
+def edited_above(data, old, new):
+    assert len(old) == len(new)
+    assert data.count(old) == 1
+    return data.replace(old, new)
+
+
+@pytest.mark.parametrize("edited", [b'"content":"a"', b'"content":"c"', b'"content":"d"'])
+def test_a_torn_append_leaves_what_was_changed_by_hand_in_older_lines(edited):
+    old = edited_above(
+        grown([said("b")], [said("c"), said("d")], [said("e")], start=[said("a")]), edited, b'"content":"X"'
+    )
+    plan = planned(old, [said("f"), said("g")])
+    decoded = recovery.decode_document(old[: plan.offset] + plan.data[: plan.data.index(b'"g"')])
+    assert decoded.shape == "torn"
+    assert contents(decoded) == ["X" if text.encode() in edited[-3:] else text for text in "abcde"]
+    assert decoded.seq == 5
+
+
+def test_an_older_line_that_is_no_json_any_more_is_damage_and_not_torn():
+    old = edited_above(grown([said("b")], [said("c")]), b'"content":"b"', b'"content":"b:')
+    plan = planned(old, [said("d")])
+    with pytest.raises(Damage):
+        recovery.decode_document(old[: plan.offset] + plan.data[:20])
+
+
+def test_an_older_line_with_a_number_that_json_cannot_write_is_damage():
+    old = edited_above(grown([said("b", size="12345")], [said("c")]), b'"12345"', b"  1e400")
+    plan = planned(old, [said("d")])
+    with pytest.raises(Damage, match="a line of its history"):
+        recovery.decode_document(old[: plan.offset] + plan.data[:20])
+
+
+def test_a_line_of_the_last_batch_is_believed_by_its_checksum_alone():
+    old = grown([said("a")])
+    plan = planned(old, [said("b"), said("c")])
+    state = edited_above(old[: plan.offset] + plan.data, b'"content":"b"', b'"content":"X"')
+    assert contents(recovery.decode_document(state[:-10])) == ["a"]
+
+
 # --- damage ----------------------------------------------------------------------------------------------------
 
 

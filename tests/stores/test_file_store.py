@@ -1148,3 +1148,83 @@ def test_no_operation_leaves_an_open_file(store, path):
     before = open_files()
     everything()
     assert open_files() == before
+
+
+# --- what a deletion leaves ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def orphan(store, path):
+    """The sidecars of a session whose deletion died after the file was gone."""
+    create(store, "old")
+    asyncio.run(store.write_sidecar(KEY, "checkpoints/a.json", b"old"))
+    path.unlink()
+    return path.with_suffix("")
+
+
+def test_a_new_session_does_not_inherit_the_sidecars_of_a_dead_one(store, orphan):
+    create(store, "new")
+    assert asyncio.run(store.list_sidecars(KEY)) == []
+    assert not orphan.exists()
+
+
+def test_a_deletion_that_died_can_be_finished(store, orphan):
+    with pytest.raises(SessionNotFoundError):
+        asyncio.run(store.delete(KEY))
+    assert not orphan.exists()
+
+
+def test_the_sidecars_of_the_dead_are_gone_before_the_new_session_is_there(store, path, orphan, calls):
+    create(store, "new")
+    assert "rmtree" in calls.made
+    assert calls.made.index("rmtree") < calls.made.index("link")
+
+
+def test_creating_a_session_that_exists_leaves_its_sidecars(store):
+    create(store, "old")
+    asyncio.run(store.write_sidecar(KEY, "a.json", b"1"))
+    with pytest.raises(SessionExistsError):
+        create(store, "new")
+    assert asyncio.run(store.read_sidecar(KEY, "a.json")) == b"1"
+
+
+def test_a_session_that_was_made_meanwhile_keeps_its_sidecars(store, path, orphan, monkeypatch):
+    """Another process makes the same session after this one has seen the sidecars of the dead, and adds its own."""
+    real = file_locks.held
+
+    def late(fd, **how):
+        monkeypatch.setattr(file_engine.locks, "held", real)
+        create(store, "theirs")
+        asyncio.run(store.write_sidecar(KEY, "a.json", b"theirs"))
+        return real(fd, **how)
+
+    monkeypatch.setattr(file_engine.locks, "held", late)
+    engine = store._engine
+    with pytest.raises(SessionExistsError):
+        engine.create(SessionInfo(id=KEY.session_id, agent_id=KEY.agent_id), [])
+    assert texts(store) == ["theirs"]
+    assert asyncio.run(store.read_sidecar(KEY, "a.json")) == b"theirs"
+
+
+def test_the_first_sidecar_waits_for_a_deletion_in_the_same_folder(store, path, monkeypatch):
+    monkeypatch.setattr(file_store, "FILE_TIMEOUT", 0.05)
+    create(store, "one")
+    with file_io.directory(str(store.root), "support") as folder, file_locks.held(folder):
+        with pytest.raises(SessionBusyError):
+            asyncio.run(store.write_sidecar(KEY, "a.json", b"1"))
+        with pytest.raises(SessionBusyError):
+            asyncio.run(store.delete(KEY))
+    assert texts(store) == ["one"]
+    asyncio.run(store.write_sidecar(KEY, "a.json", b"1"))
+    asyncio.run(store.delete(KEY))
+    assert os.listdir(path.parent) == []
+
+
+# --- where nothing can be made ---------------------------------------------------------------------------------
+
+
+def test_a_root_that_leads_nowhere_is_an_error_of_the_system(tmp_path):
+    (tmp_path / "sessions").symlink_to(tmp_path / "gone" / "away")
+    with pytest.raises(SessionIOError) as caught:
+        create(FileStore(tmp_path / "sessions"), "one")
+    assert caught.value.errno == errno.ENOENT
