@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	&& { echo $$p; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo test lint types check bench soak mutants clean fuzz
+.PHONY: demo test lint types check coverage bench soak mutants clean fuzz
 
 demo: .venv/ready ## an agent holds a conversation across two processes
 	@$(BIN)/python examples/quickstart.py
@@ -21,6 +21,12 @@ types: .venv/ready ## mypy --strict
 	@$(BIN)/mypy
 
 check: lint types test ## all three: what CI runs
+
+coverage: .venv/ready ## lines and branches that the suite runs; without the trust tests, which would hide what others miss
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest tests --ignore tests/trust
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
 
 bench: .venv/ready ## figures against SQLiteSession, side by side
 	@$(BIN)/python -m benchmarks
