@@ -125,8 +125,8 @@ class FileEngine:
                 if not batch:
                     return totals_of(sealed.tail)
                 plan = document.plan_append(sealed, batch, entries, at)
-                self.limits.check_added(key, plan.offset + len(plan.data), entries)
-                old = sealed.tail.text
+                self.limits.check_added(key, plan.after.tail.end + len(plan.after.tail.text), entries)
+                old = sealed.tail.padded()
                 if atomic.append(folder, name, fd, plan.offset, plan.data, old=old, durable=self._durable):
                     _tails.put(self.place(key), plan.after)
                     return totals_of(plan.after.tail)

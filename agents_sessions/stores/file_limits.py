@@ -65,7 +65,7 @@ class Limits(NamedTuple):
             self.check_items(key, (encode_entry(entry, "") for entry in added if "item" in entry))
             self._check(key, "its header with the metadata", data.index(b"\n"), "max_item_bytes", self.item_bytes)
         if len(data) > old_size:
-            self.check_added(key, len(data), added)
+            self.check_added(key, data.rindex(b"}") + 1, added)
 
     def allow(self, size: int) -> bool:
         """Tell whether a file may have this size."""

@@ -16,6 +16,7 @@ from agents_sessions.lossless_json import JsonObject, check_json, decode_json, e
 from agents_sessions.stores.file_document import (
     CRC_OPENS,
     MAX_SEQ,
+    PADDING,
     SECTOR,
     TAIL_OPENS,
     Damage,
@@ -70,7 +71,7 @@ def decode_document(data: bytes) -> Document:
     except ValueError as error:
         return recover(data, str(error))
     check_format(edited)
-    if _old_tail_shows(data):
+    if _old_end_shows(data):
         return recover(data, "its last append is mixed with what stood there before")
     return _decode_edited(edited)
 
@@ -165,11 +166,11 @@ def recover(data: bytes, reason: str) -> Document:
     return Document(facts_of(header), entries, seq, _refold(entries), at, "torn")
 
 
-def _old_tail_shows(data: bytes) -> bool:
-    """Tell whether a sector of the tail that the last append went over still stands among its lines.
+def _old_end_shows(data: bytes) -> bool:
+    """Tell whether a sector of the end that the last append went over still stands among its lines.
 
-    What is around it can make JSON of both, as if a person had written it. What that tail said follows from the
-    lines above it, but for its time; and no sector begins with less of it than that and goes on as JSON.
+    What is around it can make JSON of both, as if a person had written it. The old end was a tail, which says what
+    follows from the lines above it but for its time, its offsets and its checksum, and then padding.
     """
     header_line = data[: data.find(b"\n") + 1]
     try:
@@ -185,24 +186,25 @@ def _old_tail_shows(data: bytes) -> bool:
     seq = max(newest_seq(entries), _seq_of(header))
     old = b'%s%s","seal":{"seq":%d,"body":%d,"start":' % (head, time, seq, len(header_line))
     edges = range(-end % SECTOR, len(old) - _TIME_BYTES, SECTOR)
-    return any(data.startswith(old[edge : edge + SECTOR], end + edge) for edge in edges)
+    if any(data.startswith(old[edge : edge + SECTOR], end + edge) for edge in edges):
+        return True
+    sectors = range(end + -end % SECTOR, data.rfind(b"}") + 1 - SECTOR, SECTOR)
+    return any(_ends_a_file(data[place : place + SECTOR]) for place in sectors)
+
+
+def _ends_a_file(sector: bytes) -> bool:
+    """Tell whether a sector is the end of a tail, and padding, or padding alone: no line of ours has any."""
+    rest = sector.rstrip(PADDING + b"\n")
+    return PADDING in sector[len(rest) :] and (not rest or rest.endswith(b'"}}'))
 
 
 def _scan(data: bytes, offset: int, salt: int) -> tuple[list[Entry], int]:
-    """Return the entries of whole batches from an offset on, and where the last of them ends.
-
-    A line that was changed by hand, and no longer agrees with its checksum, is taken if no append can have torn it.
-    """
-    last = _last_batch(data, salt)
+    """Return the entries of whole batches from an offset on, and where the last of them ends."""
     entries: list[Entry] = []
     batch: list[Entry] = []
     opens, whole, seq = offset, offset, 0
     while (end := data.find(b"\n", offset) + 1) > 0:
-        line, lead = data[offset:end], b" " if offset == opens else b","
-        entry = _verify_line(line, salt, lead)
-        if entry is None and end <= last:
-            entry = _parse_line(line, lead)
-            _refuse_lossy(entry, f"a line of its history, after byte {offset},")
+        entry = _verify_line(data[offset:end], salt, lead=b" " if offset == opens else b",")
         if entry is None or not _follows(entry, batch, seq):
             break
         batch.append(entry)
@@ -211,17 +213,6 @@ def _scan(data: bytes, offset: int, salt: int) -> tuple[list[Entry], int]:
             entries += batch
             batch, whole = [], offset
     return entries, whole
-
-
-def _last_batch(data: bytes, salt: int) -> int:
-    """Return where the last batch begins whose first line is whole: only what comes then can have been torn."""
-    end = len(data)
-    while (begin := data.rfind(b"\n", 0, end - 1) + 1) > 0:
-        entry = _verify_line(data[begin:end], salt, lead=data[begin : begin + 1])
-        if entry is not None and entry.get("k", 1) == 1:
-            return begin
-        end = begin
-    return 0
 
 
 def _follows(entry: Entry, batch: list[Entry], seq: int) -> bool:
@@ -233,13 +224,7 @@ def _follows(entry: Entry, batch: list[Entry], seq: int) -> bool:
 def _verify_line(line: bytes, salt: int, lead: bytes) -> Entry | None:
     place = line.find(CRC_OPENS)  # the first one is ours: only numbers stand before it
     head, written, rest = line[1:place], line[place : place + 18], line[place + 18 :]
-    if place < 0 or written != b'%s%08x",' % (CRC_OPENS, crc32(rest, crc32(head, salt))):
-        return None
-    return _parse_line(line, lead)  # four bytes of checksum can agree by chance
-
-
-def _parse_line(line: bytes, lead: bytes) -> Entry | None:
-    if line[:1] != lead:
+    if place < 0 or line[:1] != lead or written != b'%s%08x",' % (CRC_OPENS, crc32(rest, crc32(head, salt))):
         return None
     try:
         entry = cast("Entry", decode_json(line[1:]))
@@ -247,7 +232,7 @@ def _parse_line(line: bytes, lead: bytes) -> Entry | None:
         sound = isinstance(body_of(entry), dict) and _are_texts(
             entry["at"], entry.get("agent", ""), entry.get("run", "")
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):  # four bytes of checksum can agree by chance
         return None
     return entry if sound and all(type(number) is int and number <= MAX_SEQ for number in numbers) else None
 

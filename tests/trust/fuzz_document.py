@@ -66,7 +66,7 @@ def new_file(entries=(), **facts):
 def grown(data, batch):
     sealed = document.read_sealed(reader(data), len(data))
     plan = document.plan_append(sealed, [document.encode_entry(entry, AT) for entry in batch], batch, AT)
-    return data[: plan.offset] + plan.data
+    return data[: plan.offset] + plan.data + data[plan.offset + len(plan.data) :]
 
 
 def good_files():
@@ -85,42 +85,48 @@ ODD_VALUES = (None, True, False, 0, 1, -1, 2, 3, 2**31, 2**63, 2**70, 10**4299, 
               "\ud800", "\0", "agents-sessions/2", "0001-01-01", "2026-11-20", "9999-12-31T23:59:59-23:59", [], {},
               [[]], {"": None}, [None], {"type": "usage"}, {"type": "run"}, {"type": "handoff"},
               {"role": 5, "type": []})  # fmt: skip
-TOKENS = (b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\n", b"\0", b"null", b"-", b"1e999", b"\\ud800", b"\xff",
-          b"\xef\xbb\xbf", b'],"context":', b'\n],"context":', b',"crc":"', b'"history":[\n', b'"seq":', b'"item":{}',
-          b"[" * 2000, b'{"a":' * 300, b"9" * 5000)  # fmt: skip
+TOKENS = (b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\n", b"\t", b"\0", b"null", b"-", b"1e999", b"\\ud800",
+          b"\xff", b"\xef\xbb\xbf", b'],"context":', b'\n],"context":', b',"crc":"', b'"history":[\n', b'"seq":',
+          b'"item":{}', b"[" * 2000, b'{"a":' * 300, b"9" * 5000)  # fmt: skip
+
+
+def somewhere(data, chance):
+    """Return a place in a file, rarely one in its padding."""
+    end = data.rfind(b"}") + 8 if chance.random() < 0.9 else len(data)
+    return chance.randrange(min(end, len(data)) + 1)
 
 
 def cut(data, chance):
-    return data[: chance.randrange(len(data) + 1)]
+    return data[: somewhere(data, chance)]
 
 
 def change_byte(data, chance):
-    place = chance.randrange(len(data) + 1)
+    place = somewhere(data, chance)
     return data[:place] + bytes([chance.randrange(256)]) + data[place + 1 :]
 
 
 def remove(data, chance):
-    place = chance.randrange(len(data) + 1)
+    place = somewhere(data, chance)
     return data[:place] + data[place + chance.choice((1, 2, 7, 100, 512)) :]
 
 
 def insert(data, chance):
-    place = chance.randrange(len(data) + 1)
+    place = somewhere(data, chance)
     return data[:place] + chance.choice(TOKENS) + data[place:]
 
 
 def zero(data, chance):
-    place, size = chance.randrange(len(data) // 512 + 1) * 512, chance.choice((512, 512, 4096))
-    return data[:place] + bytes(len(data[place : place + size])) + data[place + size :]
+    place, size = somewhere(data, chance) // 512 * 512, chance.choice((512, 512, 4096))
+    return data[:place] + chance.choice((b"\0", b"\t")) * len(data[place : place + size]) + data[place + size :]
 
 
 def copy_within(data, chance):
-    source, place, size = (chance.randrange(len(data) + 1) for _ in range(3))
+    source, place, size = (somewhere(data, chance) for _ in range(3))
     return data[:place] + data[source : source + size % 700] + data[place + chance.choice((0, size % 700)) :]
 
 
 def from_another(data, chance):
-    other, place = chance.choice(GOOD), chance.randrange(len(data) + 1)
+    other, place = chance.choice(GOOD), somewhere(data, chance)
     return data[:place] + other[place : place + 512] + data[place + chance.choice((0, 512)) :]
 
 

@@ -104,8 +104,8 @@ MUTANTS = [
     Mutant(
         "the seal is believed without its checksum",
         "stores/file_document.py",
-        '    return closing.endswith(b"\\n") and closing.rstrip(b" \\n") == b\'%s%08x"}}\' % (CRC_OPENS, sealed)',
-        '    return closing.endswith(b"\\n") and sealed >= 0',
+        "    return tail.text[place:] == b'%s%08x\"}}' % (CRC_OPENS, sealed)",
+        "    return sealed >= 0",
         f"{DOCUMENT} -k any_sectors",
     ),
     Mutant(
@@ -118,9 +118,16 @@ MUTANTS = [
     Mutant(
         "the totals do not follow an append",
         "stores/file_document.py",
-        "    context = fold(old.context, entries)\n",
-        "    context = old.context\n",
+        "        context=fold(old.context, entries),\n",
+        "        context=old.context,\n",
         CRASH,
+    ),
+    Mutant(
+        "padding among new lines is taken for an edit by hand",
+        "stores/file_recovery.py",
+        "    return any(_ends_a_file(data[place : place + SECTOR]) for place in sectors)",
+        "    return not sectors",
+        "tests/trust/test_power_cut.py -k no_edit_by_hand",
     ),
     Mutant(
         "the totals are not counted again after a rewrite",

@@ -32,6 +32,8 @@ class File:
     versions: list[bytes] = field(default_factory=list)
     touched: int | None = None
     """The lowest offset written since the last sync."""
+    untouched: int = 0
+    """Where what was written since the last sync ends."""
 
     @property
     def now(self) -> bytes:
@@ -39,17 +41,19 @@ class File:
 
     def write(self, offset: int, data: bytes) -> None:
         now = self.now.ljust(offset, b"\0")
-        self.change(now[:offset] + data + now[offset + len(data) :], offset)
+        end = offset + len(data)
+        self.change(now[:offset] + data + now[end:], offset, end)
 
-    def change(self, content: bytes, offset: int) -> None:
+    def change(self, content: bytes, offset: int, end: int | None = None) -> None:
         self.versions.append(content)
         self.touched = offset if self.touched is None else min(self.touched, offset)
+        self.untouched = max(self.untouched, len(content) if end is None else end)
 
     def sync(self) -> None:
-        self.synced, self.versions, self.touched = self.now, [], None
+        self.synced, self.versions, self.touched, self.untouched = self.now, [], None, 0
 
     def copy(self) -> "File":
-        return File(self.synced, list(self.versions), self.touched)
+        return File(self.synced, list(self.versions), self.touched, self.untouched)
 
 
 @dataclass(frozen=True)
@@ -241,7 +245,8 @@ def contents(file: File, chance: random.Random, limit: int) -> Iterator[bytes]:
     versions = [file.synced, *file.versions]
     size = max(len(version) for version in versions)
     first = file.touched // SECTOR * SECTOR
-    choices = [_sector_choices(versions, place, file.touched, size) for place in range(first, size, SECTOR)]
+    zeros = range(file.touched, file.untouched)
+    choices = [_sector_choices(versions, place, zeros, size) for place in range(first, size, SECTOR)]
     total = 1
     for choice in choices:
         total *= len(choice)
@@ -258,9 +263,9 @@ def contents(file: File, chance: random.Random, limit: int) -> Iterator[bytes]:
             yield whole[: chance.choice(edges)]
 
 
-def _sector_choices(versions: list[bytes], place: int, touched: int, size: int) -> list[bytes]:
+def _sector_choices(versions: list[bytes], place: int, zeros: range, size: int) -> list[bytes]:
     found = {version[place : place + SECTOR].ljust(min(SECTOR, size - place), b"\0") for version in versions}
-    if place >= touched:
+    if place in zeros:
         found.add(bytes(min(SECTOR, size - place)))
     return sorted(found)
 

@@ -239,7 +239,7 @@ def grown(data, batch):
     at = "2026-11-20T21:29:00.456Z"
     sealed = document.read_sealed(lambda offset, length: bytearray(data[offset : offset + length]), len(data))
     plan = document.plan_append(sealed, [document.encode_entry(entry, at) for entry in batch], batch, at)
-    return data[: plan.offset] + plan.data, plan
+    return data[: plan.offset] + plan.data + data[plan.offset + len(plan.data) :], plan
 
 
 def bodies(decoded):
@@ -318,7 +318,36 @@ def test_a_sector_of_the_old_tail_inside_the_new_lines_is_no_edit_by_hand(old_ag
         old = new_file([handed(old_agent)], name="n" * padding)
         new, plan = grown(old, [item_entry(item)])
         before = bodies(recovery.decode_document(old))
-        for place in range(plan.offset // 512 * 512 + 512, len(old) - 512, 512):
+        for place in range(plan.offset // 512 * 512 + 512, min(old.rindex(b"}"), plan.after.tail.end - 512), 512):
+            state = new[:place] + old[place : place + 512] + new[place + 512 :]
+            mixed += is_json(state)
+            assert bodies(recovery.decode_document(state)) == before
+    assert mixed
+
+
+def test_padding_among_the_new_lines_is_no_edit_by_hand():
+    """Lines that fill whole sectors: without one of them the rest is JSON, and no one ever wrote it."""
+    mixed = 0
+    for name, text in itertools.product(range(512), range(395, 412)):
+        old = new_file([], name="n" * name)
+        if (old.index(b"],") - 1) % 512:
+            continue
+        new, plan = grown(old, [said("x" * text)] * 4)
+        before = bodies(recovery.decode_document(old))
+        for place in range(plan.offset + 512, plan.after.tail.end - 512, 512):
+            state = new[:place] + old[place : place + 512] + new[place + 512 :]
+            mixed += is_json(state)
+            assert bodies(recovery.decode_document(state)) == before
+    assert mixed
+
+
+def test_the_last_brace_of_the_old_tail_inside_the_new_lines_is_no_edit_by_hand():
+    mixed = 0
+    for name, text in itertools.product(range(512), (300, 800, 1300)):
+        old = new_file([A], name="n" * name)
+        new, plan = grown(old, [item_entry({"content": "x" * text}), said("y")])
+        before = bodies(recovery.decode_document(old))
+        for place in range(plan.offset // 512 * 512 + 512, plan.after.tail.end - 512, 512):
             state = new[:place] + old[place : place + 512] + new[place + 512 :]
             mixed += is_json(state)
             assert bodies(recovery.decode_document(state)) == before
@@ -342,7 +371,7 @@ def test_an_append_cut_at_every_byte_of_it_with_any_size():
     before, after = bodies(recovery.decode_document(old)), bodies(recovery.decode_document(new))
     for cut, size in itertools.product(range(plan.offset, len(new) + 1), (len(old), len(new), None)):
         content = new[:cut] + old[cut:] if cut < len(old) else new[:cut]
-        end = chance.randrange(len(old), len(new)) if size is None else size
+        end = chance.randrange(len(old), len(new) + 1) if size is None else size
         state = content[:end].ljust(end, b"\0")
         assert_whole_or_absent(state, before, after, new)
 
