@@ -20,8 +20,8 @@ JsonObject: TypeAlias = "dict[str, Json]"
 MAX_DEPTH = 100
 """Deepest nesting of an item. Every reader stops somewhere, and the file adds a few levels of its own."""
 
-MAX_INT_BITS = 13_287
-"""Largest integer: 4,000 digits. Readers, Python's own among them, stop at 4,300: a longer one could be written
+INT_BOUND = 10**4000
+"""Integers have up to 4,000 digits. Readers, Python's own among them, stop at 4,300: a longer one could be written
 and never be read again."""
 
 UNDECODED = (msgspec.MsgspecError, ValueError, RecursionError)
@@ -35,7 +35,7 @@ def check_json(value: object) -> None:
 
     Raises:
         ValueError: NaN, Infinity, bytes, sets, objects, keys that are not strings, or nesting beyond
-            `MAX_DEPTH`, or an integer beyond `MAX_INT_BITS`. The message names the type, never the value.
+            `MAX_DEPTH`, or an integer beyond 4,000 digits. The message names the type, never the value.
     """
     _check(value, 0)
 
@@ -50,7 +50,7 @@ def _check(value: object, depth: int) -> None:
         if not math.isfinite(value):
             raise ValueError("holds NaN or an infinity, which JSON does not have")
     elif isinstance(value, int):
-        if value.bit_length() > MAX_INT_BITS:
+        if not -INT_BOUND < value < INT_BOUND:
             raise ValueError("holds an integer of more than 4,000 digits")
     elif value is not None and not isinstance(value, str):
         raise ValueError(f"holds a value of type {type(value).__name__!r}, which JSON does not have")

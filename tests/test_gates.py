@@ -1,5 +1,7 @@
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 import time
 from functools import wraps
@@ -165,6 +167,66 @@ async def test_one_who_leaves_a_gate_that_was_forgotten_does_no_harm():
         pass
 
 
+@in_loop
+async def test_one_who_leaves_a_gate_that_was_forgotten_lets_no_one_in():
+    gates = Gates()
+    forgotten = gates.hold("x")
+    await forgotten.__aenter__()
+    gates._forget()
+    async with gates.hold("x"):
+        await forgotten.__aexit__()
+        with pytest.raises(TimeoutError):
+            async with gates.hold("x", 0):
+                pytest.fail("two in one gate")
+
+
+@in_loop
+async def test_one_whose_wait_is_over_and_who_has_not_left_yet_does_not_keep_the_gate():
+    """As it is when the holder, in another thread, leaves between the two."""
+    gates = Gates()
+    async with gates.hold("x"):
+        ticket = gates._join("x")
+        ticket.cancel()
+    gates._leave("x", ticket)
+    async with gates.hold("x", 0):
+        pass
+
+
+@pytest.mark.parametrize("step", ["_join", "_leave"])
+def test_a_thread_does_not_change_a_queue_while_another_one_does(step):
+    gates = Gates()
+    ticket = gates._join("x")
+    change = {"_join": lambda: gates._join("x"), "_leave": lambda: gates._leave("x", ticket)}[step]
+    thread = threading.Thread(target=change)
+    with gates._mutex:
+        thread.start()
+        thread.join(0.05)
+        assert thread.is_alive()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_forked_child_finds_no_gate_closed_whatever_its_parent_did():
+    script = """if True:
+        import asyncio, os
+        from agents_sessions.gates import Gates
+        gates = Gates()
+        asyncio.run(gates.hold("x").__aenter__())
+
+        async def work():
+            async with gates.hold("x", 1):
+                return 6 + len(gates)
+
+        with gates._mutex:
+            child = os.fork()
+            if child == 0:
+                os._exit(asyncio.run(work()))
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    assert run.stdout == "7\n"
+
+
 # --- settled ---------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +282,27 @@ async def test_a_cancellation_wins_over_an_error():
     ready.set()
     await asyncio.wait({task})
     assert task.cancelled()
+
+
+@in_loop
+async def test_an_error_that_a_cancellation_wins_over_is_not_reported_as_lost():
+    ready, lost = asyncio.Event(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: lost.append(context))
+
+    async def work():
+        await ready.wait()
+        raise ZeroDivisionError
+
+    task = asyncio.create_task(settled(work()))
+    await steps()
+    task.cancel()
+    await steps()
+    ready.set()
+    await asyncio.wait({task})
+    del task
+    gc.collect()
+    await steps()
+    assert lost == []
 
 
 def test_the_end_of_a_loop_waits_for_the_outcome():

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents_sessions.lossless_json import MAX_DEPTH, MAX_INT_BITS, check_json, decode_json, encode_json
+from agents_sessions.lossless_json import INT_BOUND, MAX_DEPTH, check_json, decode_json, encode_json
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
 JSON = st.recursive(
@@ -25,11 +25,14 @@ def same(one, other):
     return json.dumps(one) == json.dumps(other)
 
 
-def nested(levels):
+def nested(levels, wrapped=lambda value: [value]):
     value = []
     for _ in range(levels - 1):
-        value = [value]
+        value = wrapped(value)
     return value
+
+
+WRAPPED = [lambda value: [value], lambda value: (value,), lambda value: {"x": value}]
 
 
 @settings(max_examples=400, deadline=None)
@@ -95,8 +98,8 @@ def test_a_number_keeps_its_value_and_its_type(number):
         {b"x": 1},
         [[[float("nan")]]],
         {"a": [{"b": b"x"}]},
-        2**MAX_INT_BITS,
-        -(2**MAX_INT_BITS),
+        INT_BOUND,
+        -INT_BOUND,
     ],
 )
 def test_what_json_does_not_have_is_refused(value):
@@ -105,21 +108,35 @@ def test_what_json_does_not_have_is_refused(value):
             check_json(wrapped)
 
 
+class Text(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("value", [None, True, 0, -1.5, "x", "\ud800", Text("x"), [], {}])
+def test_what_json_has_is_taken_at_any_depth(value):
+    for wrapped in (value, [value], {"x": value}, [[{"x": value}]]):
+        check_json(wrapped)
+        assert same(decode_json(encode_json(wrapped)), wrapped)
+
+
 def test_a_refusal_names_the_type_and_not_the_value():
     with pytest.raises(ValueError, match="'bytes'") as caught:
         check_json({"x": b"secret"})
     assert "secret" not in str(caught.value)
 
 
-def test_the_deepest_value_comes_back():
-    check_json(nested(MAX_DEPTH))
-    assert decode_json(encode_json(nested(MAX_DEPTH))) == nested(MAX_DEPTH)
+@pytest.mark.parametrize("wrapped", WRAPPED, ids=["list", "tuple", "dict"])
+def test_the_deepest_value_comes_back(wrapped):
+    value = nested(100, wrapped)
+    check_json(value)
+    assert same(decode_json(encode_json(value)), value)
 
 
+@pytest.mark.parametrize("wrapped", WRAPPED, ids=["list", "tuple", "dict"])
 @pytest.mark.parametrize("levels", [MAX_DEPTH + 1, 5000])
-def test_a_deeper_value_is_refused(levels):
-    with pytest.raises(ValueError, match="deeper"):
-        check_json(nested(levels))
+def test_a_deeper_value_is_refused(levels, wrapped):
+    with pytest.raises(ValueError, match="deeper than 100 levels"):
+        check_json(nested(levels, wrapped))
 
 
 def test_a_value_that_holds_itself_is_refused():
@@ -130,9 +147,20 @@ def test_a_value_that_holds_itself_is_refused():
 
 
 def test_the_largest_integer_comes_back():
-    largest = 2**MAX_INT_BITS - 1
+    largest = INT_BOUND - 1
     check_json(largest)
     assert decode_json(encode_json(largest)) == largest
+
+
+def test_an_integer_of_more_than_four_thousand_digits_is_refused():
+    check_json(10**3999)
+    with pytest.raises(ValueError, match="more than 4,000 digits"):
+        check_json(10**4000)
+
+
+def test_a_value_takes_no_more_room_than_it_needs():
+    for text, written in (("a", b"a"), ("\ud800", rb"\ud800")):
+        assert encode_json({"x": [text, 1], "y": None}) == b'{"x":["' + written + b'",1],"y":null}'
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,7 @@ def test_a_typical_id_is_its_own_name(identifier):
         ("lpt1.txt", "%6Cpt1.txt"),
         ("console", "console"),
         ("ends.", "ends%2E"),
+        ("X1", "X1"),
         ("é", "%C3%A9"),
         ("\ud800", "%ED%A0%80"),
         ("~", "%7E"),
@@ -63,6 +66,12 @@ def test_a_long_id_becomes_a_prefix_and_a_hash():
     assert name[-65] == "~"
 
 
+@pytest.mark.parametrize("length", [181, 255, 5000])
+def test_the_name_of_a_long_id_is_the_same_in_every_version(length):
+    """Else an upgrade would no longer find the file."""
+    assert encode_name("x" * length) == "x" * 100 + "~" + hashlib.sha256(b"x" * length).hexdigest()
+
+
 def test_a_prefix_does_not_end_inside_an_escape():
     for shift in range(3):
         prefix, _, _ = encode_name("x" * shift + "é" * 200).partition("~")
@@ -73,6 +82,11 @@ def test_a_prefix_does_not_end_inside_an_escape():
 def test_what_is_no_id_is_refused(identifier):
     with pytest.raises(SessionIdError, match="agent_id must be"):
         encode_name(identifier, what="agent_id")
+
+
+def test_a_refusal_speaks_of_a_session_id_if_nothing_else_is_said():
+    with pytest.raises(SessionIdError, match=r"^session_id must be"):
+        encode_name("")
 
 
 def assert_portable(name):

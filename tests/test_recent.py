@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+import threading
+
+import pytest
 
 from agents_sessions.recent import Recent
 
@@ -34,6 +37,19 @@ def test_everything_can_be_forgotten():
     assert (recent.get("a"), len(recent)) == (None, 0)
 
 
+@pytest.mark.parametrize("change", [lambda recent: recent.put("b", 2), Recent.clear], ids=["put", "clear"])
+def test_a_thread_changes_nothing_while_another_one_does(change):
+    recent = Recent(2)
+    recent.put("a", 1)
+    thread = threading.Thread(target=change, args=(recent,))
+    with recent._mutex:
+        thread.start()
+        thread.join(0.05)
+        assert (recent.get("a"), len(recent)) == (1, 1)
+    thread.join(10)
+    assert recent.get("b") == 2 or len(recent) == 0
+
+
 def test_a_child_that_is_forked_while_a_thread_writes_can_write():
     script = """if True:
         import os
@@ -42,9 +58,9 @@ def test_a_child_that_is_forked_while_a_thread_writes_can_write():
         with recent._mutex:
             child = os.fork()
             if child == 0:
-                recent.put("a", 1)
+                recent.put("a", 7)
                 os._exit(recent.get("a"))
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
-    assert run.stdout == "1\n"
+    assert run.stdout == "7\n"

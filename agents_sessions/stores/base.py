@@ -249,7 +249,7 @@ def renumber(history: History, previous_seq: int) -> tuple[list[Entry], int, Con
     for entry in history.entries:
         seq = entry.get("seq", 0)
         if seq <= last:
-            seq = newest = newest + 1
+            seq = newest = max(newest, last) + 1
         last = seq
         entries.append({**entry, "seq": seq})
     return entries, max(newest, last), fold(ContextStats(), entries)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 
 from agents_sessions.stores.file_io import (
+    DIRECTORY_MODE,
     FILE_MODE,
     OPEN,
     NotRegular,
@@ -83,10 +84,11 @@ def replace(dir_fd: int, name: str, data: bytes, *, durable: bool) -> None:
 
 
 @contextlib.contextmanager
-def _kept(dir_fd: int, name: str, *, durable: bool) -> Iterator[None]:
+def _kept(dir_fd: int, name: str, *, durable: bool, removed: bool = False) -> Iterator[None]:
     """Keep a file, if there is one, under a second name until a change of its name is on the disk.
 
-    Where nothing is synced, only the change itself can fail, and that leaves things as they were.
+    `removed` says that the name will be free, so that it is not taken back from who has it by then. Where nothing is
+    synced, only the change itself can fail, and that leaves things as they were.
     """
     if not durable:
         yield
@@ -97,7 +99,10 @@ def _kept(dir_fd: int, name: str, *, durable: bool) -> Iterator[None]:
         yield
     except BaseException:
         try:
-            if existed:
+            if existed and removed:
+                with contextlib.suppress(FileExistsError):
+                    _link(dir_fd, before, name)
+            elif existed:
                 os.replace(before, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
             else:
                 with contextlib.suppress(FileNotFoundError):  # there was nothing, and there is nothing
@@ -154,9 +159,31 @@ def set_aside(dir_fd: int, name: str) -> str:
 
 def remove(dir_fd: int, name: str, *, durable: bool) -> None:
     """Remove a file, for good or not at all."""
-    with _kept(dir_fd, name, durable=durable):
+    with _kept(dir_fd, name, durable=durable, removed=True):
         os.unlink(name, dir_fd=dir_fd)
         sync_directory(dir_fd, durable=durable)
+
+
+def hide(dir_fd: int, name: str) -> str | None:
+    """Give a folder the name of a temporary, and return that name; None if there is no such folder."""
+    hidden = _temporary_name(name)
+    try:
+        os.rename(name, hidden, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    except FileNotFoundError:
+        return None
+    return hidden
+
+
+def is_private_tree(dir_fd: int, name: str) -> bool:
+    """Tell whether a folder and all in it have the modes that everything has that is made here."""
+    if os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode != stat.S_IFDIR | DIRECTORY_MODE:
+        return False
+    for _, folders, files, fd in os.fwalk(name, dir_fd=dir_fd):
+        modes = [os.stat(file, dir_fd=fd, follow_symlinks=False).st_mode for file in [*files, *folders]]
+        ours = [stat.S_IFREG | FILE_MODE] * len(files) + [stat.S_IFDIR | DIRECTORY_MODE] * len(folders)
+        if modes != ours:
+            return False
+    return True
 
 
 def remove_tree(dir_fd: int, name: str, *, durable: bool) -> None:
@@ -181,8 +208,12 @@ def sweep(dir_fd: int) -> None:
 
 
 def _sweep_one(dir_fd: int, name: str, oldest: float) -> None:
-    if os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mtime > oldest:
+    found = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    if found.st_mtime > oldest:
         return
-    with locked(dir_fd, name):
-        os.unlink(name, dir_fd=dir_fd)
+    if stat.S_ISDIR(found.st_mode):
+        shutil.rmtree(name, dir_fd=dir_fd)
+    else:
+        with locked(dir_fd, name):
+            os.unlink(name, dir_fd=dir_fd)
     logger.info("removed the stale temporary %s", name)

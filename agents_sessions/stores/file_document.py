@@ -33,7 +33,7 @@ Read = Callable[[int, int], bytearray]
 """`read(offset, length)` of a file's bytes: a buffer that is the caller's own."""
 
 MAX_SEQ = 2**53
-"""Largest number that is taken from a line or a hand: beyond it, some readers of JSON round."""
+"""Largest number that is taken from a line: beyond it, some readers of JSON round."""
 
 SECTOR = 512
 """What a disk writes whole or not at all."""
@@ -42,14 +42,7 @@ HISTORY_OPENS = b',"history":[\n'
 TAIL_OPENS = b'],"context":'
 CRC_OPENS = b',"crc":"'
 
-PADDING = b"\t"
-"""What an append may write over: white space between the values of JSON, and no part of any text in it."""
-
-_PADDINGS = b" \t\n"
-_BLOCK = 4096
-_LEAST_ROOM = 4096
-_MOST_ROOM = 16384
-_TAIL_GUESS = _MOST_ROOM + 2 * _BLOCK
+_TAIL_GUESS = 4096
 _TAIL_LIMIT = 1 << 18
 _CHUNK = 1 << 20
 _STRUCTURE = ("format", "seq", "salt", "history", "context", "updated_at", "seal")
@@ -68,9 +61,6 @@ class Tail(NamedTuple):
     """The last line of a file."""
 
     text: bytes
-    """Up to its last brace: what stands behind it is padding."""
-    size: int
-    """Of the file, padding included."""
     seq: int
     body: int
     """Where the header line ends and the history begins."""
@@ -80,10 +70,6 @@ class Tail(NamedTuple):
     """Where the history ends and this tail begins."""
     context: ContextStats
     updated_at: str
-
-    def padded(self) -> bytes:
-        """Return the bytes from `end` to the end of the file."""
-        return self.text.ljust(self.size - self.end - 1, PADDING) + b"\n"
 
 
 class Sealed(NamedTuple):
@@ -137,14 +123,21 @@ def encode_batch(batch: Sequence[EncodedEntry], *, first_seq: int, salt: int, op
 
 
 def encode_tail(
-    header: bytes, batch: bytes, *, end: int, seq: int, context: ContextStats, updated_at: str, fits: int = 0
-) -> Tail:
+    header: bytes,
+    batch: bytes,
+    *,
+    end: int,
+    seq: int,
+    context: ContextStats,
+    updated_at: str,
+    longer_than: int = 0,
+) -> bytes:
     """Return the tail of a file whose history ends at offset `end` with the lines of `batch`.
 
-    `fits` is a size that the file has already: it is kept if it suffices.
+    The file ends behind byte `longer_than`, so that an append always covers the tail before it, and never on a
+    sector's edge, so that a last sector which did not reach the disk always shows.
     """
-    start = end - len(batch)
-    seal = b'{"seq":%d,"body":%d,"start":%d,"end":%d' % (seq, len(header), start, end)
+    seal = b'{"seq":%d,"body":%d,"start":%d,"end":%d' % (seq, len(header), end - len(batch), end)
     text = b'%s%s,"updated_at":"%s","seal":%s' % (
         TAIL_OPENS,
         encode_json(context.to_json()),
@@ -153,14 +146,9 @@ def encode_tail(
     )
     text += b'%s%08x"}}' % (CRC_OPENS, crc32(text, crc32(batch, crc32(header))))
     size = end + len(text) + 1
-    size = fits if size <= fits else _roomy(size)
-    return Tail(text, size, seq, len(header), start, end, context, updated_at)
-
-
-def _roomy(size: int) -> int:
-    """Return the size of a file that needs `size` bytes and is to take some appends without growing."""
-    size += min(max(size // 2, _LEAST_ROOM), _MOST_ROOM)
-    return size + -size % _BLOCK
+    padding = max(0, longer_than + 1 - size)
+    padding += (size + padding) % SECTOR == 0
+    return text + b" " * padding + b"\n"
 
 
 def encode_document(document: Document) -> bytes:
@@ -189,7 +177,7 @@ def encode_document(document: Document) -> bytes:
         context=document.context,
         updated_at=document.updated_at,
     )
-    return body + tail.padded()
+    return body + tail
 
 
 def newest_seq(entries: Sequence[Entry]) -> int:
@@ -210,18 +198,21 @@ def plan_append(sealed: Sealed, batch: Sequence[EncodedEntry], entries: Iterable
     """Return the write that appends a batch to a sealed file: new lines and a new tail over the old tail."""
     line, header, old = sealed
     lines = encode_batch(batch, first_seq=old.seq + 1, salt=salt_of(header), opens=old.end == old.body)
-    tail = encode_tail(
+    end = old.end + len(lines)
+    seq = old.seq + len(batch)
+    context = fold(old.context, entries)
+    updated_at = max(at, old.updated_at)
+    text = encode_tail(
         line,
         lines,
-        end=old.end + len(lines),
-        seq=old.seq + len(batch),
-        context=fold(old.context, entries),
-        updated_at=max(at, old.updated_at),
-        fits=old.size,
+        end=end,
+        seq=seq,
+        context=context,
+        updated_at=updated_at,
+        longer_than=old.end + len(old.text),
     )
-    # Where the file does not grow, its padding stays as it is, and the sync has no new size to store.
-    closing = tail.padded() if tail.size > old.size else tail.text.ljust(len(old.text) - len(lines), PADDING)
-    return Append(old.end, lines + closing, Sealed(line, header, tail))
+    tail = Tail(text, seq, old.body, old.end, end, context, updated_at)
+    return Append(old.end, lines + text, Sealed(line, header, tail))
 
 
 # --- reading a sealed file -------------------------------------------------------------------------------------
@@ -249,7 +240,7 @@ def read_sealed(read: Read, size: int, known: Sealed | None = None) -> Sealed | 
 
 
 def _still_ends(read: Read, size: int, tail: Tail) -> bool:
-    return size == tail.size and read(tail.end, len(tail.text)) == tail.text
+    return size == tail.end + len(tail.text) and read(tail.end, len(tail.text)) == tail.text
 
 
 def _find_tail(read: Read, size: int) -> Tail | None:
@@ -259,16 +250,14 @@ def _find_tail(read: Read, size: int) -> Tail | None:
         chunk = read(offset, size - offset)
         place = chunk.rfind(b"\n" + TAIL_OPENS) + 1
         if place > 0:
-            return parse_tail(bytes(chunk[place:]), offset + place) if chunk.endswith(b"\n") else None
+            return parse_tail(bytes(chunk[place:]), offset + place)
         if offset == 0 or length > _TAIL_LIMIT:
             return None
         length *= 8
 
 
 def parse_tail(text: bytes, offset: int) -> Tail | None:
-    """Return the tail that the rest of a file is, or None. Whether it is true, `seal_holds` tells."""
-    size = offset + len(text)
-    text = text.rstrip(_PADDINGS)
+    """Return the tail that a text at an offset is, or None. Whether it is true, `seal_holds` tells."""
     try:
         tail = decode_json(b'{"history":[' + text)
         seal = tail["seal"]
@@ -283,14 +272,15 @@ def parse_tail(text: bytes, offset: int) -> Tail | None:
     seq, body, start, end = numbers
     if end != offset or not 0 < body <= start <= end or not 0 <= seq <= MAX_SEQ**2:
         return None
-    return Tail(text, size, seq, body, start, end, context, updated_at)
+    return Tail(text, seq, body, start, end, context, updated_at)
 
 
 def seal_holds(header: bytes, batch: bytes | bytearray, tail: Tail) -> bool:
     """Tell whether the checksum of a tail agrees with the header line, the last batch and the tail itself."""
     place = tail.text.rfind(CRC_OPENS)
     sealed = crc32(tail.text[:place], crc32(batch, crc32(header)))
-    return tail.text[place:] == b'%s%08x"}}' % (CRC_OPENS, sealed)
+    closing = tail.text[place:]
+    return closing.endswith(b"\n") and closing.rstrip(b" \n") == b'%s%08x"}}' % (CRC_OPENS, sealed)
 
 
 def parse_header(line: bytes) -> JsonObject:
@@ -415,16 +405,14 @@ def _counted(entries: Iterable[Entry], *, items_only: bool) -> int:
     return sum("item" in entry or not items_only for entry in entries)
 
 
-def _as_list(lines: bytearray, offset: int) -> bytearray:
-    if PADDING in lines:  # a sector of an append that was never synced, and what is left of it may be JSON
-        raise Damage(f"its history has a gap after byte {offset}")
+def _as_list(lines: bytearray) -> bytearray:
     lines[:1] = b"["  # in the place of the comma, so that nothing is copied
     lines += b"]"
     return lines
 
 
 def _decode_lines(lines: bytearray, offset: int) -> list[Entry]:
-    return _decode_list(_as_list(lines, offset), offset)
+    return _decode_list(_as_list(lines), offset)
 
 
 def _decode_list(text: bytearray, offset: int) -> list[Entry]:
@@ -446,25 +434,32 @@ def body_of(entry: Entry) -> object:
     return entry["item"] if "item" in entry else entry["record"]
 
 
+_NO_RECORD = msgspec.Raw()
+
+
 class _Line(msgspec.Struct, gc=False):
     """What `read_items` needs of a line. The rest is skipped, which halves the time of the most frequent read."""
 
     seq: int
     item: dict[str, Any] | None = None
-    record: msgspec.Raw | None = None
+    record: msgspec.Raw = _NO_RECORD
 
 
 _LINES = msgspec.json.Decoder(list[_Line])
 
 
+def _is_object(raw: msgspec.Raw) -> bool:
+    return memoryview(raw)[:1].tobytes() == b"{"
+
+
 def _decode_items(lines: bytearray, offset: int) -> list[Item]:
-    text = _as_list(lines, offset)
+    text = _as_list(lines)
     try:
         found = _LINES.decode(text)
     except UNDECODED:
         found = []
     items = [line.item for line in found if line.item is not None]
-    if len(items) + sum(line.record is not None for line in found if line.item is None) == len(found) > 0:
+    if len(items) + sum(_is_object(line.record) for line in found if line.item is None) == len(found) > 0:
         return items
     # A lone surrogate, or damage: the slow way tells which.
     return [entry["item"] for entry in _decode_list(text, offset) if "item" in entry]

@@ -45,6 +45,7 @@ logger = logging.getLogger("agents_sessions")
 _T = TypeVar("_T")
 _SUFFIX = ".json"
 _HOLDER_BYTES = 4096
+_HINT_BYTES = 1 << 16
 _UNTOLD = (OSError, io.NotRegular, document.Damage, document.NewerFormat)
 
 
@@ -93,10 +94,11 @@ class FileEngine:
         numbered, seq, context = renumber(History(info, list(entries)), 0)
         updated_at = timestamp(info.updated_at)
         data = document.encode_document(document.Document(info.header(), numbered, seq, context, updated_at))
+        self.limits.check_metadata(info)
         self.limits.check_document(key, data, entries)
         with self._errors(key, creating=True), self._folder(key, create=True) as folder:
             _sweep_once(folder)
-            self._remove_orphans(folder, name)
+            self._remove_sidecars(folder, name, only_ours=True)
             try:
                 atomic.create(folder, name, data, durable=self._durable)
             except FileExistsError:
@@ -125,10 +127,10 @@ class FileEngine:
                 if not batch:
                     return totals_of(sealed.tail)
                 plan = document.plan_append(sealed, batch, entries, at)
-                self.limits.check_added(key, plan.after.tail.end + len(plan.after.tail.text), entries)
-                old = sealed.tail.padded()
+                self.limits.check_added(key, plan.offset + len(plan.data), entries)
+                old = sealed.tail.text
                 if atomic.append(folder, name, fd, plan.offset, plan.data, old=old, durable=self._durable):
-                    _tails.put(self.place(key), plan.after)
+                    _remember(self.place(key), plan.after)
                     return totals_of(plan.after.tail)
             # Someone who does not know the lock, an editor, replaced the file meanwhile: do it again there.
 
@@ -160,6 +162,7 @@ class FileEngine:
         updated_at = max(now(), before.info.updated_at)
         new = document.Document(after.info.header(), entries, seq, context, timestamp(updated_at))
         data = document.encode_document(new)
+        self.limits.check_metadata(after.info, before.info)
         self.limits.check_document(key, data, [e for e in after.entries if "seq" not in e], io.size_of(fd))
         if whole.shape == "torn":
             aside = atomic.set_aside(folder, name)
@@ -173,30 +176,41 @@ class FileEngine:
         return after.info.model_copy(update={"seq": seq, "context": context, "updated_at": updated_at})
 
     def delete(self, key: SessionKey) -> None:
-        """Remove a session and all that belongs to it; also what a deletion has left that died on the way."""
+        """Remove a session and all that belongs to it."""
         name = _names(key)[1]
-        with self._errors(key), self._folder(key) as folder, locks.held(folder):
+        with self._errors(key), self._folder(key) as folder:
             try:
                 with locks.locked(folder, name):
                     # The copies first: while the session is there, a deletion that was cut short can be called again.
                     for aside in io.names(folder, prefix=f"{name}.torn-"):
                         atomic.remove(folder, aside, durable=self._durable)
                     atomic.remove(folder, name, durable=self._durable)
-            finally:
-                if not io.exists(folder, name):
-                    atomic.remove_tree(folder, name.removesuffix(_SUFFIX), durable=self._durable)
+            except FileNotFoundError:
+                with contextlib.suppress(io.NotRegular):  # what a deletion has left that died on the way
+                    self._remove_sidecars(folder, name, only_ours=True)
+                raise
+            self._remove_sidecars(folder, name)
 
-    def _remove_orphans(self, folder: int, name: str) -> None:
+    def _remove_sidecars(self, folder: int, name: str, *, only_ours: bool = False) -> None:
         """Remove the sidecars of a session that is gone, so that a new one of its name does not take them for its own.
 
-        Sidecars are made under a lock of this folder that is shared, so none can belong to a session that is just
-        being made.
+        They are put out of the way under a lock of the folder, and the first sidecar of a session is made under the
+        same lock: so none is taken that belongs to a session which another process has just made.
+
+        Raises:
+            NotRegular: `only_ours` is set, and the folder holds what no session put there.
         """
         sidecars = name.removesuffix(_SUFFIX)
-        if io.exists(folder, sidecars) and not io.exists(folder, name):
-            with locks.held(folder):
-                if not io.exists(folder, name):
-                    atomic.remove_tree(folder, sidecars, durable=self._durable)
+        if not io.exists(folder, sidecars):
+            return
+        with locks.held(folder):
+            if io.exists(folder, name):
+                return
+            if only_ours and io.is_folder(folder, sidecars) and not atomic.is_private_tree(folder, sidecars):
+                raise io.NotRegular("a folder that is no session's stands where its sidecars would be")
+            hidden = atomic.hide(folder, sidecars)
+        if hidden is not None:
+            atomic.remove_tree(folder, hidden, durable=self._durable)
 
     # --- reading ---
 
@@ -240,7 +254,7 @@ class FileEngine:
             if sealed is None:
                 raise io.WouldWait
             self._check_identity(key, sealed.header)
-            _tails.put(place, sealed)
+            _remember(place, sealed)
             return query.of_sealed(read, sealed)
         finally:
             io.close(fd)
@@ -312,7 +326,8 @@ class FileEngine:
         recovery.check_begin(io.read_range(fd, 0, recovery.BEGIN_BYTES))
         size = io.size_of(fd)
         if not self.limits.allow(size) and document.read_sealed(partial(io.read_range, fd), size) is None:
-            self.limits.check_file(key, "its file, edited or torn,", size)
+            # A file that was pretty-printed, or that an append made too long, may still be mended.
+            self.limits.check_file(key, "its file, edited or torn,", size, times=2)
         return recovery.decode_document(bytes(io.read_range(fd, 0, size)))
 
     # --- sidecars ---
@@ -335,8 +350,9 @@ class FileEngine:
         self.limits.check_file(key, "a sidecar", len(data))
         with self._errors(key), self._folder(key) as agent, locks.locked(agent, _names(key)[1]):
             if not io.exists(agent, folders[1]):
-                with locks.held(agent, shared=True):  # see `_remove_orphans`
-                    io.make_directory(self._root, *folders, durable=self._durable)
+                with locks.held(agent):  # see `_remove_sidecars`
+                    io.make_directory(self._root, *folders[:2], durable=False)
+                io.sync_directory(agent, durable=self._durable)
             with io.directory(self._root, *folders, create=True, durable=self._durable) as folder:
                 atomic.sweep(folder)
                 atomic.replace(folder, file, data, durable=self._durable)
@@ -454,6 +470,11 @@ def this_process() -> str:
 def _check_seq(key: SessionKey, actual: int, expected: int | None) -> None:
     if expected is not None and expected != actual:
         raise SessionConflictError(key.session_id, key.agent_id, expected, actual)
+
+
+def _remember(place: tuple[str, ...], sealed: document.Sealed) -> None:
+    if len(sealed.line) <= _HINT_BYTES:
+        _tails.put(place, sealed)
 
 
 def _sweep_once(folder: int) -> None:

@@ -211,6 +211,11 @@ def exists(dir_fd: int, name: str) -> bool:
     return True
 
 
+def is_folder(dir_fd: int, name: str) -> bool:
+    """Tell whether a name stands for a folder, and not for a link to one."""
+    return stat.S_ISDIR(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode)
+
+
 def size_of(fd: int) -> int:
     """Return the size of an open file."""
     return os.fstat(fd).st_size

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from agents_sessions.entries import Entry
 from agents_sessions.errors import SessionLimitError
-from agents_sessions.info import SessionKey
+from agents_sessions.info import SessionInfo, SessionKey
+from agents_sessions.lossless_json import encode_json
 from agents_sessions.stores.file_document import EncodedEntry, encode_entry
 
 MAX_ITEM_BYTES = 64 << 20
@@ -59,25 +60,35 @@ class Limits(NamedTuple):
         """Refuse a file that is written whole, if what was added to it is too large.
 
         Raises:
-            SessionLimitError: An item is, its header is (which has the metadata), or it is and has grown.
+            SessionLimitError: An item is, or it is and has grown.
         """
         if self.item_bytes is not None and len(data) > self.item_bytes:
             self.check_items(key, (encode_entry(entry, "") for entry in added if "item" in entry))
-            self._check(key, "its header with the metadata", data.index(b"\n"), "max_item_bytes", self.item_bytes)
         if len(data) > old_size:
-            self.check_added(key, data.rindex(b"}") + 1, added)
+            self.check_added(key, len(data), added)
+
+    def check_metadata(self, info: SessionInfo, old: SessionInfo | None = None) -> None:
+        """Refuse metadata that are larger than an item may be, unless they were larger still.
+
+        Raises:
+            SessionLimitError: They are.
+        """
+        if self.item_bytes is not None:
+            size = len(encode_json(info.metadata))
+            if old is None or size > len(encode_json(old.metadata)):
+                self._check(info.key, "its metadata", size, "max_item_bytes", self.item_bytes)
 
     def allow(self, size: int) -> bool:
         """Tell whether a file may have this size."""
         return self.session_bytes is None or size <= self.session_bytes
 
-    def check_file(self, key: SessionKey, what: str, size: int) -> None:
-        """Refuse to read or write a file whole that is too large.
+    def check_file(self, key: SessionKey, what: str, size: int, *, times: int = 1) -> None:
+        """Refuse to read or write a file whole that is some times too large.
 
         Raises:
             SessionLimitError: It is.
         """
-        if self.session_bytes is not None:
+        if self.session_bytes is not None and size > times * self.session_bytes:
             self._check(key, what, size, "max_session_bytes", self.session_bytes)
 
     def _check(self, key: SessionKey, what: str, size: int, setting: str, limit: int) -> None:

@@ -6,8 +6,8 @@ Dangers that shaped it:
   `open` and `flock`.
 * A lock is released by `LOCK_UN`, not by `close` alone: a process forked in between shares the open file and
   would keep the lock alive.
-* Waiting happens outside: every lock here is tried once and raises `BlockingIOError`, so that no worker thread
-  is ever occupied by a waiter.
+* Waiting happens outside: every lock that is held for long is tried once and raises `BlockingIOError`, so that no
+  worker thread is ever occupied by a waiter.
 """
 
 import contextlib
@@ -55,14 +55,14 @@ def _unlock(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
-def lock(fd: int, *, shared: bool = False) -> None:
+def lock(fd: int, *, shared: bool = False, wait: bool = False) -> None:
     """Lock an open file or folder. To be closed with `close_locked`, also if this fails.
 
     Raises:
         BlockingIOError: Someone else holds the lock at this moment.
     """
     _locks.add(fd)  # before the lock is taken: a child that is forked in between must not keep it
-    fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
 
 
 def _close_in_child() -> None:
@@ -86,14 +86,10 @@ def locked(dir_fd: int, name: str, *, create: bool = False) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def held(fd: int, *, shared: bool = False) -> Iterator[None]:
-    """Lock a folder that is open.
-
-    Raises:
-        BlockingIOError: Someone else holds the lock at this moment.
-    """
+def held(fd: int) -> Iterator[None]:
+    """Lock a folder that is open. The only lock that is waited for: it is held for a few calls, never for a sync."""
     try:
-        lock(fd, shared=shared)
+        lock(fd, wait=True)
         yield
     finally:
         _unlock(fd)

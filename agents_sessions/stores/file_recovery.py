@@ -4,6 +4,7 @@ A person who edits leaves JSON: it is taken as it is, and what it lacks is made 
 the longest whole prefix is what its checksums prove. Whatever is neither is refused, never guessed at.
 """
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, cast
@@ -16,7 +17,6 @@ from agents_sessions.lossless_json import JsonObject, check_json, decode_json, e
 from agents_sessions.stores.file_document import (
     CRC_OPENS,
     MAX_SEQ,
-    PADDING,
     SECTOR,
     TAIL_OPENS,
     Damage,
@@ -38,6 +38,12 @@ BEGIN_BYTES = 4096
 """How far the first brace of a file may be from its begin."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_CLAIM = re.compile(rb'^[ \t,]*\{ ?"seq": ?(\d{1,16})(?:, ?"k": ?(\d{1,16}), ?"n": ?\d{1,16})?, ?"crc"', re.MULTILINE)
+"""How a line of ours begins, also one that does not agree with its checksum."""
+
+_MAX_EDITED_SEQ = MAX_SEQ // 2
+"""Largest number that is taken from a hand: it leaves as many for the lines that come."""
+
 _TIME_BYTES = len("2026-11-20T21:28:00.123Z")
 
 
@@ -71,7 +77,7 @@ def decode_document(data: bytes) -> Document:
     except ValueError as error:
         return recover(data, str(error))
     check_format(edited)
-    if _old_end_shows(data):
+    if _old_tail_shows(data):
         return recover(data, "its last append is mixed with what stood there before")
     return _decode_edited(edited)
 
@@ -99,7 +105,7 @@ def _decode_edited(document: JsonObject) -> Document:
 
 def _seq_of(part: JsonObject) -> int:
     seq = part.get("seq")
-    return seq if type(seq) is int and seq <= MAX_SEQ else 0
+    return seq if type(seq) is int and seq <= _MAX_EDITED_SEQ else 0
 
 
 def _refuse_lossy(value: object, what: str) -> None:
@@ -124,7 +130,7 @@ def _accept_edited(value: object, place: int, previous: int, updated_at: str) ->
     for part in (bodies[0], envelope_of(entry)):
         _refuse_lossy(part, f"entry {place} of its history")
     seq = entry.get("seq")
-    entry["seq"] = seq if type(seq) is int and previous < seq <= MAX_SEQ else previous + 1
+    entry["seq"] = seq if type(seq) is int and previous < seq <= _MAX_EDITED_SEQ else previous + 1
     entry.setdefault("at", updated_at)
     if not _are_texts(entry["at"], entry.get("agent", ""), entry.get("run", "")):
         raise Damage(f"entry {place} of its history has an `at`, `agent` or `run` that is no text")
@@ -146,7 +152,7 @@ def recover(data: bytes, reason: str) -> Document:
     """Return what a torn append left: the longest whole prefix, as its checksums prove it.
 
     Only bytes that one append can have torn are given up: those behind the last whole batch, if no seal says
-    that the last batch began later and if they hold lines of one batch at most.
+    that the last batch began later and if they hold what claims to be lines of one batch at most.
 
     Raises:
         Damage: The damage is anywhere else; `reason` is then part of the message.
@@ -155,22 +161,22 @@ def recover(data: bytes, reason: str) -> Document:
     header = parse_header(header_line)
     salt = salt_of(header)
     entries, whole = _scan(data, len(header_line), salt)
+    if not _torn_by_one_append(data, whole):
+        raise Damage(f"it is damaged after byte {whole}, not only in its last append ({reason})")
     tail = parse_tail(data[whole : data.find(b"\n", whole) + 1], whole)
     if tail is not None and seal_holds(header_line, data[tail.start : tail.end], tail):
         # The tail from before the append still stands: nothing of it arrived but a longer file.
         return Document(facts_of(header), entries, tail.seq, tail.context, tail.updated_at, "torn")
-    if not _torn_by_one_append(data, whole, salt):
-        raise Damage(f"it is damaged after byte {whole}, not only in its last append ({reason})")
     seq = max(newest_seq(entries), _seq_of(header))
     at = _time_or_now(max((entry["at"] for entry in entries), default=None))
     return Document(facts_of(header), entries, seq, _refold(entries), at, "torn")
 
 
-def _old_end_shows(data: bytes) -> bool:
-    """Tell whether a sector of the end that the last append went over still stands among its lines.
+def _old_tail_shows(data: bytes) -> bool:
+    """Tell whether a sector of the tail that the last append went over still stands among its lines.
 
-    What is around it can make JSON of both, as if a person had written it. The old end was a tail, which says what
-    follows from the lines above it but for its time, its offsets and its checksum, and then padding.
+    What is around it can make JSON of both, as if a person had written it. What that tail said follows from the
+    lines above it, but for its time; and no sector begins with less of it than that and goes on as JSON.
     """
     header_line = data[: data.find(b"\n") + 1]
     try:
@@ -181,21 +187,14 @@ def _old_end_shows(data: bytes) -> bool:
         return False
     if data.startswith(TAIL_OPENS, end):
         return False
+    if TAIL_OPENS.startswith(data[end : end + -end % SECTOR] or b"?"):
+        return True  # its first bytes, in the sector that it shares with the lines above
     head = b'%s%s,"updated_at":"' % (TAIL_OPENS, context)
     time = data[end + len(head) :][:_TIME_BYTES]
     seq = max(newest_seq(entries), _seq_of(header))
     old = b'%s%s","seal":{"seq":%d,"body":%d,"start":' % (head, time, seq, len(header_line))
     edges = range(-end % SECTOR, len(old) - _TIME_BYTES, SECTOR)
-    if any(data.startswith(old[edge : edge + SECTOR], end + edge) for edge in edges):
-        return True
-    sectors = range(end + -end % SECTOR, data.rfind(b"}") + 1 - SECTOR, SECTOR)
-    return any(_ends_a_file(data[place : place + SECTOR]) for place in sectors)
-
-
-def _ends_a_file(sector: bytes) -> bool:
-    """Tell whether a sector is the end of a tail, and padding, or padding alone: no line of ours has any."""
-    rest = sector.rstrip(PADDING + b"\n")
-    return PADDING in sector[len(rest) :] and (not rest or rest.endswith(b'"}}'))
+    return any(data.startswith(old[edge : edge + SECTOR], end + edge) for edge in edges)
 
 
 def _scan(data: bytes, offset: int, salt: int) -> tuple[list[Entry], int]:
@@ -237,20 +236,16 @@ def _verify_line(line: bytes, salt: int, lead: bytes) -> Entry | None:
     return entry if sound and all(type(number) is int and number <= MAX_SEQ for number in numbers) else None
 
 
-def _torn_by_one_append(data: bytes, whole: int, salt: int) -> bool:
+def _torn_by_one_append(data: bytes, whole: int) -> bool:
+    """Tell whether what stands behind the whole batches can be of one append, which began right there."""
     opening = data.rfind(b"\n" + TAIL_OPENS) + 1
     tail = parse_tail(data[opening:], opening) if opening > whole else None
     if tail is not None and tail.start > whole:
         return False
     batches = set()
-    offset = whole
-    while 0 <= offset < len(data):
-        end = data.find(b"\n", offset) + 1 or len(data)
-        entry = _verify_line(data[offset:end], salt, lead=data[offset : offset + 1])
-        if entry is not None:
-            place = entry.get("k", 1)
-            if place == 1 and offset != whole:
-                return False
-            batches.add(entry["seq"] - place)
-        offset = end
+    for claim in _CLAIM.finditer(data, whole):
+        place = int(claim[2] or 1)
+        if place == 1 and claim.start() != whole:
+            return False
+        batches.add(int(claim[1]) - place)
     return len(batches) <= 1

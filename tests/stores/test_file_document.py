@@ -1,68 +1,18 @@
-"""Bytes in, bytes out: the layout, every torn state, every kind of edit, every kind of damage."""
+"""Bytes in, bytes out: the layout, and what is read of a file whose seal holds."""
 
-import itertools
 import json
-import os
-import random
 import secrets
-from functools import reduce
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from session_bytes import AT, LATER, appended, grown, new_file, planned, reader, said, spliced
 
-from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import item_entry, record_entry
+from agents_sessions.context import ContextStats
+from agents_sessions.entries import record_entry
 from agents_sessions.stores import file_document as document
 from agents_sessions.stores import file_recovery as recovery
-from agents_sessions.stores.file_document import Damage, Document, NewerFormat
-
-AT = "2026-11-20T21:28:00.123Z"
-LATER = "2026-11-20T21:29:00.456Z"
-HEADER = {"id": "order-42", "agent_id": "support", "name": "Zoë"}
-SECTOR = 512
-SAMPLES = 1500
-"""States that are tried of one append whose states are too many to try all."""
-
-
-def said(text, **more):
-    return item_entry({"role": "user", "content": text, **more})
-
-
-def reader(data):
-    return lambda offset, length: bytearray(data[offset : offset + length])
-
-
-def new_file(entries=(), *, seq=None, **header):
-    numbered = [{**entry, "seq": number} for number, entry in enumerate(entries, 1)]
-    newest = len(numbered) if seq is None else seq
-    return document.encode_document(
-        Document({**HEADER, **header}, numbered, newest, fold(ContextStats(), numbered), AT)
-    )
-
-
-def planned(data, entries, at=LATER):
-    sealed = document.read_sealed(reader(data), len(data))
-    assert sealed is not None
-    return document.plan_append(sealed, [document.encode_entry(entry, at) for entry in entries], entries, at)
-
-
-def appended(data, entries):
-    plan = planned(data, entries)
-    return spliced(data, plan.offset, plan.data)
-
-
-def spliced(data, offset, written):
-    return data[:offset] + written + data[offset + len(written) :]
-
-
-def grown(*batches, start=()):
-    return reduce(appended, batches, new_file(start))
-
-
-def bodies(decoded):
-    return [(entry["seq"], entry.get("item", entry.get("record"))) for entry in decoded.entries]
-
+from agents_sessions.stores.file_document import Damage, NewerFormat
 
 # --- layout ----------------------------------------------------------------------------------------------------
 
@@ -78,8 +28,7 @@ def test_an_empty_session_is_two_lines(monkeypatch):
     tail = f'],"context":{zero},"updated_at":"{AT}","seal":{{"seq":0,"body":{size},"start":{size},"end":{size},"crc":"'
     written = new_file().decode()
     assert written.startswith(header + tail)
-    padding = 8192 - len((header + tail).encode()) - len('01234567"}}\n')
-    assert written[len(header + tail) + 8 :] == '"}}' + "\t" * padding + "\n"
+    assert written[len(header + tail) + 8 :] == '"}}\n'
 
 
 def test_an_entry_is_a_line_with_its_number_first(monkeypatch):
@@ -129,52 +78,43 @@ def test_an_append_always_covers_the_tail_before_it():
         json.loads(data)
 
 
-@pytest.mark.parametrize("length", [0, 1, 500, 1500, 3300, 3400, 3500, 3600, 7000, 30_000, 300_000])
-def test_a_file_has_room_for_the_next_append(length):
-    data = new_file([said("x" * length)])
-    room = len(data) - data.rindex(b"}") - 1
-    assert len(data) % 4096 == 0
-    assert 4096 <= room < 4096 + max(4096, min(16384, len(data) // 2))
-    assert data[data.rindex(b"}") + 1 :].strip(b"\t") == b"\n"
-
-
-def test_an_append_within_the_room_writes_no_padding_and_leaves_the_size():
-    data = new_file([said("a")])
-    sizes = []
-    for _ in range(100):
-        plan = planned(data, [said("b")])
-        if plan.after.tail.size == len(data):
-            assert b"\t" not in plan.data
-            assert b"}}\n" not in plan.data[-3:]
-        data = appended(data, [said("b")])
-        assert len(data) == plan.after.tail.size
-        sizes.append(len(data))
-    grew = sum(size != before for before, size in itertools.pairwise(sizes))
-    assert 1 <= grew <= 3
-
-
-def test_an_append_beyond_the_room_makes_new_room():
-    data = new_file([said("a")])
-    plan = planned(data, [said("x" * 9000)])
-    assert plan.offset + len(plan.data) == plan.after.tail.size == len(appended(data, [said("x" * 9000)]))
-    assert plan.after.tail.size % 4096 == 0
-
-
-def test_padding_is_no_part_of_what_a_file_says():
-    data = grown([said("b")], start=[said("a")])
-    end = data.rindex(b"}") + 1
-    for padding in (b"\n", b" \n", b"\t" * 9 + b"\n", b"\n" * 700, b" " * 70_000 + b"\n"):
-        other = data[:end] + padding
-        assert recovery.decode_document(other).shape == "sealed"
-        assert contents(recovery.decode_document(appended(other, [said("c")]))) == ["a", "b", "c"]
-
-
 def test_the_seal_tells_header_history_and_last_batch():
     data = grown([said("a")], [said("b"), said("c")])
     seal = json.loads(data)["seal"]
     assert data[: seal["body"]].endswith(b'"history":[\n')
     assert data[seal["start"] : seal["end"]].count(b"\n") == 2
     assert data[seal["end"] :].startswith(b'],"context":')
+
+
+def test_what_the_writer_knows_of_the_file_is_what_a_reader_finds():
+    data = grown([said("b"), said("c")], start=[said("a")])
+    for entries in ([said("d")], [said("e"), said("x" * 20_000)], [said("f")]):
+        plan = planned(data, entries)
+        data = spliced(data, plan.offset, plan.data)
+        assert document.read_sealed(reader(data), len(data)) == plan.after
+
+
+def test_the_time_of_a_file_never_goes_back():
+    data = new_file([said("a")])
+    before = planned(data, [said("b")], at="2025-01-01T00:00:00.000Z")
+    assert before.after.tail.updated_at == AT
+    assert planned(data, [said("b")], at=LATER).after.tail.updated_at == LATER
+
+
+def test_an_entry_keeps_the_time_that_it_has():
+    kept = {**said("a"), "at": AT}
+    assert encoded_at(kept, LATER) == AT
+    assert encoded_at(said("a"), LATER) == LATER
+
+
+def encoded_at(entry, at):
+    return json.loads(b"{" + document.encode_entry(entry, at).envelope + b"}")["at"]
+
+
+def test_a_written_file_numbers_no_entry_twice_on_its_line():
+    data = grown([said("b"), said("c")], start=[said("a")])
+    again = document.encode_document(recovery.decode_document(data))
+    assert [again.count(name) for name in (b'"k":', b'"n":', b'"crc":', b'"seq":')] == [0, 0, 4, 4]
 
 
 def test_two_files_have_two_salts():
@@ -201,6 +141,136 @@ def test_what_was_seen_before_proves_nothing():
     assert document.read_sealed(reader(renamed), len(renamed), known) is None
     assert document.read_sealed(reader(changed), len(changed), known) is None
     assert document.read_sealed(reader(data), len(data), known) is known
+
+
+def test_a_file_that_changes_while_it_is_read_is_damage_and_no_endless_loop():
+    data = new_file([said("x" * 100)] * 30)
+    tail = document.read_sealed(reader(data), len(data)).tail
+    other = reader(b"x" * len(data))
+    with pytest.raises(Damage):
+        document.read_entries(other, tail)
+    with pytest.raises(Damage):
+        document.read_newest(other, tail, 3, items_only=False)
+
+
+def test_a_file_that_went_on_is_read_anew():
+    old = grown([said("a")])
+    known = document.read_sealed(reader(old), len(old))
+    data = appended(old, [said("b")])
+    assert document.read_sealed(reader(data), len(data), known).tail.seq == 2
+
+
+@pytest.mark.parametrize("length", [10, 24_000, 25_000, 190_000, 1_400_000])
+def test_a_tail_may_be_long(length):
+    data = new_file([record_entry({"type": "handoff", "from": "a", "to": "b" * length}), said("c")])
+    sealed = document.read_sealed(reader(data), len(data))
+    assert sealed.tail.context.last_agent == "b" * length
+
+
+def test_the_end_of_a_file_is_not_looked_for_in_all_of_it():
+    read = []
+
+    def nothing(offset, length):
+        read.append(length)
+        return bytearray(length)
+
+    assert document.read_sealed(nothing, 1 << 30) is None
+    assert sum(read) < 1 << 22
+
+
+def test_a_small_file_without_an_end_is_read_once():
+    watched = Watched(b"x" * 1000)
+    assert document.read_sealed(watched, 1000) is None
+    assert watched.lengths == [1000]
+
+
+def test_the_last_line_that_begins_as_a_tail_is_the_tail():
+    data = grown([said("b")], start=[said("a" * 30)])
+    other = data.replace(b"a" * 30, b'\n],"context":'.ljust(30, b"a"))
+    assert document.read_sealed(reader(other), len(other)).tail.seq == 2
+
+
+def test_the_end_of_an_ordinary_file_is_found_with_one_read():
+    data = new_file([said("x" * 300_000)])
+    watched = Watched(data)
+    document.read_sealed(watched, len(data))
+    assert len(watched.lengths) == 2
+    assert sum(watched.lengths) < 30_000
+
+
+class Watched:
+    """Reads a file, and remembers how much."""
+
+    def __init__(self, data):
+        self.data, self.lengths = data, []
+
+    def __call__(self, offset, length):
+        self.lengths.append(length)
+        return bytearray(self.data[offset : offset + length])
+
+
+def test_the_newest_entries_are_found_with_one_read_of_little_more():
+    data = new_file([said("x" * 600)] * 3000)
+    tail = document.read_sealed(reader(data), len(data)).tail
+    line = (tail.end - tail.body) // 3000
+    for count in (1, 20, 500):
+        watched = Watched(data)
+        assert len(document.read_newest(watched, tail, count, items_only=True)) >= count
+        assert len(watched.lengths) == 1
+        assert sum(watched.lengths) < count * line * 1.3 + 2100
+
+
+def test_the_newest_entries_are_read_further_until_there_are_enough():
+    data = new_file([said("y")] * 300 + [said("x" * 9000), record_entry({"type": "handoff", "from": "a", "to": "b"})])
+    tail = document.read_sealed(reader(data), len(data)).tail
+    watched = Watched(data)
+    assert len(document.read_newest(watched, tail, 1, items_only=False)) >= 1
+    assert sum(watched.lengths) < 3000
+    watched = Watched(data)
+    newest = document.read_newest(watched, tail, 2, items_only=True)
+    assert [entry["seq"] for entry in newest] == list(range(newest[0]["seq"], 303))
+    assert 10_000 < sum(watched.lengths) < 60_000
+
+
+def test_no_entries_are_read_of_none():
+    data = new_file([said("a")])
+    tail = document.read_sealed(reader(data), len(data)).tail
+    watched = Watched(data)
+    assert document.read_newest(watched, tail, 0, items_only=False) == []
+    assert document.read_newest(watched, tail, -1, items_only=True) == []
+    assert watched.lengths == []
+
+
+def test_a_history_is_read_in_chunks_and_once():
+    data = new_file([said("x" * 1000)] * 3000)
+    tail = document.read_sealed(reader(data), len(data)).tail
+    for read in (document.read_entries, document.read_items):
+        watched = Watched(data)
+        assert len(read(watched, tail)) == 3000
+        assert max(watched.lengths) == 1 << 20
+        assert sum(watched.lengths) < (tail.end - tail.body) + 3 * 1200
+
+
+def test_a_line_longer_than_a_chunk_is_read_in_few_reads(monkeypatch):
+    monkeypatch.setattr(document, "_CHUNK", 100)
+    data = new_file([said("x" * 50_000), said("b")])
+    tail = document.read_sealed(reader(data), len(data)).tail
+    watched = Watched(data)
+    assert [len(item["content"]) for item in document.read_items(watched, tail)] == [50_000, 1]
+    assert len(watched.lengths) < 15
+
+
+@pytest.mark.parametrize("text", ["plain", "\ud800"])
+def test_the_items_are_those_of_the_entries(monkeypatch, text):
+    monkeypatch.setattr(document, "_CHUNK", 300)
+    handoff = record_entry({"type": "handoff", "from": "a", "to": "b"})
+    data = grown([handoff], [said("b"), handoff, said(text)], [handoff, handoff, handoff], start=[said("a"), handoff])
+    tail = document.read_sealed(reader(data), len(data)).tail
+    entries = document.read_entries(reader(data), tail)
+    assert [entry["seq"] for entry in entries] == list(range(1, 10))
+    items = document.read_items(reader(data), tail)
+    assert items == [entry["item"] for entry in entries if "item" in entry]
+    assert [item["content"] for item in items] == ["a", "b", text]
 
 
 @settings(max_examples=60, deadline=None)
@@ -231,200 +301,7 @@ def test_a_file_that_is_cut_while_it_is_read_is_damage_and_no_endless_loop():
         document.read_newest(cut, sealed.tail, 30, items_only=False)
 
 
-# --- torn appends ----------------------------------------------------------------------------------------------
-
-LOOKALIKE = (
-    '"}}\n],"context":{"items":1},"updated_at":"x","seal":{"seq":1,"body":9,"start":9,"end":9,"crc":"00000000"}}\n'
-)
-
-APPENDS = {
-    "first item": ([], [[said("Hi")]]),
-    "one item": ([said("Hi")], [[said("Hello")]]),
-    "a call and its output": ([said("Hi")], [[said("call")], [said("call"), said("output" * 20)]]),
-    "three in a row": ([said("a"), said("b")], [[said("c")], [said("d"), said("e"), said("f")]]),
-    "some sectors": ([said("a")], [[said("x" * 500), said("y" * 700)]]),
-    "many sectors": ([said("a")], [[said("q")], [said("x" * 3000), said("y" * 3000), said("z" * 900)]]),
-    "many small": ([said("a")], [[said(str(number)) for number in range(30)]]),
-    "looks like a tail": ([said(LOOKALIKE)], [[said(LOOKALIKE * 5), said(LOOKALIKE * 9)]]),
-    "brackets": ([said("a")], [[item_entry({"x": [[[{"y": [[{}]]}]]] * 30}), item_entry({"z": [{}] * 200})]]),
-    "a tail that shrinks": (
-        [record_entry({"type": "handoff", "from": "a", "to": "]}" * 900})],
-        [[record_entry({"type": "handoff", "from": "a", "to": "b"}), said("c")]],
-    ),
-    "a tail that grows": (
-        [said("a")],
-        [[said("b"), record_entry({"type": "handoff", "from": "a", "to": "]}" * 900}), said("c")]],
-    ),
-    "surrogates": ([said("\ud800")], [[said("\udfff" * 80), said("é" * 300)]]),
-}
-
-
-def torn_append(name):
-    start, batches = APPENDS[name]
-    before = reduce(appended, batches[:-1], new_file(start))
-    plan = planned(before, batches[-1])
-    return before, plan.offset, plan.data
-
-
-def assert_before_or_after(state, before, after, whole):
-    decoded = recovery.decode_document(state)
-    found = bodies(decoded)
-    assert found in (before, after), "a part of a batch, or less than was acknowledged"
-    if whole:
-        assert found == after
-    assert decoded.context == fold(ContextStats(), decoded.entries)
-    assert decoded.seq >= (decoded.entries[-1]["seq"] if decoded.entries else 0)
-    again = document.encode_document(decoded)
-    assert bodies(recovery.decode_document(again)) == found
-
-
-@pytest.mark.parametrize("name", APPENDS)
-def test_an_append_cut_at_any_byte_reads_as_before_or_after(name):
-    old, offset, data = torn_append(name)
-    before = bodies(recovery.decode_document(old))
-    after = bodies(recovery.decode_document(spliced(old, offset, data)))
-    for cut in range(0, len(data) + 1, 1 if len(data) < 4000 else 7):
-        state = old[:offset] + data[:cut] + old[offset + cut :]
-        assert_before_or_after(state, before, after, whole=cut == len(data))
-
-
-@pytest.mark.parametrize("name", APPENDS)
-def test_an_append_of_which_any_sectors_arrived_reads_as_before_or_after(name):
-    old, offset, data = torn_append(name)
-    new = spliced(old, offset, data)
-    before, after = bodies(recovery.decode_document(old)), bodies(recovery.decode_document(new))
-    seed = int(os.environ.get("TORN_SEED", secrets.randbits(32)))
-    print("TORN_SEED", seed)  # shown if it fails
-    for state in sector_states(old, new, offset, random.Random(seed)):
-        assert_before_or_after(state, before, after, whole=state == new)
-
-
-def sector_states(old, new, offset, chance):
-    """Yield files in which every sector of an append is old, new or (if nothing committed is in it) zero."""
-    places = range(offset // SECTOR * SECTOR, len(new), SECTOR)
-    padded = old.ljust(len(new), b"\0")
-    choices = []
-    for place in places:
-        sources = [padded, new] + ([bytes(len(new))] if place >= offset else [])
-        choices.append(sorted({source[place : place + SECTOR] for source in sources}))
-    total = 1
-    for choice in choices:
-        total *= len(choice)
-    if total <= SAMPLES:
-        picked = itertools.product(*choices)
-    else:
-        picked = ([chance.choice(choice) for choice in choices] for _ in range(SAMPLES))
-    for sectors in picked:
-        state = new[: places[0]] + b"".join(sectors)
-        yield state
-        yield state[: len(old)]
-
-
-def test_a_torn_append_keeps_the_number_of_a_removed_entry():
-    old = new_file([said("a")], seq=5)
-    plan = planned(old, [said("b")])
-    state = old[: plan.offset] + plan.data[:20]
-    assert recovery.decode_document(state).seq == 5
-
-
-def test_the_number_of_a_removed_entry_is_not_a_fact_of_the_session():
-    assert recovery.decode_document(new_file([said("a")], seq=5)).header == HEADER
-
-
-def test_an_entry_after_a_removed_one_gets_a_new_number():
-    data = appended(new_file([said("a")], seq=5), [said("b")])
-    assert [entry["seq"] for entry in recovery.decode_document(data).entries] == [1, 6]
-
-
-def test_a_torn_append_is_called_torn():
-    old, offset, data = torn_append("a call and its output")
-    assert recovery.decode_document(old[:offset] + data[:200]).shape == "torn"
-
-
-def edited_above(data, old, new):
-    assert len(old) == len(new)
-    assert data.count(old) == 1
-    return data.replace(old, new)
-
-
-def test_a_line_that_was_changed_by_hand_makes_a_torn_append_behind_it_unreadable():
-    """It no longer proves itself, and what a cut of the power makes of bytes that were not synced may be JSON too."""
-    old = edited_above(grown([said("b")], [said("c")]), b'"content":"b"', b'"content":"X"')
-    assert contents(recovery.decode_document(appended(old, [said("d")]))) == ["X", "c", "d"]
-    plan = planned(old, [said("d")])
-    with pytest.raises(Damage):
-        recovery.decode_document(spliced(old, plan.offset, plan.data[:20]))
-
-
-def test_padding_in_the_middle_of_a_sealed_history_is_damage():
-    """Without a sync, a sector of an older append may be missing; what is left can be JSON."""
-    data = grown([said("b"), said("c")], [said("d")], start=[said("a")])
-    lines = data.split(b"\n")
-    gap = data.replace(lines[3], b"\t" * len(lines[3]))
-    sealed = document.read_sealed(reader(gap), len(gap))
-    assert sealed is not None
-    assert json.loads(gap)["seal"]["seq"] == 4
-    for read in (document.read_entries, document.read_items):
-        with pytest.raises(Damage):
-            read(reader(gap), sealed.tail)
-    with pytest.raises(Damage):
-        document.read_newest(reader(gap), sealed.tail, 3, items_only=True)
-    with pytest.raises(Damage):
-        recovery.decode_document(gap)
-
-
-def test_a_line_of_the_last_batch_is_believed_by_its_checksum_alone():
-    old = grown([said("a")])
-    plan = planned(old, [said("b"), said("c")])
-    state = edited_above(old[: plan.offset] + plan.data, b'"content":"b"', b'"content":"X"')
-    assert contents(recovery.decode_document(state[:-10])) == ["a"]
-
-
-# --- damage ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("value", [0x00, 0xFF, ord('"'), ord("}"), ord("\n")])
-def test_a_wrong_byte_anywhere_never_loses_more_than_the_last_batch(value):
-    data = grown([said("b")], [said("c"), said("d")], start=[said("a")])
-    for place in range(len(data)):
-        spoiled = data[:place] + bytes([value]) + data[place + 1 :]
-        try:
-            decoded = recovery.decode_document(spoiled)
-        except (Damage, NewerFormat):
-            continue
-        if decoded.shape == "torn":
-            assert contents(decoded)[:2] == ["a", "b"]
-            assert len(decoded.entries) in (2, 4)
-        else:
-            assert len(decoded.entries) == 4
-
-
-def test_damage_above_the_last_batch_is_refused():
-    data = grown([said("b")], [said("c")], start=[said("a")])
-    place = data.index(b'"content":"b"')
-    with pytest.raises(Damage):
-        recovery.decode_document(data[:place] + b"\0" + data[place + 1 :])
-
-
-def test_damage_in_a_file_that_was_written_whole_is_refused():
-    data = new_file([said("a"), said("b")])
-    place = data.index(b'"content":"b"')
-    with pytest.raises(Damage):
-        recovery.decode_document(data[:place] + b"\0" + data[place + 1 :])
-
-
-def test_damage_of_two_batches_is_refused():
-    data = grown([said("a")], [said("b")], [said("c")])
-    place = data.index(b'"content":"b"')
-    spoiled = data[:place] + b"\0" + data[place + 1 :]
-    with pytest.raises(Damage):
-        recovery.decode_document(spoiled[: spoiled.index(b'],"context":') + 10])
-
-
-def test_damage_of_the_header_is_refused():
-    data = grown([said("a")])
-    with pytest.raises(Damage):
-        recovery.decode_document(b"\0" + data[1:])
+# --- damage under a seal that holds ------------------------------------------------------------------------------
 
 
 def test_damage_under_a_seal_that_holds_is_refused():
@@ -434,264 +311,173 @@ def test_damage_under_a_seal_that_holds_is_refused():
 
 
 @pytest.mark.parametrize(
-    "line", [b"null", b"[]", b'"text"', b'{"seq":1}', b'{"seq":"1","item":{}}', b'{"item":{}}', b"{}"]
+    "line",
+    [
+        b"null",
+        b"[]",
+        b'"seq"',
+        b'{"seq":1}',
+        b'{"item":{}}',
+        b'{"seq":1.5,"item":{}}',
+        b'{"seq":"1","item":{}}',
+        b'{"seq":true,"item":{}}',
+        b'{"seq":1,"item":[]}',
+        b'{"seq":1,"item":7}',
+        b'{"seq":1,"record":null}',
+        b'{"seq":1,"item":{}},{"seq":2}',
+    ],
 )
-def test_an_entry_that_is_none_is_damage(line):
+def test_an_entry_that_is_none_is_damage_to_every_reader(line):
     data = grown([said("x" * 80)], [said("b")])
     begin = data.index(b"\n") + 2
     end = data.index(b"\n", begin)
-    with pytest.raises(Damage):
-        recovery.decode_document(data[:begin] + line.ljust(end - begin) + data[end:])
+    spoiled = data[:begin] + line.ljust(end - begin) + data[end:]
+    for read in readings(spoiled):
+        with pytest.raises(Damage, match=rf"an entry that is none, after byte {begin - 1}$"):
+            read()
 
 
-def test_a_reason_holds_nothing_of_the_conversation():
-    data = grown([said("secret")], [said("secret")], [said("secret")])
-    told = []
-    for place in range(data.index(b"secret") - 30, len(data), 3):
-        try:
-            recovery.decode_document(data[:place] + b"\0" + data[place + 1 :])
-        except Damage as damage:
-            told.append(damage)
-    assert told
-    assert not [damage for damage in told if "secret" in repr(damage) or damage.__cause__ is not None]
+def readings(data):
+    read, tail = reader(data), document.read_sealed(reader(data), len(data)).tail
+    yield lambda: document.read_entries(read, tail)
+    yield lambda: document.read_items(read, tail)
+    yield lambda: document.read_newest(read, tail, 9, items_only=False)
 
 
-FOREIGN = {
-    "empty": b"",
-    "a newline": b"\n",
-    "zeros": bytes(5000),
-    "blank": b" \r\n\t\0",
-    "text": b"hello",
-    "binary": bytes(range(256)) * 20,
-    "utf-16": new_file([said("a")]).decode().encode("utf-16"),
-    "latin-1": new_file([said("a")]).decode().encode("latin-1"),
-    "null": b"null",
-    "list": b"[]",
-    "number": b"7",
-    "text in json": b'"x"',
-    "object": b"{}",
-    "another format": b'{"format":"openai/1","history":[]}',
-    "no version": b'{"format":"agents-sessions","history":[]}',
-    "a version that is no number": b'{"format":"agents-sessions/x","history":[]}',
-    "a negative version": b'{"format":"agents-sessions/-1","history":[]}',
-    "a format that is no text": b'{"format":1,"history":[]}',
-    "no history": b'{"format":"agents-sessions/1"}',
-    "history that is an object": b'{"format":"agents-sessions/1","history":{}}',
-    "an entry that is null": b'{"format":"agents-sessions/1","history":[null]}',
-    "an entry that is a number": b'{"format":"agents-sessions/1","history":[1]}',
-    "an entry without a body": b'{"format":"agents-sessions/1","history":[{}]}',
-    "an entry with two bodies": b'{"format":"agents-sessions/1","history":[{"item":{},"record":{}}]}',
-    "an item that is a list": b'{"format":"agents-sessions/1","history":[{"item":[]}]}',
-    "an agent that is a number": b'{"format":"agents-sessions/1","history":[{"item":{},"agent":1}]}',
-    "a time that is a number": b'{"format":"agents-sessions/1","history":[{"item":{},"at":1}]}',
-    "a record without a type": b'{"format":"agents-sessions/1","history":[{"record":{}}]}',
-    "usage without requests": b'{"format":"agents-sessions/1","history":[{"record":{"type":"usage"}}]}',
-    "usage of text": b'{"format":"agents-sessions/1","history":[{"record":{"type":"usage","requests":["x"]}}]}',
-    "usage of odd numbers": b'{"format":"agents-sessions/1","history":[{"record":{"type":"usage","requests":'
-    b'[{"requests":1e308,"total_tokens":1},{"requests":1' + b"0" * 400 + b"}]}}]}",
-    "a number beyond a float": b'{"format":"agents-sessions/1","history":[{"item":{"x":1e400}}]}',
-    "a fact beyond a float": b'{"format":"agents-sessions/1","x":1e400,"history":[]}',
-    "a number beyond reading": b'{"format":"agents-sessions/1","history":[{"item":{"x":' + b"1" * 5000 + b"}}]}",
-    "NaN": b'{"format":"agents-sessions/1","history":[{"item":{"x":NaN}}]}',
-    "deep": b"[" * 100_000,
-    "deep item": b'{"format":"agents-sessions/1","history":[{"item":{"x":' + b"[" * 150 + b"]" * 150 + b"}}]}",
-    "a header alone": new_file().split(b"\n")[0][:-3] + b"\n",
-    "a header that is cut": new_file()[:40],
-}
+def test_items_are_read_without_decoding_what_is_around_them(monkeypatch):
+    data = new_file([said("a"), record_entry({"type": "usage", "requests": []}), said("b")])
+    tail = document.read_sealed(reader(data), len(data)).tail
+    monkeypatch.setattr(document, "_decode_list", None)
+    assert [item["content"] for item in document.read_items(reader(data), tail)] == ["a", "b"]
 
 
-@pytest.mark.parametrize("name", FOREIGN)
-def test_a_file_that_is_no_session_is_damage(name):
-    with pytest.raises(Damage):
-        recovery.decode_document(FOREIGN[name])
+def test_damage_under_a_seal_tells_where_it_is():
+    data = grown([said("a")], [said("b")])
+    begin = data.index(b"\n") + 1
+    spoiled = data.replace(b'"content":"a"', b'"content":\0a"')
+    for read in readings(spoiled):
+        with pytest.raises(Damage, match=rf"is damaged after byte {begin}\b"):
+            read()
 
 
-@pytest.mark.parametrize("version", ["2", "10", "1000000", "9" * 5000])
-def test_a_newer_version_is_refused_as_such(version):
-    data = new_file([said("a")]).replace(b"agents-sessions/1", b"agents-sessions/" + version.encode())
-    with pytest.raises(NewerFormat):
-        recovery.decode_document(data)
-    with pytest.raises(NewerFormat):
-        recovery.decode_document(b'{"format":"agents-sessions/' + version.encode() + b'"}')
+def test_damage_further_below_tells_the_place_of_its_chunk(monkeypatch):
+    monkeypatch.setattr(document, "_CHUNK", 200)
+    data = grown([said("x" * 100)], [said("x" * 100)], [said("y" * 100)], [said("z")])
+    spoiled = data.replace(b"yy", b"\0y")
+    begin = data.index(b',{"seq":3')
+    tail = document.read_sealed(reader(spoiled), len(spoiled)).tail
+    for read in (document.read_entries, document.read_items):
+        with pytest.raises(Damage, match=rf"after byte {begin}\b"):
+            read(reader(spoiled), tail)
+
+
+# --- what is no tail and no header -----------------------------------------------------------------------------
+
+
+def tail_of(data, **seal):
+    """Return the tail of a file with other numbers in its seal, and its offset."""
+    tail = document.read_sealed(reader(data), len(data)).tail
+    whole = json.loads(b'{"history":[' + tail.text)
+    whole["seal"].update(seal)
+    text = json.dumps({name: whole[name] for name in ("context", "updated_at", "seal")}, separators=(",", ":"))
+    return b"]," + text[1:].encode() + b"\n", tail
+
+
+def test_a_tail_is_read_with_its_numbers():
+    data = grown([said("b")], [said("c")], start=[said("a")])
+    text, tail = tail_of(data)
+    assert text == tail.text
+    assert document.parse_tail(text, tail.end) == tail
 
 
 @pytest.mark.parametrize(
-    "tail",
+    "seal",
     [
-        {"seal": None},
-        {"seal": []},
-        {"seal": "x"},
-        {"seal": {}},
-        {"seal": {"seq": "1", "body": None, "start": [], "end": {}}},
-        {"seal": {"seq": 10**50, "body": 10**50, "start": 10**50, "end": 10**50}},
-        {"seal": {"seq": -1, "body": -1, "start": -1, "end": -1}},
-        {"seal": {"seq": 1.5, "body": True, "start": 1, "end": 1}},
-        {"context": None},
-        {"context": "items"},
-        {"context": {"items": "x", "runs": None}},
-        {"context": ["items"]},
-        {"updated_at": None},
-        {"updated_at": "yesterday"},
-        {"updated_at": 5},
-        {"updated_at": "0001-01-01T00:00:00+23:59"},
-        {"updated_at": "9999-12-31T23:59:59-23:59"},
+        lambda tail: {"end": tail.end + 1},
+        lambda tail: {"end": tail.end - 1},
+        lambda tail: {"body": 0},
+        lambda tail: {"body": -1},
+        lambda tail: {"body": tail.start + 1},
+        lambda tail: {"start": tail.body - 1},
+        lambda tail: {"start": tail.end + 1},
+        lambda tail: {"seq": -1},
+        lambda tail: {"seq": document.MAX_SEQ**2 + 1},
+        lambda tail: {"seq": True},
+        lambda tail: {"body": float(tail.body)},
     ],
 )
-def test_a_tail_of_odd_values_is_an_edit(tail):
-    data = new_file([said("a"), said("b")])
-    body = data[: data.rindex(b"\n]") + 1]
-    odd = {**{name: json.loads(data)[name] for name in ("context", "updated_at", "seal")}, **tail}
-    for text in (json.dumps(odd), json.dumps(odd, separators=(",", ":"))):
-        decoded = recovery.decode_document(body + b"]," + text[1:].encode() + b"\n")
-        assert decoded.shape == "edited"
-        assert [entry["item"]["content"] for entry in decoded.entries] == ["a", "b"]
-        assert decoded.context == fold(ContextStats(), decoded.entries)
+def test_a_tail_with_numbers_that_cannot_be_is_none(seal):
+    text, tail = tail_of(grown([said("b")], [said("c")], start=[said("a")]))
+    text, _ = tail_of(grown([said("b")], [said("c")], start=[said("a")]), **seal(tail))
+    assert document.parse_tail(text, tail.end) is None
 
 
-# --- edits by hand ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("seq", [0, 1, document.MAX_SEQ**2])
+def test_a_tail_with_numbers_that_can_be_is_one(seq):
+    data = new_file()
+    text, tail = tail_of(data, seq=seq)
+    assert tail.body == tail.start == tail.end
+    assert document.parse_tail(text, tail.end).seq == seq
+    text, _ = tail_of(data, seq=seq, body=1)
+    assert document.parse_tail(text, tail.end).body == 1
 
 
-def edited(change, *, dump=json.dumps):
-    whole = json.loads(grown([said("b")], [said("c"), said("d")], start=[said("a")]))
-    change(whole)
-    return recovery.decode_document(dump(whole).encode())
+def test_a_tail_elsewhere_is_none():
+    text, tail = tail_of(grown([said("a")]))
+    assert document.parse_tail(text, tail.end + 1) is None
+    assert document.parse_tail(text, tail.end - 1) is None
 
 
-def contents(decoded):
-    return [entry["item"]["content"] for entry in decoded.entries]
-
-
-def test_a_pretty_printed_file_is_read():
-    decoded = edited(lambda whole: None, dump=lambda whole: json.dumps(whole, indent=4, ensure_ascii=False))
-    assert decoded.shape == "edited"
-    assert (contents(decoded), decoded.seq, decoded.header) == (["a", "b", "c", "d"], 4, HEADER)
-
-
-@pytest.mark.parametrize("line_end", ["\r\n", "\r", "\n\n"])
-def test_a_file_with_other_line_ends_is_read(line_end):
-    data = grown([said("a")], [said("b")]).decode().replace("\n", line_end).encode()
-    assert contents(recovery.decode_document(data)) == ["a", "b"]
-
-
-def test_a_file_with_a_byte_order_mark_is_read():
-    assert contents(recovery.decode_document(b"\xef\xbb\xbf" + grown([said("a")]))) == ["a"]
-
-
-def test_a_file_without_its_last_newline_is_read():
-    assert contents(recovery.decode_document(grown([said("a")]).rstrip(b"\n"))) == ["a"]
-
-
-def test_a_file_with_more_lines_at_its_end_is_read():
-    assert contents(recovery.decode_document(grown([said("a")]) + b"\n\n")) == ["a"]
-
-
-def test_reordered_keys_are_read():
-    decoded = edited(lambda whole: None, dump=lambda whole: json.dumps(dict(reversed(whole.items()))))
-    assert contents(decoded) == ["a", "b", "c", "d"]
-
-
-@pytest.mark.parametrize("place", range(4))
-def test_a_removed_entry_is_gone_and_its_number_is_not_given_again(place):
-    decoded = edited(lambda whole: whole["history"].pop(place))
-    assert len(decoded.entries) == 3
-    assert (decoded.seq, decoded.context.items) == (4, 3)
-
-
-def test_an_added_entry_gets_a_number_and_a_time():
-    decoded = edited(lambda whole: whole["history"].insert(1, {"item": {"role": "user", "content": "new"}}))
-    assert contents(decoded) == ["a", "new", "b", "c", "d"]
-    assert [entry["seq"] for entry in decoded.entries] == sorted({entry["seq"] for entry in decoded.entries})
-    assert all(entry["at"] for entry in decoded.entries)
-
-
-@pytest.mark.parametrize("number", [0, -1, 1, "2", None, 2.0, True, 10**40])
-def test_an_odd_number_of_an_entry_is_mended(number):
-    decoded = edited(lambda whole: whole["history"][2].update(seq=number))
-    numbers = [entry["seq"] for entry in decoded.entries]
-    assert numbers == sorted(set(numbers))
-    assert all(type(number) is int for number in numbers)
-    assert decoded.seq == numbers[-1]
-
-
-@pytest.mark.parametrize("start", [[], [said("a")], [said("a"), said("z")]])
-def test_a_last_message_changed_in_place_is_read_as_it_stands(start):
-    data = appended(new_file(start), [said("Hello")]).replace(b"Hello", b"Jello")
-    decoded = recovery.decode_document(data)
-    assert decoded.shape == "edited"
-    assert contents(decoded)[-1] == "Jello"
-
-
-def test_an_only_message_changed_in_place_is_read_as_it_stands():
-    decoded = recovery.decode_document(new_file([said("Hello")]).replace(b"Hello", b"Jello"))
-    assert contents(decoded) == ["Jello"]
-
-
-def test_a_message_changed_to_another_length_is_read_as_it_stands():
-    data = grown([said("Hello")], [said("b")]).replace(b"Hello", b"Good morning")
-    assert contents(recovery.decode_document(data)) == ["Good morning", "b"]
-
-
-def test_a_changed_fact_is_read_as_it_stands():
-    data = grown([said("a")]).replace("Zoë".encode(), b"Zara")
-    assert recovery.decode_document(data).header["name"] == "Zara"
-
-
-def test_totals_changed_by_hand_are_counted_again():
-    decoded = edited(lambda whole: whole["context"].update(items=99))
-    assert decoded.context.items == 4
-
-
-def test_a_file_without_a_tail_is_read():
-    decoded = edited(lambda whole: [whole.pop(name) for name in ("context", "updated_at", "seal", "salt")])
-    assert contents(decoded) == ["a", "b", "c", "d"]
-
-
-def test_an_edited_file_is_sealed_by_the_next_write():
-    decoded = edited(lambda whole: whole["history"].pop(0))
-    again = recovery.decode_document(document.encode_document(decoded))
-    assert (again.shape, contents(again), again.seq) == ("sealed", ["b", "c", "d"], 4)
-
-
-def test_unknown_facts_survive_an_edit():
-    decoded = edited(lambda whole: whole.update(tags=["x"]))
-    assert decoded.header == {**HEADER, "tags": ["x"]}
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(
-            st.sampled_from(
-                ["format", "seq", "history", "item", "record", "type", "seal", "context", "at", "requests", "k"]
-            ),
-            inner,
-            max_size=5,
-        )
-    ),
-    max_leaves=25,
+@pytest.mark.parametrize(
+    "time", ["2026-11-20T21:29:00.456000Z", "2026-11-20 21:29:00.456Z", "2026-11-20T22:29:00.456+01:00"]
 )
+def test_a_tail_with_a_time_of_another_shape_is_none(time):
+    text, tail = tail_of(grown([said("a")]))
+    assert document.parse_tail(text.replace(LATER.encode(), time.encode()), tail.end) is None
 
 
-@settings(max_examples=300, deadline=None)
-@given(JSON, st.sampled_from(["agents-sessions/1", "agents-sessions/2", None]))
-def test_any_json_is_a_session_or_damage(value, name):
-    if isinstance(value, dict) and name is not None:
-        value["format"] = name
-    try:
-        decoded = recovery.decode_document(json.dumps(value).encode())
-    except (Damage, NewerFormat):
-        return
-    assert bodies(recovery.decode_document(document.encode_document(decoded))) == bodies(decoded)
+def test_a_seal_covers_the_header_the_last_batch_and_the_tail():
+    data = grown([said("a")], [said("b")])
+    line, _, tail = document.read_sealed(reader(data), len(data))
+    batch = data[tail.start : tail.end]
+    assert document.seal_holds(line, batch, tail)
+    assert not document.seal_holds(line.replace(b"42", b"43"), batch, tail)
+    assert not document.seal_holds(line, batch.replace(b'"b"', b'"c"'), tail)
+    other = tail.text.replace(b'"items":2', b'"items":3')
+    assert not document.seal_holds(line, batch, tail._replace(text=other))
+    assert not document.seal_holds(line, batch, tail._replace(text=tail.text[:-1]))
+    assert not document.seal_holds(line, batch, tail._replace(text=tail.text + b" "))
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.binary(max_size=200), st.integers(0, 2000), st.integers(0, 300))
-def test_any_bytes_anywhere_are_a_session_or_damage(junk, place, removed):
-    data = grown([said("b")], [said("c"), said("d" * 300)], start=[said("a")])
-    spoiled = data[:place] + junk + data[place + removed :]
-    try:
-        decoded = recovery.decode_document(spoiled)
-    except (Damage, NewerFormat):
-        return
-    assert bodies(recovery.decode_document(document.encode_document(decoded))) == bodies(decoded)
+HEAD = b'{"format":"agents-sessions/1","salt":"5d0c91aa","history":[\n'
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (HEAD[:-1], "not the header"),
+        (HEAD + b"\n", "not the header"),
+        (b"", "not the header"),
+        (b"x" + HEAD, "its header is"),
+        (HEAD.replace(b'"salt":"5d0c91aa"', b'"x":1'), "no salt"),
+        (HEAD.replace(b"5d0c91aa", b"salt"), "no salt"),
+        (HEAD.replace(b"agents-sessions/1", b"agents-sessions"), "no format agents-sessions/…"),
+    ],
+)
+def test_a_line_that_is_no_header_tells_why(line, why):
+    assert document.parse_header(HEAD)["salt"] == "5d0c91aa"
+    with pytest.raises(Damage, match=why):
+        document.parse_header(line)
+
+
+@pytest.mark.parametrize("salt", ["0", "ffffffff", "5d0c91aa5d0c91aa", "-1", 12])
+def test_any_salt_that_is_a_number_salts(salt):
+    assert 0 <= document.salt_of({"salt": salt}) <= 0xFFFFFFFF
+    assert document.salt_of({"salt": "5d0c91aa"}) == 0x5D0C91AA
+
+
+@pytest.mark.parametrize("version", ["2", "10", "1000", "1001", "10000", "9" * 5000])
+def test_the_name_of_a_newer_format_is_told_and_bounded(version):
+    with pytest.raises(NewerFormat) as caught:
+        document.check_format({"format": f"agents-sessions/{version}"})
+    assert caught.value.args == (f"agents-sessions/{version}"[:40],)

@@ -8,16 +8,20 @@ import pytest
 from agents import Agent, RunConfig, function_tool
 from agents.testing import ScriptedModel, assistant_message, function_call
 
+from agents_sessions.context import ContextStats, fold
 from agents_sessions.entries import item_entry, record_entry
 from agents_sessions.errors import ReplyNotStoredError, SessionLimitError, SessionNotFoundError
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.manager import SessionManager
 from agents_sessions.session import FileSession, StoredSession
+from agents_sessions.stores.file_document import Document, EncodedEntry, encode_document, encode_entry
+from agents_sessions.stores.file_limits import Limits
 from agents_sessions.stores.file_store import FileStore
 from agents_sessions.testing import StoreContract
 
 KEY = SessionKey("support", "order-42")
 ITEM, SESSION = 400, 4000
+AT = "2026-11-20T21:28:00.123Z"
 QUIET = RunConfig(tracing_disabled=True)
 
 
@@ -102,7 +106,7 @@ def test_a_session_is_not_created_with_an_item_that_is_too_large(store):
 
 
 def test_a_session_is_not_created_with_metadata_that_are_too_large(store):
-    with pytest.raises(SessionLimitError, match="header"):
+    with pytest.raises(SessionLimitError, match="metadata"):
         create(store, metadata={"note": "x" * ITEM})
     assert not store.path(KEY).exists()
 
@@ -162,7 +166,7 @@ def test_a_replaced_history_is_measured_too(store):
 
 def test_metadata_cannot_be_made_too_large(store):
     create(store, said("one"))
-    with pytest.raises(SessionLimitError, match="header"):
+    with pytest.raises(SessionLimitError, match="metadata"):
         asyncio.run(store.rewrite(KEY, lambda history: history.with_facts(metadata={"note": "x" * ITEM})))
     assert asyncio.run(store.load(KEY)).metadata == {}
 
@@ -204,7 +208,7 @@ def test_a_file_that_must_be_read_whole_to_mend_it_has_a_largest_size(store, har
 def test_a_listing_leaves_out_what_is_too_large_to_mend(store, caplog):
     create(store)
     other = store.path(KEY).with_name("other.json")
-    other.write_bytes(b"{" + b" " * SESSION)
+    other.write_bytes(b"{" + b" " * SESSION * 2)
 
     async def collect():
         return [info.id async for info in store.scan()]
@@ -247,9 +251,77 @@ def test_there_are_limits_if_no_one_says_otherwise(tmp_path, monkeypatch):
         append(store, said("x" * (64 << 20)))
     with open(store.path(KEY).with_name("other.json"), "wb") as file:
         file.write(b"{")
-        file.truncate((1 << 30) + 1)
+        file.truncate((2 << 30) + 1)
     with pytest.raises(SessionLimitError, match="max_session_bytes is 1,073,741,824"):
         asyncio.run(store.load(SessionKey("support", "other")))
+
+
+# --- what is measured ------------------------------------------------------------------------------------------
+
+
+def encoded(*entries):
+    return [encode_entry(entry, "") for entry in entries]
+
+
+def record(size):
+    return record_entry({"type": "handoff", "from": "a", "to": "b" * size})
+
+
+def written(*entries, **facts):
+    numbered = [{**entry, "seq": seq} for seq, entry in enumerate(entries, 1)]
+    return encode_document(
+        Document({"id": "order-42", **facts}, numbered, len(numbered), fold(ContextStats(), numbered), AT)
+    )
+
+
+def test_the_largest_of_all_is_64_mib_an_item_and_1_gib_a_session():
+    assert Limits() == (67_108_864, 1_073_741_824)
+    Limits().check_file(KEY, "it", 1 << 30)
+    with pytest.raises(SessionLimitError, match="it has 1,073,741,825 bytes, and max_session_bytes is 1,073,741,824"):
+        Limits().check_file(KEY, "it", (1 << 30) + 1)
+    with pytest.raises(SessionLimitError, match="max_item_bytes is 67,108,864"):
+        Limits().check_items(KEY, [EncodedEntry(b"", b'"item":' + bytes((64 << 20) + 1))])
+
+
+def test_a_limit_may_be_one_byte_or_none():
+    Limits(1, 1).check()
+    Limits(None, None).check()
+    with pytest.raises(ValueError, match="max_item_bytes must be a positive number of bytes, or None, not True"):
+        Limits(True, 1).check()
+
+
+def test_only_items_are_limited_and_not_records():
+    batch = encoded(record(900), of_bytes(ITEM), record(ITEM))
+    Limits(ITEM, None).check_items(KEY, batch)
+    with pytest.raises(SessionLimitError):
+        Limits(ITEM - 1, None).check_items(KEY, batch)
+    Limits(None, 1).check_items(KEY, batch)
+
+
+def test_a_session_may_have_its_largest_size():
+    limits = Limits(None, SESSION)
+    assert (limits.allow(SESSION), limits.allow(SESSION + 1)) == (True, False)
+    limits.check_added(KEY, SESSION, [said("a")])
+    limits.check_added(KEY, SESSION + 1, [record(1)])
+    with pytest.raises(SessionLimitError, match=r"the session, with this, has 4,001 bytes, and max_session_bytes is"):
+        limits.check_added(KEY, SESSION + 1, [record(1), said("a")])
+    Limits(None, None).check_added(KEY, 1 << 40, [said("a")])
+    Limits(None, None).check_file(KEY, "it", 1 << 40)
+
+
+def test_a_file_that_does_not_grow_is_not_measured():
+    data = written(said("a"))
+    Limits(None, 1).check_document(KEY, data, [said("a")], len(data))
+    with pytest.raises(SessionLimitError):
+        Limits(None, 1).check_document(KEY, data, [said("a")], len(data) - 1)
+
+
+def test_of_a_file_that_is_written_whole_the_added_items_are_measured():
+    large = [of_bytes(ITEM + 1), record(ITEM)]
+    data = written(*large)
+    Limits(ITEM, None).check_document(KEY, data, [said("a"), record(ITEM)])
+    with pytest.raises(SessionLimitError, match="an item has 401 bytes"):
+        Limits(ITEM, None).check_document(KEY, data, large)
 
 
 # --- in a turn -------------------------------------------------------------------------------------------------

@@ -1206,17 +1206,45 @@ def test_a_session_that_was_made_meanwhile_keeps_its_sidecars(store, path, orpha
     assert asyncio.run(store.read_sidecar(KEY, "a.json")) == b"theirs"
 
 
-def test_the_first_sidecar_waits_for_a_deletion_in_the_same_folder(store, path, monkeypatch):
-    monkeypatch.setattr(file_store, "FILE_TIMEOUT", 0.05)
+def test_the_first_sidecar_waits_for_who_clears_the_folder_of_another(store, path):
     create(store, "one")
-    with file_io.directory(str(store.root), "support") as folder, file_locks.held(folder):
-        with pytest.raises(SessionBusyError):
-            asyncio.run(store.write_sidecar(KEY, "a.json", b"1"))
-        with pytest.raises(SessionBusyError):
-            asyncio.run(store.delete(KEY))
-    assert texts(store) == ["one"]
-    asyncio.run(store.write_sidecar(KEY, "a.json", b"1"))
-    asyncio.run(store.delete(KEY))
+
+    async def work():
+        with file_io.directory(str(store.root), "support") as folder:
+            with file_locks.held(folder):
+                writing = asyncio.create_task(store.write_sidecar(KEY, "a.json", b"1"))
+                done, _ = await asyncio.wait({writing}, timeout=0.1)
+                assert not done
+            await asyncio.wait_for(writing, 30)
+        await store.delete(KEY)
+
+    asyncio.run(work())
+    assert os.listdir(path.parent) == []
+
+
+def test_a_session_is_not_made_beside_a_folder_that_is_none_of_its_own(store, path):
+    create(store, key=SessionKey("support", "other"))
+    foreign = path.with_suffix("")
+    foreign.mkdir(mode=0o755)
+    (foreign / "thesis.txt").write_text("years of work")
+    with pytest.raises(SessionPathError, match="sidecars"):
+        create(store, "one")
+    with pytest.raises(SessionNotFoundError):
+        asyncio.run(store.delete(KEY))
+    assert (foreign / "thesis.txt").read_text() == "years of work"
+    assert not path.exists()
+
+
+def test_many_sessions_of_one_agent_are_deleted_at_once(store, path):
+    keys = [SessionKey("support", f"s-{number}") for number in range(60)]
+
+    async def work():
+        for key in keys:
+            await store.create(SessionInfo(id=key.session_id, agent_id=key.agent_id))
+            await store.write_sidecar(key, "a.json", b"1")
+        await asyncio.gather(*(store.delete(key) for key in keys))
+
+    asyncio.run(work())
     assert os.listdir(path.parent) == []
 
 

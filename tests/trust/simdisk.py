@@ -275,7 +275,11 @@ def lay_out(state: State, base: str) -> None:
     os.mkdir(base)
     for path, content in state.items():
         if content is None:
-            os.mkdir(f"{base}/{path}")
+            os.mkdir(f"{base}/{path}", 0o700)
         else:
-            with open(f"{base}/{path}", "wb") as file:
+            with open(f"{base}/{path}", "wb", opener=_private) as file:
                 file.write(content)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -5,7 +5,8 @@ import pickle
 
 import pytest
 from agents import GuardrailFunctionOutput, InputGuardrail, InputGuardrailTripwireTriggered, function_tool
-from script import QUIET, agent, calls, check_totals, managed, opened, scripted, stored, to, turn
+from agents.testing import ModelStep
+from script import QUIET, agent, calls, check_totals, managed, opened, says, scripted, stored, to, turn
 
 from agents_sessions.errors import InvalidItemError, NothingToResumeError, ReplyNotStoredError, TurnCancelledError
 from agents_sessions.info import SessionKey
@@ -410,14 +411,24 @@ def test_a_retry_of_a_cancelled_turn_holds_its_message_once_whenever_it_was_canc
 
 
 def test_an_input_guardrail_in_parallel_keeps_the_cost_of_the_request_it_stopped(store):
+    answered = []
+
+    async def answer(_):
+        answered.append(True)
+        return says("fast")
+
     async def trips(*_):
-        await asyncio.sleep(0.01)
+        while not answered:
+            await asyncio.sleep(0)
+        for _ in range(50):  # until the answer has been seen, which takes some turns of the loop and no time
+            await asyncio.sleep(0)
         return GuardrailFunctionOutput(output_info=None, tripwire_triggered=True)
 
     async def run(manager, session_id):
         with pytest.raises(InputGuardrailTripwireTriggered):
             await manager.send_message(session_id, "hello")
 
-    turn(store, agent("support", "fast", input_guardrails=[InputGuardrail(trips)]), act=run)
+    support = agent("support", ModelStep.respond(answer), input_guardrails=[InputGuardrail(trips)])
+    turn(store, support, act=run)
     assert stored(store)[0] == "user"
     assert check_totals(store).requests == 1

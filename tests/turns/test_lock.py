@@ -1,9 +1,12 @@
 import asyncio
+import contextlib
+import contextvars
 import multiprocessing
 import os
 import signal
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 from agents import function_tool
@@ -12,7 +15,9 @@ from script import agent, calls, check_totals, echo, history, managed, opened, s
 from agents_sessions.errors import SessionBusyError, SessionReentryError
 from agents_sessions.info import SessionKey
 from agents_sessions.stores.file_store import FileStore
-from agents_sessions.turns.lock import exclusive_turn
+from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.turns import lock
+from agents_sessions.turns.lock import check_reentry, exclusive_turn
 
 KEY = SessionKey("support", "s")
 
@@ -296,8 +301,6 @@ def test_a_message_that_waits_can_be_cancelled(store):
 
 
 def test_nothing_is_remembered_of_a_turn_that_is_over(store):
-    from agents_sessions.turns import lock
-
     turn(store, echo())
     assert not lock._begun
 
@@ -313,3 +316,122 @@ def test_a_hold_is_no_longer_the_callers_own_after_its_end(store):
         return await history(store)
 
     assert asyncio.run(run())[0] == "user"
+
+
+async def refusal(store, key=KEY):
+    """What one meets who is no part of any turn."""
+
+    async def wait():
+        async with exclusive_turn(store, key, 0):
+            pytest.fail("two turns at once")
+
+    with pytest.raises(SessionBusyError) as caught:
+        await asyncio.create_task(wait(), context=contextvars.Context())
+    return caught.value
+
+
+def test_a_refusal_says_who_holds_the_session_and_since_when(store):
+    async def run():
+        await opened(managed(store, echo()))
+        async with exclusive_turn(store, KEY, None):
+            await asyncio.sleep(0.02)
+            return await refusal(store)
+
+    error = asyncio.run(run())
+    assert (error.session_id, error.agent_id) == KEY[::-1]
+    assert "process" in error.holder
+    assert 0.02 <= error.held_for.total_seconds() < 10
+    assert error.waited < 10
+    assert error.__cause__ is None
+    assert error.__suppress_context__
+
+
+def test_an_age_that_no_one_knows_is_not_made_up():
+    async def run():
+        store = MemoryStore()
+        async with store.turn_lock(KEY):
+            return await refusal(store)
+
+    assert asyncio.run(run()).held_for is None
+
+
+def test_an_age_that_the_store_knows_is_not_changed(monkeypatch):
+    known = SessionBusyError("s", "support", 1.0, "process 5", timedelta(hours=1))
+
+    @contextlib.asynccontextmanager
+    async def busy(_key, _timeout):
+        raise known
+        yield
+
+    async def run():
+        store = MemoryStore()
+        async with exclusive_turn(store, KEY, None):
+            monkeypatch.setattr(store, "turn_lock", busy)
+            return await refusal(store)
+
+    assert asyncio.run(run()) is known
+
+
+def test_one_who_holds_two_sessions_can_wait_for_neither():
+    async def run():
+        store, other = MemoryStore(), SessionKey("support", "t")
+        async with exclusive_turn(store, KEY, 0):
+            async with exclusive_turn(store, other, 0):
+                for key in (KEY, other):
+                    with pytest.raises(SessionReentryError, match=key.session_id):
+                        check_reentry(store, key)
+            check_reentry(store, other)
+            with pytest.raises(SessionReentryError):
+                check_reentry(store, KEY)
+        check_reentry(store, KEY)
+
+    asyncio.run(run())
+
+
+def test_a_task_that_holds_one_session_after_the_other_remembers_none():
+    async def run():
+        store = MemoryStore()
+        for number in range(3):
+            async with exclusive_turn(store, SessionKey("support", str(number)), 0):
+                pass
+        return lock._holdings.get()
+
+    assert asyncio.run(run()) == ()
+
+
+def test_a_session_of_the_same_name_in_another_store_is_another_one():
+    async def run():
+        async with exclusive_turn(MemoryStore(), KEY, 0):
+            check_reentry(MemoryStore(), KEY)
+
+    asyncio.run(run())
+
+
+def test_an_error_ends_a_hold():
+    async def run():
+        store = MemoryStore()
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                async with exclusive_turn(store, KEY, 0):
+                    raise ZeroDivisionError
+        check_reentry(store, KEY)
+
+    asyncio.run(run())
+    assert not lock._begun
+
+
+def test_a_task_that_is_left_behind_is_no_part_of_the_hold_once_it_is_over():
+    async def run():
+        store, over = MemoryStore(), asyncio.Event()
+
+        async def later():
+            await over.wait()
+            async with exclusive_turn(store, KEY, 0):
+                return "let in"
+
+        async with exclusive_turn(store, KEY, 0):
+            task = asyncio.create_task(later())
+        over.set()
+        return await task
+
+    assert asyncio.run(run()) == "let in"
