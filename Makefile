@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	&& { echo $$p; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo test lint types check coverage bench soak mutants clean fuzz
+.PHONY: demo test lint types check coverage bench soak mutants mutation clean fuzz
 
 demo: .venv/ready ## an agent holds a conversation across two processes
 	@$(BIN)/python examples/quickstart.py
@@ -31,12 +31,17 @@ coverage: .venv/ready ## lines and branches that the suite runs; without the tru
 bench: .venv/ready ## figures against SQLiteSession, side by side
 	@$(BIN)/python -m benchmarks
 
-soak: .venv/ready ## the trust tests at length: kills, concurrency, growth; about half an hour
-	@TRUST_KILLS=5000 TRUST_SECONDS=60 TRUST_SENDS=100000 $(BIN)/python -m pytest -s \
-		tests/trust/test_crash.py tests/trust/test_concurrency.py tests/trust/test_growth.py
+soak: .venv/ready ## the trust tests at length: kills, power cuts, concurrency, growth, the model, broken files; over an hour
+	@TRUST_KILLS=5000 TRUST_SECONDS=60 TRUST_SENDS=100000 TRUST_EXAMPLES=500 POWER_CUT_STATES=1200000 \
+		$(BIN)/python -m pytest -s tests/trust/test_crash.py tests/trust/test_concurrency.py tests/trust/test_growth.py \
+		tests/trust/test_model.py tests/trust/test_power_cut.py
+	@$(BIN)/python tests/trust/fuzz_document.py 1000000
 
 mutants: .venv/ready ## deliberate mistakes in a copy of the package: each must be caught
 	@$(BIN)/python tests/trust/mutants.py
+
+mutation: .venv/mutation-ready ## 40 small changes of each module that stores, by chance: nine of ten must be caught; over an hour
+	@$(BIN)/python tests/trust/mutation.py --sample 40
 
 fuzz: .venv/ready ## a million broken files against the reader
 	@$(BIN)/python tests/trust/fuzz_document.py 1000000
@@ -46,6 +51,10 @@ fuzz: .venv/ready ## a million broken files against the reader
 	@echo "setting up .venv with $(PYTHON), once"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+.venv/mutation-ready: .venv/ready
+	@$(BIN)/python -m pip install --quiet --editable '.[mutation]'
 	@touch $@
 
 clean:
