@@ -81,8 +81,8 @@ class Recorder(StoredSession):
         """The model requests of this run."""
         self.agent = agent
         """The agent that speaks."""
-        self.usage = Usage()
-        """The run's own, growing usage, once a hook or a call has shown it."""
+        self.usage: Usage | None = None
+        """The run's own, growing usage, once a hook or a call has shown it: a resumed run may pause again before."""
         self._message = message
         self._mark = spent
         self._first_read = spent is None
@@ -177,7 +177,7 @@ class Recorder(StoredSession):
 
     def mark(self) -> UsageMark:
         """Return how far the run's usage has grown: what a later continuation must not count again."""
-        return UsageMark.of(self.usage)
+        return (self._mark or _NOTHING) if self.usage is None else UsageMark.of(self.usage)
 
     async def _flush(self) -> None:
         """Store what waits. A cancellation is raised once it is known whether that is stored."""
@@ -210,6 +210,8 @@ class Recorder(StoredSession):
             self.spent += rows
 
     def _nested_rows(self) -> list[RequestRow]:
+        if self.usage is None:
+            return []
         gained = sum_requests(rows_since(self._mark or _NOTHING, self.usage))
         self._mark = UsageMark.of(self.usage)
         own = sum_requests(self._rows)

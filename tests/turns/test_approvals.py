@@ -129,6 +129,15 @@ def test_a_resumed_turn_counts_what_it_spent_since_its_pause(store):
     assert check_totals(store).total_tokens == 45
 
 
+def test_a_resumption_that_decides_nothing_counts_nothing(store):
+    pauses_twice(store)
+    assert go_on(store).usage.total_tokens == 0
+    assert go_on(store, approve=["c1"]).usage.total_tokens == 0
+    assert check_totals(store).total_tokens == 15
+    assert go_on(store, "done", approve=True).usage.total_tokens == 15
+    assert check_totals(store).total_tokens == 30
+
+
 def test_a_turn_is_one_run_across_its_pauses(store):
     pauses(store)
     go_on(store, "done", approve=True)
