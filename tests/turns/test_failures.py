@@ -179,13 +179,17 @@ def test_content_that_is_no_json_is_refused_before_anything_happens(store):
 def test_a_cancelled_turn_can_be_retried(store):
     async def run(manager, session_id):
         sending = asyncio.create_task(manager.send_message(session_id, "hello"))
-        await asyncio.sleep(0.05)
+        while not waiting:
+            await asyncio.sleep(0)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
 
+    waiting = []
+
     @function_tool
     async def wait() -> str:
+        waiting.append(True)
         await asyncio.sleep(60)
         return "never"
 
