@@ -296,7 +296,7 @@ def test_a_message_that_waits_can_be_cancelled(store):
         await first
         return await manager.send_message(session_id, "three", timeout=1)
 
-    assert turn(store, echo(pause=0.1), act=run).text == "one three"
+    assert turn(store, echo(pause=0.5), act=run).text == "one three"
     assert alternates(store, 2)
 
 

@@ -249,7 +249,7 @@ def test_a_stream_that_waits_for_its_session_can_be_cancelled(store):
             await stream.reply()
         await first
 
-    turn(store, echo(pause=0.1), act=run)
+    turn(store, echo(pause=0.5), act=run)
     assert stored(store) == ["user", "assistant", "usage:1", "completed"]
 
 
