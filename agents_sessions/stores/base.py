@@ -17,7 +17,7 @@ made of, it promises:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -238,18 +238,24 @@ def check_change(key: SessionKey, after: History) -> None:
 
 
 def renumber(history: History, previous_seq: int) -> tuple[list[Entry], int, ContextStats]:
-    """Return the entries of a rewritten session with their numbers, the newest number, and the totals.
+    """Return the entries of a rewritten session with their numbers, the newest number, and the totals."""
+    entries, newest = give_numbers(history.entries, previous_seq)
+    return entries, newest, fold(ContextStats(), entries)
+
+
+def give_numbers(entries: Iterable[Entry], previous_seq: int) -> tuple[list[Entry], int]:
+    """Return entries with their numbers, and the newest number of the session.
 
     An entry keeps its number as long as the numbers grow; a new entry, or one out of place, gets the next one
-    that was never used.
+    that was never used. `previous_seq` is the newest one that was.
     """
-    entries: list[Entry] = []
+    numbered: list[Entry] = []
     newest = previous_seq
     last = 0
-    for entry in history.entries:
+    for entry in entries:
         seq = entry.get("seq", 0)
         if seq <= last:
             seq = newest = max(newest, last) + 1
         last = seq
-        entries.append({**entry, "seq": seq})
-    return entries, max(newest, last), fold(ContextStats(), entries)
+        numbered.append({**entry, "seq": seq})
+    return numbered, max(newest, last)

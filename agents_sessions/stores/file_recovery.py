@@ -14,6 +14,7 @@ from agents_sessions.context import ContextStats, fold
 from agents_sessions.entries import Entry, envelope_of, timestamp
 from agents_sessions.errors import InvalidItemError
 from agents_sessions.lossless_json import JsonObject, check_json, decode_json, encode_json
+from agents_sessions.stores.base import give_numbers
 from agents_sessions.stores.file_document import (
     CRC_OPENS,
     MAX_SEQ,
@@ -92,20 +93,16 @@ def _decode_edited(document: JsonObject) -> Document:
         raise Damage("its history is not a list")
     _refuse_lossy(facts_of(document), "its header")
     updated_at = _time_or_now(document.get("updated_at"))
-    entries: list[Entry] = []
-    seq = 0
-    for place, value in enumerate(history, 1):
-        entry = _accept_edited(value, place, seq, updated_at)
-        entries.append(entry)
-        seq = entry["seq"]
-    seal = document.get("seal")
-    seq = max(seq, _seq_of(document), _seq_of(seal) if isinstance(seal, dict) else 0)
+    accepted = [_accept_edited(value, place, updated_at) for place, value in enumerate(history, 1)]
+    # All numbers that the file shows were given, also those that a hand has put out of order.
+    given = max(_seq_of(part) for part in (document, document.get("seal"), *accepted))
+    entries, seq = give_numbers(accepted, given)
     return Document(facts_of(document), entries, seq, _refold(entries), updated_at, "edited")
 
 
-def _seq_of(part: JsonObject) -> int:
-    seq = part.get("seq")
-    return seq if type(seq) is int and seq <= _MAX_EDITED_SEQ else 0
+def _seq_of(part: object) -> int:
+    seq = part.get("seq") if isinstance(part, dict) else None
+    return seq if type(seq) is int and 0 < seq <= _MAX_EDITED_SEQ else 0
 
 
 def _refuse_lossy(value: object, what: str) -> None:
@@ -122,15 +119,14 @@ def _time_or_now(value: object) -> str:
         return timestamp()
 
 
-def _accept_edited(value: object, place: int, previous: int, updated_at: str) -> Entry:
+def _accept_edited(value: object, place: int, updated_at: str) -> Entry:
     bodies = [value[name] for name in ("item", "record") if name in value] if isinstance(value, dict) else []
     if len(bodies) != 1 or not isinstance(bodies[0], dict):
         raise Damage(f"entry {place} of its history has neither an item nor a record")
     entry = cast("Entry", {k: v for k, v in cast("dict[str, Any]", value).items() if k not in ("k", "n", "crc")})
     for part in (bodies[0], envelope_of(entry)):
         _refuse_lossy(part, f"entry {place} of its history")
-    seq = entry.get("seq")
-    entry["seq"] = seq if type(seq) is int and previous < seq <= _MAX_EDITED_SEQ else previous + 1
+    entry["seq"] = _seq_of(entry)
     entry.setdefault("at", updated_at)
     if not _are_texts(entry["at"], entry.get("agent", ""), entry.get("run", "")):
         raise Damage(f"entry {place} of its history has an `at`, `agent` or `run` that is no text")

@@ -684,12 +684,19 @@ def test_numbers_that_grow_are_kept():
     assert decoded.seq == 2**52
 
 
-def test_numbers_that_do_not_grow_go_on_from_the_one_before():
+def test_entries_whose_numbers_do_not_grow_get_numbers_that_were_never_given():
     def change(whole):
         for entry, seq in zip(whole["history"], (7, 7, 2**52 + 1, 9), strict=True):
             entry["seq"] = seq
 
-    assert [entry["seq"] for entry in edited(change).entries] == [7, 8, 9, 10]
+    assert [entry["seq"] for entry in edited(change).entries] == [7, 10, 11, 12]
+
+
+def test_an_added_entry_never_gets_the_number_of_one_that_was_removed():
+    new = {"item": {"role": "user", "content": "new"}}
+    assert [entry["seq"] for entry in edited(lambda whole: whole.update(history=[new])).entries] == [5]
+    numbers = [entry["seq"] for entry in edited(lambda whole: whole["history"].__setitem__(3, new)).entries]
+    assert numbers == [1, 2, 3, 5]
 
 
 def test_an_entry_of_an_edited_file_has_no_part_of_its_old_line():

@@ -133,8 +133,8 @@ MUTANTS = [
     Mutant(
         "a number is given again after a pop",
         "stores/base.py",
-        "    return entries, max(newest, last), fold",
-        "    return entries, last, fold",
+        "    return numbered, max(newest, last)",
+        "    return numbered, last",
         f"{STORE} -k never_given_again",
     ),
     Mutant(

@@ -387,7 +387,7 @@ SCRIPT = st.builds(
     lambda middle, last: [*middle, last, "say"], st.lists(st.sampled_from(MIDDLE), max_size=3), st.sampled_from(LAST)
 )
 HOW = st.sampled_from(["plain", "plain", "read", "reply"])
-EDITS = ["format", "name", "drop", "reword", "add"]
+EDITS = ["format", "name", "drop", "reword", "add", "insert", "copy"]
 ON_FAILURE = st.sampled_from(["keep", "rollback"])
 OPTIONS = st.fixed_dictionaries(
     {},
@@ -560,6 +560,13 @@ class Sessions(stateful.RuleBasedStateMachine):
         kept.entries += new
         kept.seq += len(new)
 
+    def renumber(self, key: SessionKey, entries: list[Any]) -> None:
+        """Take entries into the model that are the whole history now."""
+        kept = self.kept[key]
+        renumber(kept, entries)
+        moments = [entry["at"] for entry in self.run(self.store.entries(key))]
+        kept.entries = [{"at": at, **entry} for entry, at in zip(kept.entries, moments, strict=True)]
+
     @invariant()
     def same(self):
         """What was touched is what the model says."""
@@ -704,11 +711,7 @@ class Sessions(stateful.RuleBasedStateMachine):
                 )
             )
             spoil([[history.entries, history.info.metadata] for history in histories])
-        kept = self.kept[key]
-        renumber(kept, copy.deepcopy(change(kept.entries)))
-        moments = [entry["at"] for entry in self.run(self.store.entries(key))]
-        kept.entries = [{"at": at, **entry} for entry, at in zip(kept.entries, moments, strict=True)]
-        return None
+        return self.renumber(key, copy.deepcopy(change(self.kept[key].entries)))
 
     @rule(pick=PICK, door=st.sampled_from(["bare", "managed", "manager.clear", "manager", "store"]))
     def empty(self, pick, door):
@@ -1169,18 +1172,19 @@ class Sessions(stateful.RuleBasedStateMachine):
         kept, path, item = self.kept[key], self.store.path(key), {"role": "user", "content": text}
         self.run(self.store.append(key, []))  # no one can save a torn file: it is repaired before
         document = json.loads(path.read_bytes())
-        history = document["history"]
+        for history in (document["history"], kept.entries):
+            if kind in ("add", "insert"):
+                history.insert(place if kind == "insert" else len(history), {"item": item})
+            elif kind == "copy":
+                history += copy.deepcopy(history[place : place + 1])
+            elif kind == "drop":
+                del history[place : place + 1]
+            elif kind == "reword" and len(history) > place and "item" in history[place]:
+                history[place]["item"] = item
         if kind == "name":
             document["name"] = kept.facts["name"] = text
-        elif kind == "add":
-            history.append({"item": item})
-        elif kind == "drop" and len(history) > place:
-            del history[place], kept.entries[place]
-        elif kind == "reword" and len(history) > place and "item" in history[place]:
-            history[place]["item"] = item
-            kept.entries[place] = {**kept.entries[place], "item": item}
         path.write_text(json.dumps(document, indent=place % 3 or None))
-        self.grew(key, [item] if kind == "add" else [])
+        self.renumber(key, kept.entries)
 
 
 def decisions_of(kept: Kept, verb: str, options: dict[str, Any]) -> tuple[type[BaseException] | None, dict[str, str]]:
