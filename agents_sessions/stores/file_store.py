@@ -19,7 +19,7 @@ from agents_sessions.errors import SessionBusyError, SessionCorruptedError, Sess
 from agents_sessions.gates import Gates, settled
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.naming import encode_name
-from agents_sessions.stores.base import FILE_TIMEOUT, Change, SessionStore, Totals, check_facts
+from agents_sessions.stores.base import FILE_TIMEOUT, Change, History, SessionStore, Totals, check_facts
 from agents_sessions.stores.file_document import encode_entry
 from agents_sessions.stores.file_engine import FileEngine, Holder, this_process
 from agents_sessions.stores.file_io import WouldWait
@@ -40,6 +40,13 @@ def _in_thread(operation: Callable[[], _T]) -> "asyncio.Future[_T]":
     # The executor's own future and no coroutine around it: that would be a task, and the end of the event loop
     # cancels all tasks, also one that waits for a write that has begun.
     return asyncio.get_running_loop().run_in_executor(None, operation)
+
+
+class _ChangeRaised(Exception):
+    """What a `change` raised, told apart from what the system says of the session's own file."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
 
 
 async def _plainly(begun: Awaitable[_T]) -> _T:
@@ -108,7 +115,16 @@ class FileStore(SessionStore):
         return await self._write(key, partial(self._engine.append, key, entries, batch, at, expected_seq))
 
     async def rewrite(self, key: SessionKey, change: Change) -> SessionInfo:
-        return await self._write(key, partial(self._engine.rewrite, key, change))
+        def apart(history: History) -> History:
+            try:
+                return change(history)
+            except OSError as error:
+                raise _ChangeRaised(error) from None
+
+        try:
+            return await self._write(key, partial(self._engine.rewrite, key, apart))
+        except _ChangeRaised as raised:
+            raise raised.error from raised.error.__cause__
 
     async def delete(self, key: SessionKey) -> None:
         await self._write(key, partial(self._engine.delete, key))

@@ -428,15 +428,21 @@ class StoreContract:
         assert await store.load(KEY) == before
 
     @in_loop
-    async def test_a_change_that_raises_leaves_the_session_as_it_was(self, store: SessionStore) -> None:
+    @pytest.mark.parametrize(
+        "refusal", [ZeroDivisionError(), FileNotFoundError(2, "mine"), BlockingIOError(11, "mine")]
+    )
+    async def test_a_change_that_raises_leaves_the_session_as_it_was(
+        self, store: SessionStore, refusal: Exception
+    ) -> None:
         before = await store.create(info_of(), [said("a")])
 
         def refuse(history: History) -> History:
             history.entries.clear()
-            raise ZeroDivisionError
+            raise refusal
 
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(type(refusal)) as caught:
             await store.rewrite(KEY, refuse)
+        assert caught.value is refusal
         assert await store.load(KEY) == before
         assert texts(await store.entries(KEY)) == ["a"]
 
