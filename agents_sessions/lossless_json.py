@@ -9,6 +9,7 @@ numbers); what it refuses goes through the standard library. A property test hol
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from typing import Any, TypeAlias
 
@@ -25,7 +26,12 @@ INT_BOUND = 10**4000
 and never be read again."""
 
 UNDECODED = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What msgspec raises where the standard library has the last word."""
+"""What msgspec raises. Where JSON allows it all the same, the standard library has the last word."""
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+"""One half of a pair, maybe without the other: msgspec refuses that, and JSON does not."""
+
+_BYTE = re.compile(r" \(byte (\d+)\)$")
 
 _ascii = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
@@ -83,24 +89,44 @@ def decode_json(text: bytes | bytearray) -> Any:
     """Return the value of a JSON text. A number too large for a float comes as infinity, as in the standard library.
 
     Raises:
-        ValueError: It is not JSON. The message holds no content, unlike that of `json.JSONDecodeError`, whose
+        ValueError: It is not JSON. The message says where and holds no content, unlike `json.JSONDecodeError`, whose
             `doc` attribute is the whole text.
     """
     try:
         return msgspec.json.decode(text)
-    except UNDECODED:
-        return _decode_slowly(text)
+    except UNDECODED as error:
+        # The standard library takes up to six times the text, for a text that is refused as well.
+        if not isinstance(error, msgspec.ValidationError) and _SURROGATE.search(text) is None:
+            raise ValueError(_reason(error, text)) from None
+    return _decode_slowly(text)
+
+
+def _reason(error: Exception, text: bytes | bytearray) -> str:
+    """Return what msgspec says, with a line and a column in the place of its byte."""
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    told = str(error).removeprefix("JSON is malformed: ")
+    found = _BYTE.search(told)
+    if found is None:
+        return f"not JSON: {told}"
+    place = int(found[1])
+    line, column = text.count(b"\n", 0, place) + 1, place - text.rfind(b"\n", 0, place)
+    return f"not JSON at line {line}, column {column}: {told[: found.start()]}"
 
 
 def _decode_slowly(text: bytes | bytearray) -> Any:
     try:
         return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start}") from None
+    except UnicodeDecodeError:
+        reason = "not UTF-8"
     except json.JSONDecodeError as error:
-        raise ValueError(f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
+        reason = f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        reason = "nested too deeply"
+    # Raised out here, so that it does not have an error for its context that holds the whole text.
+    raise ValueError(reason)
 
 
 def _refuse_constant(name: str) -> None:

@@ -257,5 +257,5 @@ def give_numbers(entries: Iterable[Entry], previous_seq: int) -> tuple[list[Entr
         if seq <= last:
             seq = newest = max(newest, last) + 1
         last = seq
-        numbered.append({**entry, "seq": seq})
+        numbered.append(entry if entry.get("seq") == seq else {**entry, "seq": seq})
     return numbered, max(newest, last)

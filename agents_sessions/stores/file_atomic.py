@@ -59,7 +59,7 @@ def _put_back(fd: int, offset: int, old: bytes, *, durable: bool) -> None:
         logger.warning("could not put the old end back (%s); the next write repairs the file", error.strerror)
 
 
-def create(dir_fd: int, name: str, data: bytes, *, durable: bool) -> None:
+def create(dir_fd: int, name: str, data: bytes | bytearray, *, durable: bool) -> None:
     """Make a new file, whole or not at all.
 
     Raises:
@@ -75,7 +75,7 @@ def create(dir_fd: int, name: str, data: bytes, *, durable: bool) -> None:
             raise
 
 
-def replace(dir_fd: int, name: str, data: bytes, *, durable: bool) -> None:
+def replace(dir_fd: int, name: str, data: bytes | bytearray, *, durable: bool) -> None:
     """Put a new file in the place of a name, whole or not at all. The caller holds the old one's lock."""
     with _temporary(dir_fd, name, data, durable=durable) as temporary:
         with _kept(dir_fd, name, durable=durable):
@@ -132,7 +132,7 @@ def _temporary_name(name: str) -> str:
 
 
 @contextlib.contextmanager
-def _temporary(dir_fd: int, name: str, data: bytes, *, durable: bool) -> Iterator[str]:
+def _temporary(dir_fd: int, name: str, data: bytes | bytearray, *, durable: bool) -> Iterator[str]:
     """Write data to a new file that is locked before it becomes visible and until the caller is done."""
     temporary = _temporary_name(name)
     fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN, FILE_MODE, dir_fd=dir_fd)

@@ -42,8 +42,10 @@ HISTORY_OPENS = b',"history":[\n'
 TAIL_OPENS = b'],"context":'
 CRC_OPENS = b',"crc":"'
 
+TAIL_BYTES = 1 << 21
+"""How far a tail is looked for from the end of a file. It is 700 bytes long where no agent has an absurd name."""
+
 _TAIL_GUESS = 4096
-_TAIL_LIMIT = 1 << 18
 _CHUNK = 1 << 20
 _STRUCTURE = ("format", "seq", "salt", "history", "context", "updated_at", "seal")
 _OURS = ("seq", "k", "n", "crc", "item", "record")
@@ -151,7 +153,7 @@ def encode_tail(
     return text + b" " * padding + b"\n"
 
 
-def encode_document(document: Document) -> bytes:
+def encode_document(document: Document) -> bytearray:
     """Return the whole file, with a new salt. Every entry keeps its number and becomes a batch of its own."""
     salt = secrets.token_hex(4)
     facts = {"format": f"{FORMAT_NAME}/{FORMAT_VERSION}", **facts_of(document.header)}
@@ -159,25 +161,20 @@ def encode_document(document: Document) -> bytes:
         # The newest entry was removed. Without this, a torn append could make its number be given again.
         facts["seq"] = document.seq
     header = encode_json({**facts, "salt": salt})[:-1] + HISTORY_OPENS
-    lines = [
-        encode_batch(
-            [encode_entry(entry, document.updated_at)],
-            first_seq=entry["seq"],
-            salt=int(salt, 16),
-            opens=place == 0,
-        )
-        for place, entry in enumerate(document.entries)
-    ]
-    body = b"".join([header, *lines])
-    tail = encode_tail(
+    data = bytearray(header)  # grown line by line: a list of them would be the file once more
+    for entry in document.entries:
+        encoded = encode_entry(entry, document.updated_at)
+        opens = len(data) == len(header)
+        data += encode_batch([encoded], first_seq=entry["seq"], salt=int(salt, 16), opens=opens)
+    data += encode_tail(
         header,
         b"",
-        end=len(body),
+        end=len(data),
         seq=document.seq,
         context=document.context,
         updated_at=document.updated_at,
     )
-    return body + tail
+    return data
 
 
 def newest_seq(entries: Sequence[Entry]) -> int:
@@ -251,7 +248,7 @@ def _find_tail(read: Read, size: int) -> Tail | None:
         place = chunk.rfind(b"\n" + TAIL_OPENS) + 1
         if place > 0:
             return parse_tail(bytes(chunk[place:]), offset + place)
-        if offset == 0 or length > _TAIL_LIMIT:
+        if offset == 0 or length >= TAIL_BYTES:
             return None
         length *= 8
 

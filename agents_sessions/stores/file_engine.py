@@ -95,7 +95,7 @@ class FileEngine:
         updated_at = timestamp(info.updated_at)
         data = document.encode_document(document.Document(info.header(), numbered, seq, context, updated_at))
         self.limits.check_metadata(info)
-        self.limits.check_document(key, data, entries)
+        self.limits.check_document(key, len(data), entries)
         with self._errors(key, creating=True), self._folder(key, create=True) as folder:
             _sweep_once(folder)
             self._remove_sidecars(folder, name, only_ours=True)
@@ -163,7 +163,7 @@ class FileEngine:
         new = document.Document(after.info.header(), entries, seq, context, timestamp(updated_at))
         data = document.encode_document(new)
         self.limits.check_metadata(after.info, before.info)
-        self.limits.check_document(key, data, [e for e in after.entries if "seq" not in e], io.size_of(fd))
+        self.limits.check_document(key, len(data), [e for e in after.entries if "seq" not in e], io.size_of(fd))
         if whole.shape == "torn":
             aside = atomic.set_aside(folder, name)
             logger.warning(
@@ -328,7 +328,11 @@ class FileEngine:
         if not self.limits.allow(size) and document.read_sealed(partial(io.read_range, fd), size) is None:
             # A file that was pretty-printed, or that an append made too long, may still be mended.
             self.limits.check_file(key, "its file, edited or torn,", size, times=2)
-        return recovery.decode_document(bytes(io.read_range(fd, 0, size)))
+        try:
+            return recovery.decode_document(bytes(io.read_range(fd, 0, size)))
+        except (document.Damage, document.NewerFormat) as error:
+            # Without the frames below, which hold the whole file for as long as someone holds the error.
+            raise error.with_traceback(None) from None
 
     # --- sidecars ---
 

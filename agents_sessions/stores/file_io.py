@@ -46,7 +46,7 @@ def sync(fd: int, *, durable: bool = True) -> None:
         os.fdatasync(fd)
 
 
-def write_all(fd: int, data: bytes, offset: int) -> None:
+def write_all(fd: int, data: bytes | bytearray, offset: int) -> None:
     """Write every byte, however often the kernel stops short."""
     view = memoryview(data)
     while view:

@@ -56,16 +56,16 @@ class Limits(NamedTuple):
         if not self.allow(size) and any("item" in entry for entry in added):
             self.check_file(key, "the session, with this,", size)
 
-    def check_document(self, key: SessionKey, data: bytes, added: Sequence[Entry], old_size: int = 0) -> None:
+    def check_document(self, key: SessionKey, size: int, added: Sequence[Entry], old_size: int = 0) -> None:
         """Refuse a file that is written whole, if what was added to it is too large.
 
         Raises:
             SessionLimitError: An item is, or it is and has grown.
         """
-        if self.item_bytes is not None and len(data) > self.item_bytes:
+        if self.item_bytes is not None and size > self.item_bytes:
             self.check_items(key, (encode_entry(entry, "") for entry in added if "item" in entry))
-        if len(data) > old_size:
-            self.check_added(key, len(data), added)
+        if size > old_size:
+            self.check_added(key, size, added)
 
     def check_metadata(self, info: SessionInfo, old: SessionInfo | None = None) -> None:
         """Refuse metadata that are larger than an item may be, unless they were larger still.

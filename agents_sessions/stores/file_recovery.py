@@ -5,7 +5,7 @@ the longest whole prefix is what its checksums prove. Whatever is neither is ref
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any, cast
 from zlib import crc32
@@ -19,6 +19,7 @@ from agents_sessions.stores.file_document import (
     CRC_OPENS,
     MAX_SEQ,
     SECTOR,
+    TAIL_BYTES,
     TAIL_OPENS,
     Damage,
     Document,
@@ -45,6 +46,7 @@ _CLAIM = re.compile(rb'^[ \t,]*\{ ?"seq": ?(\d{1,16})(?:, ?"k": ?(\d{1,16}), ?"n
 _MAX_EDITED_SEQ = MAX_SEQ // 2
 """Largest number that is taken from a hand: it leaves as many for the lines that come."""
 
+_NOTHING = ContextStats()
 _TIME_BYTES = len("2026-11-20T21:28:00.123Z")
 
 
@@ -76,11 +78,13 @@ def decode_document(data: bytes) -> Document:
     try:
         edited = decode_json(data.removeprefix(_BYTE_ORDER_MARK))
     except ValueError as error:
-        return recover(data, str(error))
-    check_format(edited)
-    if _old_tail_shows(data):
-        return recover(data, "its last append is mixed with what stood there before")
-    return _decode_edited(edited)
+        reason = str(error)
+    else:
+        check_format(edited)
+        if not _old_tail_shows(data):
+            return _decode_edited(edited)
+        reason = "its last append is mixed with what stood there before"
+    return recover(data, reason)
 
 
 def _reader(data: bytes) -> Read:
@@ -137,9 +141,9 @@ def _are_texts(*values: object) -> bool:
     return all(isinstance(value, str) for value in values)
 
 
-def _refold(entries: Iterable[Entry]) -> ContextStats:
+def _refold(entries: Iterable[Entry], context: ContextStats = _NOTHING) -> ContextStats:
     try:
-        return fold(ContextStats(), entries)
+        return fold(context, entries)
     except InvalidItemError:
         raise Damage("a record of its history is incomplete") from None
 
@@ -156,16 +160,26 @@ def recover(data: bytes, reason: str) -> Document:
     header_line = data[: data.find(b"\n") + 1]
     header = parse_header(header_line)
     salt = salt_of(header)
-    entries, whole = _scan(data, len(header_line), salt)
+    entries: list[Entry] = []
+    whole = len(header_line)
+    for batch, end in _whole_batches(data, whole, salt):
+        entries += batch
+        whole = end
     if not _torn_by_one_append(data, whole):
         raise Damage(f"it is damaged after byte {whole}, not only in its last append ({reason})")
-    tail = parse_tail(data[whole : data.find(b"\n", whole) + 1], whole)
+    tail = parse_tail(_line_at(data, whole), whole)
     if tail is not None and seal_holds(header_line, data[tail.start : tail.end], tail):
         # The tail from before the append still stands: nothing of it arrived but a longer file.
         return Document(facts_of(header), entries, tail.seq, tail.context, tail.updated_at, "torn")
     seq = max(newest_seq(entries), _seq_of(header))
     at = _time_or_now(max((entry["at"] for entry in entries), default=None))
     return Document(facts_of(header), entries, seq, _refold(entries), at, "torn")
+
+
+def _line_at(data: bytes, offset: int) -> bytes:
+    """Return the line that begins at an offset, or as much of it as could be a tail: the rest may be a gigabyte."""
+    line, end, _ = data[offset : offset + TAIL_BYTES].partition(b"\n")
+    return line + end
 
 
 def _old_tail_shows(data: bytes) -> bool:
@@ -175,39 +189,38 @@ def _old_tail_shows(data: bytes) -> bool:
     lines above it, but for its time; and no sector begins with less of it than that and goes on as JSON.
     """
     header_line = data[: data.find(b"\n") + 1]
+    end, context = len(header_line), _NOTHING
     try:
         header = parse_header(header_line)
-        entries, end = _scan(data, len(header_line), salt_of(header))
-        context = encode_json(_refold(entries).to_json())
+        seq = _seq_of(header)
+        for batch, whole in _whole_batches(data, len(header_line), salt_of(header)):
+            end, context, seq = whole, _refold(batch, context), max(seq, newest_seq(batch))
     except Damage:
         return False
     if data.startswith(TAIL_OPENS, end):
         return False
     if TAIL_OPENS.startswith(data[end : end + -end % SECTOR] or b"?"):
         return True  # its first bytes, in the sector that it shares with the lines above
-    head = b'%s%s,"updated_at":"' % (TAIL_OPENS, context)
-    time = data[end + len(head) :][:_TIME_BYTES]
-    seq = max(newest_seq(entries), _seq_of(header))
+    head = b'%s%s,"updated_at":"' % (TAIL_OPENS, encode_json(context.to_json()))
+    time = data[end + len(head) : end + len(head) + _TIME_BYTES]
     old = b'%s%s","seal":{"seq":%d,"body":%d,"start":' % (head, time, seq, len(header_line))
     edges = range(-end % SECTOR, len(old) - _TIME_BYTES, SECTOR)
     return any(data.startswith(old[edge : edge + SECTOR], end + edge) for edge in edges)
 
 
-def _scan(data: bytes, offset: int, salt: int) -> tuple[list[Entry], int]:
-    """Return the entries of whole batches from an offset on, and where the last of them ends."""
-    entries: list[Entry] = []
+def _whole_batches(data: bytes, offset: int, salt: int) -> Iterator[tuple[list[Entry], int]]:
+    """Yield each batch from an offset on, as long as they are whole, and where it ends."""
     batch: list[Entry] = []
-    opens, whole, seq = offset, offset, 0
+    opens, seq = offset, 0
     while (end := data.find(b"\n", offset) + 1) > 0:
         entry = _verify_line(data[offset:end], salt, lead=b" " if offset == opens else b",")
         if entry is None or not _follows(entry, batch, seq):
-            break
+            return
         batch.append(entry)
         offset, seq = end, entry["seq"]
         if len(batch) == entry.get("n", 1):
-            entries += batch
-            batch, whole = [], offset
-    return entries, whole
+            yield batch, end
+            batch = []
 
 
 def _follows(entry: Entry, batch: list[Entry], seq: int) -> bool:
@@ -235,7 +248,7 @@ def _verify_line(line: bytes, salt: int, lead: bytes) -> Entry | None:
 def _torn_by_one_append(data: bytes, whole: int) -> bool:
     """Tell whether what stands behind the whole batches can be of one append, which began right there."""
     opening = data.rfind(b"\n" + TAIL_OPENS) + 1
-    tail = parse_tail(data[opening:], opening) if opening > whole else None
+    tail = parse_tail(_line_at(data, opening), opening) if opening > whole else None
     if tail is not None and tail.start > whole:
         return False
     batches = set()

@@ -311,17 +311,17 @@ def test_a_session_may_have_its_largest_size():
 
 def test_a_file_that_does_not_grow_is_not_measured():
     data = written(said("a"))
-    Limits(None, 1).check_document(KEY, data, [said("a")], len(data))
+    Limits(None, 1).check_document(KEY, len(data), [said("a")], len(data))
     with pytest.raises(SessionLimitError):
-        Limits(None, 1).check_document(KEY, data, [said("a")], len(data) - 1)
+        Limits(None, 1).check_document(KEY, len(data), [said("a")], len(data) - 1)
 
 
 def test_of_a_file_that_is_written_whole_the_added_items_are_measured():
     large = [of_bytes(ITEM + 1), record(ITEM)]
     data = written(*large)
-    Limits(ITEM, None).check_document(KEY, data, [said("a"), record(ITEM)])
+    Limits(ITEM, None).check_document(KEY, len(data), [said("a"), record(ITEM)])
     with pytest.raises(SessionLimitError, match="an item has 401 bytes"):
-        Limits(ITEM, None).check_document(KEY, data, large)
+        Limits(ITEM, None).check_document(KEY, len(data), large)
 
 
 # --- in a turn -------------------------------------------------------------------------------------------------

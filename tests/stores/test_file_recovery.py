@@ -78,7 +78,7 @@ def assert_before_or_after(state, before, after, whole):
         assert found == after
     assert decoded.context == fold(ContextStats(), decoded.entries)
     assert decoded.seq >= (decoded.entries[-1]["seq"] if decoded.entries else 0)
-    again = document.encode_document(decoded)
+    again = bytes(document.encode_document(decoded))
     assert bodies(recovery.decode_document(again)) == found
 
 
@@ -315,7 +315,9 @@ def test_a_reason_tells_what_is_wrong_with_the_text_too():
 def renamed(entries):
     """Return a file that was written whole, later than its entries."""
     numbered = [{**entry, "seq": seq, "at": AT} for seq, entry in enumerate(entries, 1)]
-    return document.encode_document(Document(HEADER, numbered, len(numbered), fold(ContextStats(), numbered), LATER))
+    return bytes(
+        document.encode_document(Document(HEADER, numbered, len(numbered), fold(ContextStats(), numbered), LATER))
+    )
 
 
 @pytest.mark.parametrize("behind", [b"\0" * 512, b"\0", b"x", b",{\n\n", b"}}\n"])
@@ -652,7 +654,7 @@ def test_a_file_without_a_tail_is_read():
 
 def test_an_edited_file_is_sealed_by_the_next_write():
     decoded = edited(lambda whole: whole["history"].pop(0))
-    again = recovery.decode_document(document.encode_document(decoded))
+    again = recovery.decode_document(bytes(document.encode_document(decoded)))
     assert (again.shape, contents(again), again.seq) == ("sealed", ["b", "c", "d"], 4)
 
 
@@ -775,7 +777,7 @@ def test_any_json_is_a_session_or_damage(value, name):
         decoded = recovery.decode_document(json.dumps(value).encode())
     except (Damage, NewerFormat):
         return
-    assert bodies(recovery.decode_document(document.encode_document(decoded))) == bodies(decoded)
+    assert bodies(recovery.decode_document(bytes(document.encode_document(decoded)))) == bodies(decoded)
 
 
 @settings(max_examples=300, deadline=None)
@@ -787,7 +789,7 @@ def test_any_bytes_anywhere_are_a_session_or_damage(junk, place, removed):
         decoded = recovery.decode_document(spoiled)
     except (Damage, NewerFormat):
         return
-    assert bodies(recovery.decode_document(document.encode_document(decoded))) == bodies(decoded)
+    assert bodies(recovery.decode_document(bytes(document.encode_document(decoded)))) == bodies(decoded)
 
 
 # --- damage of any extent --------------------------------------------------------------------------------------
@@ -811,7 +813,7 @@ def test_two_documents_in_one_file_are_damage():
 def test_the_highest_number_of_a_hand_leaves_room_for_more():
     whole = json.loads(new_file([said("a")]))
     whole["seq"] = 2**53
-    data = appended(document.encode_document(recovery.decode_document(json.dumps(whole).encode())), [said("b")])
+    data = appended(bytes(document.encode_document(recovery.decode_document(json.dumps(whole).encode()))), [said("b")])
     plan = planned(data, [said("torn")])
     assert contents(recovery.decode_document(data[: plan.offset] + plan.data[:3])) == ["a", "b"]
 

@@ -60,7 +60,7 @@ def reader(data):
 def new_file(entries=(), **facts):
     numbered = [{**entry, "seq": number} for number, entry in enumerate(entries, 1)]
     totals = fold(ContextStats(), numbered)
-    return document.encode_document(document.Document({**FACTS, **facts}, numbered, len(numbered), totals, AT))
+    return bytes(document.encode_document(document.Document({**FACTS, **facts}, numbered, len(numbered), totals, AT)))
 
 
 def grown(data, batch):
@@ -299,7 +299,7 @@ def check_decoded(decoded):
         check_entries(decoded.entries)  # as a store does before it writes
     except InvalidItemError:
         return
-    again = document.encode_document(decoded)
+    again = bytes(document.encode_document(decoded))
     more = recovery.decode_document(grown(again, [MESSAGE]))
     assert (more.shape, more.seq) == ("sealed", decoded.seq + 1)
     assert bodies(more.entries) == [*bodies(decoded.entries), MESSAGE["item"]]

@@ -230,8 +230,10 @@ def test_what_a_repair_found_is_kept_over_a_power_cut(base):
 def new_file(entries, **facts):
     numbered = [{**entry, "seq": number} for number, entry in enumerate(entries, 1)]
     totals = fold(ContextStats(), numbered)
-    return document.encode_document(
-        document.Document({"id": "order-42", **facts}, numbered, len(numbered), totals, "2026-11-20T21:28:00.123Z")
+    return bytes(
+        document.encode_document(
+            document.Document({"id": "order-42", **facts}, numbered, len(numbered), totals, "2026-11-20T21:28:00.123Z")
+        )
     )
 
 
@@ -285,7 +287,7 @@ def assert_whole_or_absent(state, before, after, new):
     assert found == after or state != new
     assert decoded.header == document.facts_of(document.parse_header(new[: new.index(b"\n") + 1]))
     assert decoded.context == fold(ContextStats(), decoded.entries)
-    again = document.encode_document(decoded)
+    again = bytes(document.encode_document(decoded))
     next_one, _ = grown(again, [said("next")])
     assert bodies(recovery.decode_document(next_one)) == [*found, (decoded.seq + 1, said("next")["item"])]
 
