@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from agents_sessions.context import ContextStats
     from agents_sessions.errors import SessionError
     from agents_sessions.history import (
+        DecisionEntry,
         HandoffEntry,
         HistoryEntry,
         ItemEntry,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ApprovalNeeded",
     "ContextStats",
+    "DecisionEntry",
     "FileSession",
     "FileStore",
     "HandedOff",
@@ -71,6 +73,7 @@ _HOME = {
     "FileSession": "session",
     "FileStore": "stores.file_store",
     "HandedOff": "turns.events",
+    "DecisionEntry": "history",
     "HandoffEntry": "history",
     "HistoryEntry": "history",
     "ItemEntry": "history",

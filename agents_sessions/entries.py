@@ -1,9 +1,9 @@
 """What a history is made of.
 
 A history is a list of entries. An entry is an envelope (`seq`, `at`, `agent`, `run`) around one body: an SDK
-`item`, stored exactly as the Runner gave it, or a `record` of ours (a handoff, the usage of model requests, the
-end of a run). What we know about an item stays in the envelope: a key added to the item itself would be sent
-to the model, which rejects it.
+`item`, stored exactly as the Runner gave it, or a `record` of ours (a handoff, the usage of model requests, a
+decision about tool calls, the end of a run). What we know about an item stays in the envelope: a key added to
+the item itself would be sent to the model, which rejects it.
 
 Entries are plain dicts inside the package, because ten thousand of them are read in milliseconds;
 `agents_sessions.history` has the typed values that users see.
@@ -59,6 +59,15 @@ HandoffRecord = TypedDict(
 """One agent gave the conversation to another."""
 
 
+class DecisionRecord(TypedDict):
+    """Someone has decided about tool calls that waited for approval. Stored before any of them runs."""
+
+    type: Literal["decision"]
+    approved: list[str]
+    """Call ids."""
+    rejected: list[str]
+
+
 class RunRecord(TypedDict):
     """The end of one turn. Its `usage` repeats the sum of the turn's usage records for the reader's eye."""
 
@@ -70,9 +79,11 @@ class RunRecord(TypedDict):
     error: NotRequired[str]
     message: NotRequired[list[Item]]
     """What the turn was sent, if the history does not have it: it failed too early, or was rolled back."""
+    message_lost: NotRequired[bool]
+    """True if neither the history nor this record has it, because it was too large."""
 
 
-Record = UsageRecord | HandoffRecord | RunRecord
+Record = UsageRecord | HandoffRecord | DecisionRecord | RunRecord
 
 
 class Entry(TypedDict, total=False):

@@ -14,7 +14,7 @@
     │   └── SessionReentryError                  the holder is the caller itself
     ├── ApprovalPendingError                     a tool waits for approval; decide first
     ├── NothingToResumeError (LookupError)       no tool waits for approval, or no turn failed
-    ├── TurnCancelledError                       a stream was cancelled before its turn began
+    ├── TurnCancelledError                       a stream was cancelled before the Runner was called
     ├── ReplyNotStoredError                      the answer came, but could not be stored
     ├── SessionLimitError                        an item or a session would be larger than is allowed
     ├── SessionStatusError                       its status forbids the act
@@ -188,10 +188,10 @@ class NothingToResumeError(_OfSession, LookupError):
 
 
 class TurnCancelledError(_OfSession):
-    """A stream was cancelled while its turn still waited for the session. Nothing was stored."""
+    """A stream was cancelled before the Runner was called: its message is not in the history."""
 
     def __str__(self) -> str:
-        return f"the turn on {self._who} was cancelled before it began; nothing was stored"
+        return f"the turn on {self._who} was cancelled before any model was asked"
 
 
 class ReplyNotStoredError(_OfSession):

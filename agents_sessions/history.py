@@ -83,6 +83,15 @@ class UsageEntry(_Envelope):
     requests: list[ModelRequest]
 
 
+class DecisionEntry(_Envelope):
+    """Someone has decided about tool calls that waited for approval. Stored before any of them ran."""
+
+    type: Literal["decision"] = "decision"
+    approved: tuple[str, ...]
+    """Call ids."""
+    rejected: tuple[str, ...]
+
+
 class RunEntry(_Envelope):
     """The end of one turn, or its pause while a tool waits for approval."""
 
@@ -96,7 +105,13 @@ class RunEntry(_Envelope):
     """The type of the error that ended it. Never its message, which may quote the conversation."""
 
 
-HistoryEntry: TypeAlias = ItemEntry | HandoffEntry | UsageEntry | RunEntry
+HistoryEntry: TypeAlias = ItemEntry | HandoffEntry | UsageEntry | DecisionEntry | RunEntry
+
+_RECORDS: dict[str, type[UsageEntry | DecisionEntry | RunEntry]] = {
+    "usage": UsageEntry,
+    "decision": DecisionEntry,
+    "run": RunEntry,
+}
 
 
 class Message(_Value):
@@ -115,12 +130,11 @@ def typed(entry: Entry) -> HistoryEntry:
     envelope = {name: entry[name] for name in ("seq", "at", "agent", "run") if name in entry}
     if "item" in entry:
         return ItemEntry.model_validate({**envelope, "item": entry["item"]})
-    record = dict(entry["record"])
+    record: dict[str, Any] = dict(entry["record"])
     if record["type"] == "handoff":
         record["from_agent"], record["to_agent"] = record.pop("from"), record.pop("to")
         return HandoffEntry.model_validate({**envelope, **record})
-    kind = RunEntry if record["type"] == "run" else UsageEntry
-    return kind.model_validate({**envelope, **record})
+    return _RECORDS[record["type"]].model_validate({**envelope, **record})
 
 
 def messages(entries: Iterable[Entry]) -> list[Message]:

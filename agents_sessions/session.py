@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from agents_sessions.entries import Item
     from agents_sessions.stores.base import History, SessionStore
 
+RUN_STATE = "run_state.json"
+"""The sidecar of a managed turn that waits for approval."""
+
 _STATE = "state.json"
 
 
@@ -122,8 +125,9 @@ class StoredSession:
         return cast("TResponseInputItem | None", popped)
 
     async def clear_session(self, *, wrapper: RunContextWrapper[Any] | None = None) -> None:
-        """Remove the whole history. The session itself, its name and its metadata stay."""
+        """Remove the whole history, and a turn that waits for approval. The session and its facts stay."""
         await self._rewrite(lambda history: history.with_entries([]) if history.entries else history)
+        await self.store.delete_sidecar(await self._where(), RUN_STATE)
 
     async def info(self) -> SessionInfo:
         """Return what the session is and its running totals.

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agents.run_state import RunState
+from agents.usage import Usage
 from pydantic import BaseModel, ConfigDict
 
+from agents_sessions.entries import DecisionRecord, Entry, Item, item_entry
 from agents_sessions.errors import NothingToResumeError
 from agents_sessions.lossless_json import check_json, decode_json, encode_json
+from agents_sessions.session import RUN_STATE
 from agents_sessions.usage import UsageMark
 
 if TYPE_CHECKING:
-    from agents import Agent, RunResult, RunResultStreaming
+    from agents import Agent, ModelResponse, RunResult, RunResultStreaming
     from agents.items import ToolApprovalItem
 
     from agents_sessions.info import SessionInfo, SessionKey
     from agents_sessions.stores.base import SessionStore
 
-RUN_STATE = "run_state.json"
+NOT_RUN = "The tool was not run."
+MAY_HAVE_RUN = "The output of this tool was lost. The tool may have run."
+"""The outputs that calls get if their turn ends without one: so that no model takes them for not made."""
 
 
 class PendingApproval(BaseModel):
@@ -47,20 +52,26 @@ class PausedTurn(BaseModel):
     spent: tuple[int, ...]
     """What the run had spent when it paused: a resumed run counts on from there."""
     approvals: list[PendingApproval]
+    calls: list[str]
+    """The calls of the history that have no output yet. Of a nested agent's approval it is the call of that agent."""
     state: dict[str, Any]
     """The SDK's own run state."""
 
     @classmethod
-    def of(cls, run_id: str, agent: Agent[Any], spent: UsageMark, result: RunResult | RunResultStreaming) -> PausedTurn:
+    def of(
+        cls,
+        run_id: str,
+        agent: Agent[Any],
+        spent: UsageMark,
+        calls: Sequence[str],
+        result: RunResult | RunResultStreaming,
+    ) -> PausedTurn:
         """Return what is to be kept of an interrupted run."""
         approvals = [_pending(item) for item in result.interruptions]
         state = _without_contexts(result.to_state().to_json())
-        return cls(run=run_id, agent=agent.name, spent=tuple(spent), approvals=approvals, state=state)
-
-    @property
-    def mark(self) -> UsageMark:
-        """What the run had spent, as the recorder of its continuation takes it."""
-        return UsageMark(*self.spent)
+        return cls(
+            run=run_id, agent=agent.name, spent=tuple(spent), approvals=approvals, calls=list(calls), state=state
+        )
 
     @property
     def call_ids(self) -> tuple[str, ...]:
@@ -77,17 +88,45 @@ class PausedTurn(BaseModel):
         check_json(data)
         await store.write_sidecar(key, RUN_STATE, encode_json(data))
 
-    async def restore(self, agent: Agent[Any], context: Any) -> RunState[Any, Any]:
-        """Return the SDK's run state, for agents that are found from this one on."""
-        return await RunState.from_json(agent, self.state, context_override=context)
+    async def restore(self, agent: Agent[Any], context: Any, max_turns: int | None) -> RunState[Any, Any]:
+        """Return the SDK's run state, for agents that are found from this one on.
+
+        `max_turns` counts from the begin of the turn; None leaves the number that it was begun with.
+        """
+        state = await RunState.from_json(agent, self.state, context_override=context)
+        if max_turns is not None:
+            state._max_turns = max_turns  # the Runner takes it from here, and not from its own argument
+        return state
+
+    def continued(self, state: RunState[Any, Any], agent: str | None) -> Continued:
+        """Return where the run goes on, with the agent that speaks first."""
+        # There is no public way to either. A leg that meets no hook of the outer run shows its usage nowhere else.
+        usage = Usage() if state._context is None else state._context.usage
+        response = state._model_responses[-1] if state._model_responses else None
+        return Continued(agent, UsageMark(*self.spent), usage, response, tuple(self.calls))
+
+
+class Continued(NamedTuple):
+    """Where a paused run goes on."""
+
+    agent: str | None
+    """The agent that speaks first."""
+    spent: UsageMark
+    """What was counted of its usage before."""
+    usage: Usage
+    """Its usage, which grows on."""
+    response: ModelResponse | None
+    """What the model said last."""
+    calls: tuple[str, ...]
+    """The calls of the history that have no output yet."""
 
 
 async def load_paused(store: SessionStore, info: SessionInfo) -> PausedTurn | None:
     """Return the turn of a session that waits for approval, or None.
 
-    The history decides: a state that was left behind by a turn that has ended meanwhile is none.
+    The history decides: a state that was left behind by a turn that has ended meanwhile, or has gone on, is none.
     """
-    if info.context.last_status != "awaiting_approval":
+    if info.context.last_status != "awaiting_approval" or info.context.open_run is not None:
         return None
     data = await store.read_sidecar(info.key, RUN_STATE)
     return None if data is None else PausedTurn.model_validate(decode_json(data))
@@ -98,8 +137,11 @@ def decide(
     state: RunState[Any, Any],
     approve: Iterable[str] | bool,
     reject: Mapping[str, str | None] | Iterable[str] | bool,
-) -> None:
+) -> DecisionRecord:
     """Enter decisions about tool calls, by their call ids, into a run state. True means all others.
+
+    Returns:
+        The decision, as it is to be stored.
 
     Raises:
         NothingToResumeError: A call id is not one that waits, or is both approved and rejected.
@@ -120,6 +162,34 @@ def decide(
         state.approve(waiting[call_id])
     for call_id, reason in rejected.items():
         state.reject(waiting[call_id], rejection_message=reason)
+    return {"type": "decision", "approved": approved, "rejected": list(rejected)}
+
+
+def unanswered(entries: Iterable[Entry], before: Iterable[str] = ()) -> list[str]:
+    """Return the ids of the function calls among some entries, and of those before, that have no output."""
+    calls = dict.fromkeys(before)
+    for entry in entries:
+        item = entry.get("item", {})
+        if item.get("type") == "function_call":
+            calls[str(item.get("call_id"))] = None
+        elif item.get("type") == "function_call_output":
+            calls.pop(str(item.get("call_id")), None)
+    return list(calls)
+
+
+def lost_outputs(calls: Iterable[str], decision: DecisionRecord | None, *, agent: str | None, run: str) -> list[Entry]:
+    """Return outputs for calls whose turn has ended without one: what may have happened, and no more."""
+    rejected = [] if decision is None else decision["rejected"]
+    ran = decision is not None and decision["approved"] != []
+    outputs: list[Item] = [
+        {
+            "type": "function_call_output",
+            "call_id": call_id,
+            "output": MAY_HAVE_RUN if ran and call_id not in rejected else NOT_RUN,
+        }
+        for call_id in calls
+    ]
+    return [item_entry(output, agent=agent, run=run) for output in outputs]
 
 
 def _without_contexts(state: Any) -> Any:

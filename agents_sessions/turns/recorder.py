@@ -26,6 +26,7 @@ from agents_sessions.context import sum_requests
 from agents_sessions.entries import Entry, item_entry, item_kind, record_entry
 from agents_sessions.gates import settled
 from agents_sessions.session import StoredSession
+from agents_sessions.turns.approvals import lost_outputs, unanswered
 from agents_sessions.usage import UsageMark, rows_since
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ if TYPE_CHECKING:
     from agents import AgentHookContext, ModelResponse, RunContextWrapper, Tool
     from agents.items import TResponseInputItem
 
-    from agents_sessions.entries import HandoffRecord, Item, RequestRow, RunRecord, RunStatus
+    from agents_sessions.entries import DecisionRecord, HandoffRecord, Item, RequestRow, RunRecord, RunStatus
     from agents_sessions.info import SessionKey
     from agents_sessions.stores.base import SessionStore
+    from agents_sessions.turns.approvals import Continued
 
 _NOTHING = UsageMark.of(Usage())
 _INPUT_ROLES = ("user", "system", "developer")
@@ -53,8 +55,7 @@ class Recorder(StoredSession):
         hooks: The user's own hooks, called after ours.
         model: The model that the run config names for all agents, if it does.
         fallback_model: The model of agents that name none.
-        agent: The agent that speaks first, if the run continues in its middle.
-        spent: How far the run's usage had grown before, if it was interrupted and goes on.
+        continued: Where the run goes on, if it was paused.
         on_handoff: Called with the names of both agents when a handoff happens.
     """
 
@@ -68,8 +69,7 @@ class Recorder(StoredSession):
         hooks: RunHooks[Any] | None = None,
         model: str | None = None,
         fallback_model: str | None = None,
-        agent: str | None = None,
-        spent: UsageMark | None = None,
+        continued: Continued | None = None,
         on_handoff: Callable[[str, str], Awaitable[object]] | None = None,
     ) -> None:
         super().__init__(store, key, create=False)
@@ -79,18 +79,21 @@ class Recorder(StoredSession):
         """The entries of this run that are stored."""
         self.spent: list[RequestRow] = []
         """The model requests of this run."""
-        self.agent = agent
+        self.agent = None if continued is None else continued.agent
         """The agent that speaks."""
-        self.usage: Usage | None = None
-        """The run's own, growing usage, once a hook or a call has shown it: a resumed run may pause again before."""
-        self._message = message
-        self._mark = spent
-        self._first_read = spent is None
+        self.usage = None if continued is None else continued.usage
+        """The run's own, growing usage, once a hook or a call has shown it."""
+        self._continued = continued
+        self._message = message or []
+        self._message_lost = False
+        self._decision: DecisionRecord | None = None
+        self._mark = None if continued is None else continued.spent
+        self._first_read = continued is None
         self._model = model
         self._fallback_model = fallback_model
         self._rows: list[RequestRow] = []
         self._handoffs: list[HandoffRecord] = []
-        self._response: ModelResponse | None = None
+        self._response = None if continued is None else continued.response
         self._answered = False
         self._waiting: list[Entry] = []
         """What is to be stored with the next batch."""
@@ -119,14 +122,15 @@ class Recorder(StoredSession):
 
     async def _whole_turns(self, limit: int) -> list[TResponseInputItem]:
         """Return the newest items, from a user message on: up to `limit`, or more if the newest turn is longer."""
-        count = limit
+        count = limit + 1  # one more tells whether there is anything to cut
         while True:
             items = await super().get_items(count)
-            places = [place for place, item in enumerate(items) if item_kind(cast("Item", item)) == "user"]
-            if len(items) < count:
-                return items if len(items) <= limit else items[places[-1] if places else 0 :]
-            if places:
-                return items[places[0] if count == limit else places[-1] :]
+            if len(items) <= limit:
+                return items
+            users = [place for place, item in enumerate(items) if item_kind(cast("Item", item)) == "user"]
+            inside = [place for place in users if place >= len(items) - limit]
+            if users or len(items) < count:
+                return items[(inside[:1] or users[-1:] or [0])[0] :]
             count *= 2
 
     async def add_items(
@@ -152,12 +156,26 @@ class Recorder(StoredSession):
 
     # --- the turn's side ---
 
+    async def decide(self, decision: DecisionRecord) -> None:
+        """Store a decision about the calls that wait, before any of them runs: so that none can ever run twice."""
+        if decision["approved"] or decision["rejected"]:
+            self._decision = decision
+            self._waiting.append(record_entry(decision, run=self.run_id))
+            await self._flush()
+
     def forget_message(self) -> None:
-        """Do not keep the message in the record of the turn: it was not stored because it is too large."""
-        self._message = None
+        """Do not keep the message in the record of the turn: it is, or its session would be, too large."""
+        self._message_lost = self._message != []
+
+    def unanswered(self) -> list[str]:
+        """Return the calls of the turn that have no output in the history."""
+        return unanswered(self.written, () if self._continued is None else self._continued.calls)
 
     async def finish(self, status: RunStatus, *, last_agent: str | None = None, error: str | None = None) -> None:
         """Store what is still to be stored and, in the same batch, the end of the turn."""
+        if status in ("failed", "cancelled"):
+            calls = unanswered(self._waiting, self.unanswered())
+            self._waiting += lost_outputs(calls, self._decision, agent=self.agent, run=self.run_id)
         self._note_seen()
         record: RunRecord = {
             "type": "run",
@@ -170,8 +188,11 @@ class Recorder(StoredSession):
             record["last_agent"] = agent
         if error is not None:
             record["error"] = error
-        if self._message and not any("item" in entry for entry in [*self.written, *self._waiting]):
-            record["message"] = self._message
+        if self._message and not any(map(self._is_message, [*self.written, *self._waiting])):
+            if self._message_lost:
+                record["message_lost"] = True
+            else:
+                record["message"] = self._message
         self._waiting.append(record_entry(record, run=self.run_id))
         await self._flush()
 
@@ -189,8 +210,8 @@ class Recorder(StoredSession):
         try:
             totals = await self.store.append(self.key, batch)
         except BaseException:
-            # Items that cannot be stored end the run. What it has spent is stored with its end.
-            self._waiting = [*(entry for entry in batch if "record" in entry), *self._waiting]
+            # Items that cannot be stored end the run in another way. What it has spent is stored with that end.
+            self._waiting = [*filter(_outlives_failure, batch), *self._waiting]
             raise
         first = totals.seq - len(batch) + 1
         at = totals.updated_at.isoformat()
@@ -199,6 +220,16 @@ class Recorder(StoredSession):
     def _attributed(self, item: Item) -> Entry:
         agent = None if item_kind(item) in _INPUT_ROLES else self.agent
         return item_entry(item, agent=agent, run=self.run_id)
+
+    def _is_message(self, entry: Entry) -> bool:
+        """Tell whether an entry shows that the message is in the history.
+
+        A run begins with storing it. One that goes on stores the outputs that were waited for first.
+        """
+        item = entry.get("item")
+        if item is None or self._continued is None:
+            return item is not None
+        return item_kind(item) in _INPUT_ROLES or item in self._message
 
     def _note_seen(self) -> None:
         """Put the handoffs and the model requests since the last time with what waits to be stored."""
@@ -309,6 +340,10 @@ class RecorderHooks(RunHooks[Any]):
     async def on_tool_end(self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool, result: object) -> None:
         """See `RunHooks`."""
         await self._users.on_tool_end(context, agent, tool, result)
+
+
+def _outlives_failure(entry: Entry) -> bool:
+    return "record" in entry and entry["record"]["type"] != "run"
 
 
 def _model_name(agent: Agent[Any]) -> str | None:

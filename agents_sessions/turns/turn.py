@@ -17,9 +17,10 @@ from agents import Runner, RunResult, RunResultStreaming
 from agents.memory import SessionSettings
 
 from agents_sessions.context import sum_requests
-from agents_sessions.entries import Entry, Item, RunRecord, check_entries, item_entry, record_entry
+from agents_sessions.entries import DecisionRecord, Entry, Item, RunRecord, check_entries, item_entry, record_entry
 from agents_sessions.errors import (
     ApprovalPendingError,
+    InvalidItemError,
     NothingToResumeError,
     ReplyNotStoredError,
     SessionClosedError,
@@ -29,7 +30,8 @@ from agents_sessions.errors import (
 )
 from agents_sessions.gates import settled
 from agents_sessions.history import TokenUsage, typed
-from agents_sessions.turns.approvals import RUN_STATE, PausedTurn, decide, load_paused
+from agents_sessions.session import RUN_STATE
+from agents_sessions.turns.approvals import Continued, PausedTurn, decide, load_paused, lost_outputs, unanswered
 from agents_sessions.turns.events import (
     ApprovalNeeded,
     HandedOff,
@@ -51,7 +53,6 @@ if TYPE_CHECKING:
     from agents_sessions.info import SessionInfo, SessionKey
     from agents_sessions.stores.base import History, SessionStore
     from agents_sessions.turns.agents import AgentRegistry
-    from agents_sessions.usage import UsageMark
 
 logger = logging.getLogger("agents_sessions")
 
@@ -79,6 +80,8 @@ class _Run:
     agent: Agent[Any]
     input: Any
     recorder: Recorder
+    decision: DecisionRecord | None = None
+    """What was decided about the calls that it was paused for."""
 
 
 _Plan: TypeAlias = Callable[["SessionInfo", RunArguments], Awaitable[_Run]]
@@ -108,7 +111,7 @@ class Turns:
             if chosen.on_pending == "error":
                 raise ApprovalPendingError(key.session_id, key.agent_id, paused.call_ids)
             run = await self._paused_run(info, paused, arguments, message)
-            decide(key, run.input, approve=False, reject=True)
+            run.decision = decide(key, run.input, approve=False, reject=True)
             run.input.add_input(content)
             return run
 
@@ -123,13 +126,18 @@ class Turns:
         execute: Execute,
     ) -> Reply:
         """Go on with a turn that waits for approval."""
+        seen = None if approve is not True and reject is not True else await self._waiting_calls(key)
 
         async def plan(info: SessionInfo, arguments: RunArguments) -> _Run:
             paused = await load_paused(self.store, info)
             if paused is None:
                 raise NothingToResumeError(key.session_id, key.agent_id, "no tool call waits for approval")
+            if seen is not None and seen != paused.call_ids:
+                # Someone else has decided meanwhile. What waits now, the caller has not seen.
+                calls = ", ".join(paused.call_ids)
+                raise NothingToResumeError(key.session_id, key.agent_id, f"other calls wait by now: {calls}")
             run = await self._paused_run(info, paused, arguments)
-            decide(key, run.input, approve, reject)
+            run.decision = decide(key, run.input, approve, reject)
             return run
 
         return await self._turn(key, plan, chosen, execute)
@@ -144,7 +152,7 @@ class Turns:
         async def plan(info: SessionInfo, arguments: RunArguments) -> _Run:
             if info.context.last_status not in ("failed", "cancelled", "interrupted"):
                 raise NothingToResumeError(key.session_id, key.agent_id, "its last turn has not failed")
-            message = await self._unstored_message(info)
+            message = await self._unstored_message(key)
             return await self._new_run(info, message, message, chosen, arguments)
 
         return await self._turn(key, plan, chosen, execute)
@@ -169,9 +177,13 @@ class Turns:
             run = await plan(info, arguments)
             recorder = run.recorder
             try:
+                if run.decision is not None:
+                    await recorder.decide(run.decision)
                 await self._tell_start(run)
                 arguments = {**arguments, "hooks": recorder.hooks}
                 outcome = await execute(run.agent, run.input, session=recorder, **arguments)
+            except GeneratorExit:  # thrown away with its loop: nothing can be awaited, and the next turn finds it open
+                raise
             except BaseException as error:
                 await settled(self._failed(run, error, chosen))
                 raise
@@ -186,16 +198,22 @@ class Turns:
             raise SessionPausedError(key.session_id, key.agent_id)
         if info.status == "closed":
             raise SessionClosedError(key.session_id, key.agent_id)
-        if info.context.open_run is None:
-            return info
+        return info if info.context.open_run is None else await self._interrupted(info, info.context.open_run)
+
+    async def _interrupted(self, info: SessionInfo, run_id: str) -> SessionInfo:
+        """Store the end of a turn that could not do it itself."""
+        key = info.key
         logger.warning(
-            "turn %s of session %r of agent %r was interrupted: its process died",
-            info.context.open_run,
+            "turn %s of session %r of agent %r was interrupted before its end was stored",
+            run_id,
             key.session_id,
             key.agent_id,
         )
+        mine = [entry for entry in await self.store.entries(key) if entry.get("run") == run_id]
+        outputs = lost_outputs(unanswered(mine), _decision_of(mine), agent=info.context.last_agent, run=run_id)
         record: RunRecord = {"type": "run", "status": "interrupted", "usage": sum_requests([]), "duration_ms": 0}
-        totals = await self.store.append(key, [record_entry(record, run=info.context.open_run)])
+        await self.store.delete_sidecar(key, RUN_STATE)
+        totals = await self.store.append(key, [*outputs, record_entry(record, run=run_id)])
         return info.model_copy(update={"seq": totals.seq, "context": totals.context})
 
     async def _new_run(
@@ -212,8 +230,9 @@ class Turns:
         self, info: SessionInfo, paused: PausedTurn, arguments: RunArguments, message: list[Item] | None = None
     ) -> _Run:
         root = await self.registry.by_name(info, paused.agent)
-        state = await paused.restore(root, arguments.get("context"))
-        recorder = self._recorder(info, paused.run, arguments, message, info.context.last_agent, paused.mark)
+        state = await paused.restore(root, arguments.get("context"), arguments.get("max_turns"))
+        continued = paused.continued(state, info.context.last_agent)
+        recorder = self._recorder(info, paused.run, arguments, message, continued)
         return _Run(info, root, state, recorder)
 
     def _recorder(
@@ -222,8 +241,7 @@ class Turns:
         run_id: str,
         arguments: RunArguments,
         message: list[Item] | None,
-        agent: str | None = None,
-        spent: UsageMark | None = None,
+        continued: Continued | None = None,
     ) -> Recorder:
         async def on_handoff(source: str, target: str) -> None:
             await self.listeners.tell(HandedOff(info.key, run_id, source, target))
@@ -236,8 +254,7 @@ class Turns:
             hooks=arguments.get("hooks"),
             model=model_of(arguments),
             fallback_model=fallback_model_of(arguments),
-            agent=agent,
-            spent=spent,
+            continued=continued,
             on_handoff=on_handoff,
         )
         recorder.session_settings = SessionSettings(limit=info.history_limit)
@@ -251,7 +268,7 @@ class Turns:
             status = "awaiting_approval"
         try:
             if status == "awaiting_approval":
-                paused = PausedTurn.of(recorder.run_id, run.agent, recorder.mark(), result)
+                paused = PausedTurn.of(recorder.run_id, run.agent, recorder.mark(), recorder.unanswered(), result)
                 await paused.save(self.store, recorder.key)
             await recorder.finish(status, last_agent=result.last_agent.name)
             if status != "awaiting_approval":
@@ -259,6 +276,7 @@ class Turns:
         except Exception as error:
             failure = ReplyNotStoredError(recorder.key.session_id, recorder.key.agent_id)
             failure.reply = _reply_of(recorder, status, result)
+            await self._store_failure(run, error)
             await self.listeners.tell(TurnFailed(recorder.key, recorder.run_id, failure))
             raise failure from error
         reply = _reply_of(recorder, status, result)
@@ -272,16 +290,24 @@ class Turns:
         self._log_failure(recorder, status, error)
         if isinstance(error, SessionLimitError):
             recorder.forget_message()
+        if run.decision is None or recorder.written:
+            await self._store_failure(run, error, status, rollback=chosen.on_failure == "rollback")
+        # Else its decision is not stored: nothing of a paused turn has happened, and it waits on.
+        await self.listeners.tell(TurnFailed(recorder.key, recorder.run_id, error))
+
+    async def _store_failure(
+        self, run: _Run, error: BaseException, status: RunStatus = "failed", *, rollback: bool = False
+    ) -> None:
+        recorder = run.recorder
         try:
             await recorder.finish(status, error=type(error).__name__)
-            if chosen.on_failure == "rollback":
+            if rollback:
                 await self._roll_back(run)
-            await self._drop_paused(run)
+            await self.store.delete_sidecar(recorder.key, RUN_STATE)
         except Exception as second:  # noqa: BLE001
             # The first error is the one to raise; the turn stays open and the next one calls it interrupted.
             # Its text is not logged: a store of another maker may quote what it could not keep.
             logger.error("the end of turn %s could not be stored: %s", recorder.run_id, type(second).__name__)  # noqa: TRY400
-        await self.listeners.tell(TurnFailed(recorder.key, recorder.run_id, error))
 
     async def _roll_back(self, run: _Run) -> None:
         """Take a turn's items and handoffs out of the history. What it has cost, and that it failed, stays."""
@@ -300,11 +326,31 @@ class Turns:
         if run.info.context.last_status == "awaiting_approval":
             await self.store.delete_sidecar(run.recorder.key, RUN_STATE)
 
-    async def _unstored_message(self, info: SessionInfo) -> Any:
+    async def _waiting_calls(self, key: SessionKey) -> tuple[str, ...]:
+        info = await self.store.load(key)
+        paused = None if info is None else await load_paused(self.store, info)
+        return () if paused is None else paused.call_ids
+
+    async def _unstored_message(self, key: SessionKey) -> Any:
         """Return the message of the last turn if the history does not have it: see `RunRecord`."""
-        entries = await self.store.entries(info.key, last=1)
-        record = entries[-1].get("record") if entries else None
-        return record.get("message", []) if record is not None and record["type"] == "run" else []
+        record = await self._last_end(key)
+        if record.get("message_lost"):
+            raise NothingToResumeError(
+                key.session_id, key.agent_id, "the message of its last turn was too large to be kept; send it again"
+            )
+        return record.get("message", [])
+
+    async def _last_end(self, key: SessionKey) -> RunRecord:
+        """Return the end of the last turn. Behind it there may be items that came through another session object."""
+        count = 4
+        while True:
+            entries = await self.store.entries(key, last=count)
+            for entry in reversed(entries):
+                if "record" in entry and entry["record"]["type"] == "run":
+                    return entry["record"]
+            if len(entries) < count:
+                raise NothingToResumeError(key.session_id, key.agent_id, "the end of its last turn was removed")
+            count *= 4
 
     # --- around it ---
 
@@ -339,8 +385,10 @@ def _items_of(content: Content) -> list[Item]:
     """Return a message as items.
 
     Raises:
-        InvalidItemError: An item cannot be stored as JSON without loss.
+        InvalidItemError: It is neither a text nor a list, or an item cannot be stored as JSON without loss.
     """
+    if not isinstance(content, str | list):
+        raise InvalidItemError("the message", f"is a {type(content).__name__!r}, not a text or a list of items")
     message = [{"role": "user", "content": content}] if isinstance(content, str) else content
     items = cast("list[Item]", message)
     check_entries([item_entry(item) for item in items])
@@ -372,9 +420,18 @@ def _is_account(entry: Entry) -> bool:
     return "record" in entry and entry["record"]["type"] != "handoff"
 
 
+def _decision_of(entries: Iterable[Entry]) -> DecisionRecord | None:
+    """Return the last decision about tool calls among some entries."""
+    decision = None
+    for entry in entries:
+        if "record" in entry and entry["record"]["type"] == "decision":
+            decision = entry["record"]
+    return decision
+
+
 def _rolled_back(entry: Entry, agent: str, message: list[Item]) -> Entry:
     """Return the end of a turn that was rolled back: the next one begins where it began, `retry` finds its message."""
     record = cast("RunRecord", {**entry["record"], "last_agent": agent})
     if message:
-        record["message"] = message
+        record["message"] = [*message, *record.get("message", [])]
     return {**entry, "record": record}

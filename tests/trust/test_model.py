@@ -49,6 +49,7 @@ from agents_sessions.manager import SessionManager
 from agents_sessions.session import FileSession, StoredSession
 from agents_sessions.stores.file_store import FileStore
 from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.turns.approvals import MAY_HAVE_RUN, NOT_RUN
 
 EXAMPLES = os.environ.get("TRUST_EXAMPLES")
 KEYS = [SessionKey("support", "one"), SessionKey("support", "two"), SessionKey("billing", "one")]
@@ -62,6 +63,7 @@ NO_FACTS = {
 QUIET = RunConfig(tracing_disabled=True)
 STATE = "run_state.json"
 REJECTED = "Tool execution was not approved."
+LOST = (NOT_RUN, MAY_HAVE_RUN)
 TO_RETRY = ("failed", "cancelled", "interrupted")
 INACTIVE = {"paused": SessionPausedError, "closed": SessionClosedError}
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -133,6 +135,23 @@ class Kept:
         return "interrupted" if tally["open_run"] else tally["last_status"]
 
     @property
+    def interrupted(self) -> list[Word]:
+        """The end that the next turn gives to one that has none: an output for each call, and the run."""
+        tally = self.tally
+        mine = [entry for entry in self.entries if entry.get("run") == tally["open_run"] is not None]
+        calls, approved, rejected = [], (), ()
+        for said in map(word, mine):
+            if said[0] == "function_call":
+                calls.append(said[2])
+            elif said[0] == "function_call_output" and said[2] in calls:
+                calls.remove(said[2])
+            elif said[0] == "decision":
+                approved, rejected = said[1:]
+        texts = {id_: MAY_HAVE_RUN if approved and id_ not in rejected else NOT_RUN for id_ in calls}
+        outputs = [("function_call_output", tally["last_agent"], id_, text) for id_, text in texts.items()]
+        return [*outputs, ("run", "interrupted", 0, None, None, ())] if tally["open_run"] is not None else []
+
+    @property
     def pending(self) -> Paused | None:
         return self.paused if self.status == "awaiting_approval" and STATE in self.sidecars else None
 
@@ -169,6 +188,8 @@ def word(entry: Any) -> Word:
     record = entry["record"]
     if record["type"] == "handoff":
         return "handoff", record["from"], record["to"]
+    if record["type"] == "decision":
+        return "decision", tuple(record["approved"]), tuple(record["rejected"])
     if record["type"] == "usage":
         return "usage", *((row["total_tokens"], row.get("agent"), row.get("nested")) for row in record["requests"])
     message = tuple(text_of(item) for item in record.get("message", ()))
@@ -211,8 +232,12 @@ def decided(calls: tuple[str, ...], approve: Any = (), reject: Any = (), **_: An
     return {id_: "paid" if id_ in approved else REJECTED for id_ in calls if id_ in approved + rejected}
 
 
+ACCOUNTS = ("usage", "decision", "run")
+"""What a rollback leaves."""
+
+
 def outlives_rollback(entry: Any) -> bool:
-    return word(entry)[0] in ("usage", "run")
+    return word(entry)[0] in ACCOUNTS
 
 
 def spoil(value: Any) -> None:
@@ -251,6 +276,8 @@ class Play:
         self.spent = 0
         self.status = "refused"
         self.error: type[BaseException] | None = None
+        self.open: tuple[str, ...] = ()
+        """Calls of the turn that have no output when it goes on."""
         self.waiting: tuple[str, ...] = ()
         self.text = ""
 
@@ -262,7 +289,7 @@ class Play:
         for step in script:
             if self.status != "refused":
                 break
-            if self.used == self.limit:
+            if self.used >= self.limit:
                 self.speaker = self.asked
                 self.end("failed", MaxTurnsExceeded)
             else:
@@ -732,7 +759,7 @@ class Sessions(stateful.RuleBasedStateMachine):
             self.run(self.find(key.session_id))
         elif key in self.kept:
             self.kept[key].entries = []
-            self.kept[key].sidecars.pop(STATE if door == "manager.clear" else "", None)
+            self.kept[key].sidecars.pop(STATE, None)
         return None
 
     @rule(pick=PICK, door=DOOR, limit=LIMIT, setting=LIMIT)
@@ -1016,8 +1043,8 @@ class Sessions(stateful.RuleBasedStateMachine):
         if kept.facts["status"] in INACTIVE:
             return play.refuse(INACTIVE[kept.facts["status"]])
         tally, pending = kept.tally, None if verb == "retry" else kept.pending
-        if tally["open_run"] is not None:
-            play.words, play.begun = [("run", "interrupted", 0, None, None, ())], 1
+        play.words = kept.interrupted
+        play.begun = len(play.words)
         error, outputs = decisions_of(kept, verb, options)
         if error is not None:
             return play.refuse(error)
@@ -1033,9 +1060,13 @@ class Sessions(stateful.RuleBasedStateMachine):
             seen = [*window(kept.items, kept.facts["history_limit"]), *items]
             play.seen = [text_of(item) for item in seen if item_kind(item) == "user"]
         else:
-            play.run, play.root, play.speaker, _, play.limit, play.used = pending
+            play.run, play.root, play.speaker, play.open, _, play.used = pending
+            play.limit = limit_of(pending, kept, options)
             play.asked = play.speaker
             play.waiting = tuple(id_ for id_ in pending.calls if id_ not in outputs)
+        if outputs:
+            sides = (tuple(id_ for id_, text in outputs.items() if (text == "paid") is side) for side in (True, False))
+            play.words.append(("decision", *sides))
         play.words += [("function_call_output", tally["last_agent"], *output) for output in outputs.items()]
         play.words += [word(item_entry(item)) for item in items]
         if play.waiting:
@@ -1095,7 +1126,7 @@ class Sessions(stateful.RuleBasedStateMachine):
         mine = [entry for entry in kept.entries if play.run is not None and entry.get("run") == play.run]
         message = [text_of(entry["item"]) for entry in mine if "item" in entry and "agent" not in entry]
         numbered = list(enumerate(play.words, kept.seq + 1))
-        expected = [(seq, said) for seq, said in numbered if said[0] in ("usage", "run") or said[-1] in play.notes]
+        expected = [(seq, said) for seq, said in numbered if said[0] in ACCOUNTS or said[-1] in play.notes]
         kept.seq, (_, status, spent, _, error, _) = expected.pop()
         expected.append((kept.seq, ("run", status, spent, play.root, error, (*message, *play.message))))
         assert [(entry["seq"], word(entry)) for entry in new] == expected
@@ -1107,12 +1138,18 @@ class Sessions(stateful.RuleBasedStateMachine):
         kept, words = self.kept[key], [word(entry) for entry in new]
         assert isinstance(result, CANCELLED) or getattr(result, "status", None) == "cancelled"
         if len(new) > play.begun:
-            for kinds in (("handoff",), ("user", "system", "assistant", "function_call", "function_call_output")):
-                said, could = ([w for w in ws[play.begun :] if w[0] in kinds] for ws in (words, play.words))
-                could = [w for w in could if w[-1] in play.notes] if rollback else could
+            mine = [said for said in words[play.begun :] if said[-1] not in LOST]
+            for kinds in (
+                ("decision",),
+                ("handoff",),
+                ("user", "system", "assistant", "function_call", "function_call_output"),
+            ):
+                said, could = ([w for w in ws if w[0] in kinds] for ws in (mine, play.words[play.begun :]))
+                if rollback:
+                    could = [w for w in could if w[0] in ACCOUNTS or w[-1] in play.notes]
                 assert said == could[: len(said)]
-            answered = {w[2] for w in said if w[0] == "function_call_output"}
-            assert {w[2] for w in said if w[0] == "function_call"} <= answered | set(play.waiting)
+            answered = {said[2] for said in words if said[0] == "function_call_output"}
+            assert rollback or {*play.open, *(w[2] for w in said if w[0] == "function_call")} <= answered
             spent, could = ([row for w in ws if w[0] == "usage" for row in w[1:]] for ws in (words, play.words))
             assert spent == could[: len(spent)]
             assert words[-1][:3] == ("run", "cancelled", sum(tokens for tokens, *_ in spent))
@@ -1120,6 +1157,8 @@ class Sessions(stateful.RuleBasedStateMachine):
             mine = [entry for entry in kept.entries if rollback and play.run and entry.get("run") == play.run]
             kept.entries = [entry for entry in kept.entries if entry not in mine or outlives_rollback(entry)]
         assert words[: play.begun] == play.words[: len(words)][: play.begun]
+        if len(new) == play.begun > 0:
+            kept.sidecars.pop(STATE, None)
         kept.entries += new
         kept.seq = self.run(self.store.load(key)).seq
 
@@ -1132,6 +1171,8 @@ class Sessions(stateful.RuleBasedStateMachine):
         self.runs |= runs
         if play.name is not None:
             kept.facts["name"] = play.name
+        if play.begun or (runs and word(new[-1])[1] in ("failed", "cancelled")):
+            kept.sidecars.pop(STATE, None)
         if runs and word(new[-1])[1] == "awaiting_approval":
             kept.sidecars[STATE] = None
             kept.paused = Paused(*runs, play.root, play.speaker, play.waiting, play.limit, play.used)
@@ -1200,7 +1241,12 @@ def decisions_of(kept: Kept, verb: str, options: dict[str, Any]) -> tuple[type[B
     if options.get("on_pending") != "reject":
         return ApprovalPendingError, {}
     # The SDK's error: no turn of its own is left for the message.
-    return UserError if pending.used == pending.limit else None, dict.fromkeys(pending.calls, REJECTED)
+    full = pending.used >= limit_of(pending, kept, options)
+    return UserError if full else None, dict.fromkeys(pending.calls, REJECTED)
+
+
+def limit_of(pending: Paused, kept: Kept, options: dict[str, Any]) -> int:
+    return options.get("max_turns") or kept.facts["max_turns"] or pending.limit
 
 
 def is_cancelled(play: Play, result: Any, new: list[Any]) -> bool:

@@ -12,7 +12,7 @@ from agents.usage import Usage
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 
 from agents_sessions.context import ContextStats, fold
-from agents_sessions.history import ItemEntry, RunEntry, UsageEntry
+from agents_sessions.history import DecisionEntry, ItemEntry, RunEntry, UsageEntry
 from agents_sessions.info import SessionKey
 from agents_sessions.manager import SessionManager
 from agents_sessions.stores.base import SessionStore
@@ -93,6 +93,8 @@ def word(entry: Any) -> str:
         return entry.kind
     if isinstance(entry, UsageEntry):
         return f"usage:{sum(row.requests for row in entry.requests)}"
+    if isinstance(entry, DecisionEntry):
+        return "decision"
     return entry.status if isinstance(entry, RunEntry) else f"{entry.from_agent}>{entry.to_agent}"
 
 

@@ -3,11 +3,19 @@ import json
 import multiprocessing
 
 import pytest
-from agents import RunContextWrapper, function_tool
+from agents import (
+    GuardrailFunctionOutput,
+    InputGuardrail,
+    InputGuardrailTripwireTriggered,
+    ModelBehaviorError,
+    RunContextWrapper,
+    function_tool,
+)
 from agents.testing import function_call
 from script import agent, calls, check_totals, managed, opened, says, stored, turn
 
-from agents_sessions.errors import ApprovalPendingError, NothingToResumeError
+from agents_sessions.errors import ApprovalPendingError, NothingToResumeError, ReplyNotStoredError
+from agents_sessions.history import DecisionEntry
 from agents_sessions.info import SessionKey
 from agents_sessions.stores.file_store import FileStore
 from agents_sessions.turns.approvals import RUN_STATE
@@ -90,7 +98,7 @@ def test_an_approved_call_runs_in_a_new_manager(store):
     pauses(store)
     reply = go_on(store, "done", approve=["c1"])
     assert (reply.text, paid) == ("done", ["bob"])
-    assert stored(store) == [*PAUSED, "function_call_output", "assistant", "usage:1", "completed"]
+    assert stored(store) == [*PAUSED, "decision", "function_call_output", "assistant", "usage:1", "completed"]
 
 
 def test_the_state_is_gone_after_the_decision(store):
@@ -201,7 +209,7 @@ def test_a_message_meanwhile_can_reject_what_waits(store, streamed):
     pauses(store)
     reply = go_on(store, "fine", act=act)
     assert (reply.text, paid) == ("fine", [])
-    assert stored(store) == [*PAUSED, "function_call_output", "user", "assistant", "usage:1", "completed"]
+    assert stored(store) == [*PAUSED, "decision", "function_call_output", "user", "assistant", "usage:1", "completed"]
     assert sidecars(store) == []
     check_totals(store)
 
@@ -216,7 +224,7 @@ def test_a_paused_turn_can_be_resumed_as_a_stream(store):
     names, reply = go_on(store, "done", act=act)
     assert "tool_output" in names
     assert reply.text == "done"
-    assert stored(store) == [*PAUSED, "function_call_output", "assistant", "usage:1", "completed"]
+    assert stored(store) == [*PAUSED, "decision", "function_call_output", "assistant", "usage:1", "completed"]
     check_totals(store)
 
 
@@ -344,14 +352,14 @@ def test_a_resumed_turn_that_fails_can_be_retried(store):
     assert sidecars(store) == []
     reply = go_on(store, "done", act=lambda manager: manager.retry("s"))
     assert (reply.text, paid) == ("done", ["bob"])
-    assert stored(store) == [*PAUSED, "function_call_output", "failed", "assistant", "usage:1", "completed"]
+    assert stored(store) == [*PAUSED, "decision", "function_call_output", "failed", "assistant", "usage:1", "completed"]
 
 
 def test_a_resumed_turn_that_is_rolled_back_can_be_retried_from_its_message(store):
     pauses(store)
     with pytest.raises(ConnectionError):
         go_on(store, ConnectionError("gone"), approve=True, on_failure="rollback")
-    assert [kind for kind in stored(store) if ":" not in kind] == ["awaiting_approval", "failed"]
+    assert [kind for kind in stored(store) if ":" not in kind] == ["awaiting_approval", "decision", "failed"]
     reply = go_on(store, "done", act=lambda manager: manager.retry("s"))
     assert [entry.text for entry in reply.entries if entry.type == "item"] == ["hello", "done"]
 
@@ -383,3 +391,187 @@ def test_a_turn_paused_after_a_handoff_goes_on_with_its_agent(store):
 def test_an_answer_that_is_given_with_the_call_is_no_answer(store):
     reply = turn(store, paying([*says("I will pay."), *calls("pay")]))
     assert (reply.text, reply.final_output) == ("", None)
+
+
+# --- what a leg of a turn that goes on has spent ---------------------------------------------------------------
+
+
+def team(inner_steps, *steps):
+    """An agent whose tool is an agent, whose tool needs approval."""
+    inner = agent("cashier", *inner_steps, tools=[pay])
+    tool = inner.as_tool("ask_cashier", "Pays bills.", failure_error_function=None)
+    return agent("support", *steps, tools=[tool])
+
+
+def resume_nested(store, inner_steps):
+    turn(store, team([calls("pay", "n1")], calls("ask_cashier", arguments='{"input": "pay"}')))
+    assert check_totals(store).requests == 2
+
+    async def run():
+        return await managed(store, team(inner_steps)).resume("s", approve=True)
+
+    return asyncio.run(run())
+
+
+def test_what_a_nested_agent_spends_in_a_leg_that_fails_is_counted(store):
+    with pytest.raises(ModelBehaviorError):
+        resume_nested(store, [calls("no_such_tool", "n2")])
+    assert check_totals(store).requests == 3
+
+
+def test_what_a_nested_agent_spends_before_it_pauses_again_is_counted(store):
+    reply = resume_nested(store, [calls("pay", "n2")])
+    assert (reply.status, reply.usage.requests) == ("awaiting_approval", 1)
+    assert check_totals(store).requests == 3
+
+
+def test_a_handoff_after_an_approval_is_recorded_with_its_tool(store):
+    def staff(*steps):
+        return agent("support", *steps, tools=[pay], handoffs=[agent("billing", "billed")])
+
+    both = [*calls("pay"), *calls("transfer_to_billing", "h1")]
+    turn(store, staff(both))
+
+    async def run():
+        return await managed(store, staff()).resume("s", approve=True)
+
+    assert [(handoff.to_agent, handoff.tool) for handoff in asyncio.run(run()).handoffs] == [
+        ("billing", "transfer_to_billing")
+    ]
+
+
+# --- what is decided, and when ---------------------------------------------------------------------------------
+
+
+def test_a_decision_is_part_of_the_history(store):
+    pauses_twice(store)
+    reply = go_on(store, "done", approve=["c1"], reject={"c2": "no"})
+    entry = reply.entries[0]
+    assert isinstance(entry, DecisionEntry)
+    assert (entry.approved, entry.rejected) == (("c1",), ("c2",))
+
+
+def test_a_decision_is_stored_before_any_tool_runs(store):
+    pauses(store)
+    append, before = store.append, []
+
+    async def watched(*arguments, **options):
+        before.append(list(paid))
+        return await append(*arguments, **options)
+
+    store.append = watched
+    go_on(store, "done", approve=True)
+    assert before[0] == []
+    assert paid == ["bob"]
+
+
+def test_a_decision_that_cannot_be_stored_runs_nothing_and_leaves_the_calls_waiting(store):
+    pauses(store)
+    append = store.append
+
+    async def full(*_arguments, **_options):
+        raise OSError(28, "no space left")
+
+    store.append = full
+    with pytest.raises(OSError, match="no space left"):
+        go_on(store, "done", approve=True)
+    store.append = append
+    assert (paid, stored(store), sidecars(store)) == ([], PAUSED, [RUN_STATE])
+    assert go_on(store, "done", approve=True).text == "done"
+
+
+def test_a_turn_that_could_store_nothing_behind_its_decision_does_not_run_its_tool_again(store):
+    pauses(store)
+    append = store.append
+
+    async def full(*arguments, **options):
+        if paid:
+            raise OSError(28, "no space left")
+        return await append(*arguments, **options)
+
+    store.append = full
+    with pytest.raises(OSError, match="no space left"):
+        go_on(store, "done", approve=True)
+    store.append = append
+    assert of_pending(store) == []
+    with pytest.raises(NothingToResumeError):
+        go_on(store, "done", approve=True)
+    assert go_on(store, "done", act=lambda manager: manager.retry("s")).text == "done"
+    assert paid == ["bob"]
+    ends = ["function_call_output", "interrupted", "assistant", "usage:1", "completed"]
+    assert stored(store) == [*PAUSED, "decision", *ends]
+    assert sidecars(store) == []
+
+
+def test_approving_everything_means_what_waited_when_it_was_said(store):
+    """Of two who approve at once, the second does not approve what only came by the first."""
+    pauses(store)
+
+    async def act(manager):
+        return await asyncio.gather(
+            manager.resume("s", approve=True), manager.resume("s", approve=True), return_exceptions=True
+        )
+
+    first, second = go_on(store, calls("pay", "c2", '{"to": "eve"}'), "done", act=act)
+    assert first.status == "awaiting_approval"
+    assert isinstance(second, NothingToResumeError)
+    assert str(second).endswith("other calls wait by now: c2")
+    assert paid == ["bob"]
+
+
+@pytest.mark.parametrize("on_failure", ["keep", "rollback"])
+def test_a_message_that_was_stopped_behind_a_rejected_call_can_be_tried_again(store, on_failure):
+    async def no_bad_words(_context, _agent, given):
+        return GuardrailFunctionOutput(output_info=None, tripwire_triggered="bad" in str(given))
+
+    guard = InputGuardrail(no_bad_words, run_in_parallel=False)
+
+    async def stopped(manager):
+        manager = managed(store, agent("support", tools=[pay], input_guardrails=[guard]))
+        with pytest.raises(InputGuardrailTripwireTriggered):
+            await manager.send_message("s", "bad second", on_pending="reject", on_failure=on_failure)
+
+    pauses(store)
+    go_on(store, act=stopped)
+    reply = go_on(store, "done", act=lambda manager: manager.retry("s"))
+    said = [entry["item"]["content"] for entry in asyncio.run(store.entries(KEY)) if is_said(entry)]
+    assert said == ["hello", "bad second"]
+    assert reply.text == "done"
+
+
+def is_said(entry):
+    return entry.get("item", {}).get("role") == "user"
+
+
+def test_a_resumption_can_be_given_more_turns_of_the_sdk(store):
+    async def first(manager, session_id):
+        return await manager.send_message(session_id, "hello", max_turns=1)
+
+    turn(store, paying(calls("pay")), act=first)
+    assert go_on(store, "done", approve=True, max_turns=2).text == "done"
+
+
+@pytest.mark.parametrize("door", ["manager", "session"])
+def test_no_state_stays_behind_when_a_history_is_cleared(store, door):
+    pauses(store)
+    go_on(
+        store,
+        act=lambda manager: manager.clear_session("s") if door == "manager" else manager.session("s").clear_session(),
+    )
+    assert sidecars(store) == []
+
+
+def test_a_pause_that_cannot_be_kept_is_a_failed_turn(store):
+    async def full(*_arguments):
+        raise OSError(28, "no space left")
+
+    async def run(manager, session_id):
+        store.write_sidecar = full
+        with pytest.raises(ReplyNotStoredError) as caught:
+            await manager.send_message(session_id, "hello")
+        return caught.value.reply
+
+    reply = turn(store, paying(calls("pay")), act=run)
+    assert [item.call_id for item in reply.interruptions] == ["c1"]
+    assert stored(store) == ["user", "function_call", "usage:1", "function_call_output", "failed"]
+    assert asyncio.run(store.items(KEY))[-1]["output"] == "The tool was not run."
