@@ -1,5 +1,6 @@
 """What listeners of a manager hear: `manager.on(TurnFinished, listener)`."""
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
@@ -81,5 +82,13 @@ class Listeners:
                     heard = listener(event)
                     if inspect.isawaitable(heard):
                         await heard
-                except Exception:
+                except (Exception, asyncio.CancelledError) as error:
+                    if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                        raise
                     logger.exception("a listener of %s raised", type(event).__name__)
+
+
+def _is_cancelled() -> bool:
+    """Tell whether it is the turn that is cancelled, and not something that a listener has awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

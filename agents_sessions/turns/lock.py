@@ -69,7 +69,8 @@ def _held(place: Hashable) -> Iterator[None]:
     finally:
         del _begun[place]
         holding.active = False
-        _holdings.reset(token)
+        with contextlib.suppress(ValueError):  # a turn that is thrown away with its loop ends in another context
+            _holdings.reset(token)
 
 
 def _aged(error: SessionBusyError, place: Hashable) -> SessionBusyError:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
-from agents import MultiProvider, OpenAIProvider
+from agents import MultiProvider, OpenAIProvider, RunContextWrapper
 from agents.models import get_default_model
 
 if TYPE_CHECKING:
@@ -96,6 +96,10 @@ def check_options(kind: type[Mapping[str, Any]], given: Mapping[str, Any]) -> No
             raise TypeError(f"{name} cannot be combined with a session: {_REFUSED[name]}")
         if name not in kind.__annotations__:
             raise TypeError(f"unknown option {name!r}; known: {', '.join(sorted(kind.__annotations__))}")
+        if kind is RunArguments and isinstance(value, RunContextWrapper):
+            raise TypeError(
+                "context must be the object itself for many turns: a RunContextWrapper counts one run's usage"
+            )
         if name in _CHOICES and value not in _CHOICES[name]:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, _CHOICES[name]))}, not {value!r:.80}")
 

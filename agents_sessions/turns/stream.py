@@ -2,7 +2,8 @@
 
 One task runs the whole turn, from the lock to the last entry, and hands the SDK's events on. So the session is
 held until the run's background work has ended, whatever the reader of the events does: reads to the end, breaks
-off (the run goes on), is cancelled (the run is cancelled), or never reads at all.
+off (the run goes on), is cancelled (the run is cancelled), or never reads at all. Only a reader that keeps the
+iterator it broke off, and neither ends nor asks for the reply, cannot be told from a slow one.
 
 The SDK waits, at the end of each of its turns, until the events have been read, so that a reader can cancel in
 time. To keep that, an event is held back until the reader has asked for the next one. Once the run has ended no
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from agents import Runner
@@ -42,6 +44,8 @@ class ReplyStream:
         """What the run waits for while a reader is busy with an event."""
         self._paced = True
         """Whether the run waits for its reader."""
+        self._ended: Future[None] = Future()
+        """Done when the session is free, for other threads than the one of the run."""
         self._task = asyncio.ensure_future(turn(self._run))
         self._task.add_done_callback(self._end)
 
@@ -67,10 +71,10 @@ class ReplyStream:
         """Wait for the end of the turn and return its reply. Events that no one read are dropped.
 
         Raises:
-            TurnCancelledError: It was cancelled while it still waited for the session.
+            TurnCancelledError: It was cancelled before the Runner was called.
             Exception: Whatever ended the turn, as `send_message` would raise it.
         """
-        self._let_run()
+        self._leave_behind()
         await asyncio.wait({self._task})
         if self._task.cancelled():
             raise TurnCancelledError(self._session_id)
@@ -82,14 +86,22 @@ class ReplyStream:
         if self._result is not None:
             self._result.cancel(mode)
         elif not self._task.done():
-            self._task.cancel()  # it still waits for the session: nothing has begun
+            self._task.cancel()  # the Runner was not called yet
         self._let_run()
 
     async def aclose(self) -> None:
-        """Cancel the run if it still goes on, and wait until the session is free."""
-        if not self._task.done():
-            self.cancel()
-        await asyncio.wait({self._task})
+        """Cancel the run if it still goes on, and wait until the session is free. From any event loop.
+
+        A run whose own loop does not run cannot be waited for: it ends when that loop goes on, and is thrown away
+        with a loop that was closed.
+        """
+        loop = self._task.get_loop()
+        if loop is asyncio.get_running_loop():
+            self._cancel_if_running()
+            await asyncio.wait({self._task})
+        elif loop.is_running():
+            loop.call_soon_threadsafe(self._cancel_if_running)
+            await asyncio.wrap_future(self._ended)
 
     async def _run(self, agent: Agent[Any], content: Any, **arguments: Any) -> Outcome:
         self._result = result = Runner.run_streamed(agent, content, **arguments)
@@ -98,12 +110,14 @@ class ReplyStream:
         try:
             async for event in result.stream_events():
                 await self._hand_over(event)
-        except asyncio.CancelledError:
-            result.cancel()
+        except GeneratorExit:  # thrown away with its loop: nothing can be awaited
             raise
-        finally:
-            if result.run_loop_task is not None:
-                await settled(asyncio.wait({result.run_loop_task}))
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                result.cancel()
+            await _background_end(result)
+            raise
+        await _background_end(result)
         unfinished = result.final_output is None and not result.interruptions
         return Outcome(result, cancelled=self._cancel_mode is not None and unfinished)
 
@@ -127,6 +141,10 @@ class ReplyStream:
             self.cancel()
         self._leave_behind()
 
+    def _cancel_if_running(self) -> None:
+        if not self._task.done():
+            self.cancel()
+
     def _leave_behind(self, _task: object = None) -> None:
         """Wait for the reader no more."""
         self._paced = False
@@ -136,3 +154,9 @@ class ReplyStream:
         if not task.cancelled():
             task.exception()  # logged with the turn; `reply` and `stream_events` raise it for who asks
         self._events.put_nowait(None)
+        self._ended.set_result(None)
+
+
+async def _background_end(result: RunResultStreaming) -> None:
+    if result.run_loop_task is not None:
+        await settled(asyncio.wait({result.run_loop_task}))

@@ -143,6 +143,19 @@ def test_a_listener_that_raises_harms_no_turn(kind, wait, caplog):
     assert f"a listener of {kind.__name__} raised" in caplog.text
 
 
+@pytest.mark.parametrize("kind", [TurnStarted, TurnFinished])
+def test_a_listener_whose_own_work_was_cancelled_harms_no_turn(kind, caplog):
+    async def bad(_event):
+        raise asyncio.CancelledError
+
+    async def run(manager, session_id):
+        manager.on(kind, bad)
+        return await manager.send_message(session_id, "hello")
+
+    assert turn(MemoryStore(), agent("support", "hi"), act=run).text == "hi"
+    assert f"a listener of {kind.__name__} raised" in caplog.text
+
+
 def test_a_listener_can_be_ended():
     events = []
 
@@ -234,5 +247,5 @@ def test_an_interrupted_turn_is_a_warning(caplog):
 
     store = MemoryStore()
     turn(store, agent("support", "hi"), act=run)
-    assert "turn dead of session 's' of agent 'support' was interrupted: its process died" in caplog.text
+    assert "turn dead of session 's' of agent 'support' was interrupted before its end was stored" in caplog.text
     assert stored(store)[:2] == ["user", "interrupted"]

@@ -8,6 +8,7 @@ from agents.testing import function_call
 from openai.types.responses.response_reasoning_item import ResponseReasoningItem
 from script import QUIET, agent, calls, managed, says, scripted, stored, turn
 
+from agents_sessions.errors import InvalidItemError
 from agents_sessions.manager import SessionManager
 from agents_sessions.stores.memory_store import MemoryStore
 from agents_sessions.turns.options import RunArguments, SendOptions, choose
@@ -220,6 +221,34 @@ def test_a_session_has_a_limit_of_its_own(limit, turns):
 
 def test_a_limit_of_the_run_comes_before_the_sessions():
     assert seen_with(12, history_limit=1) == [*TURN * 2, "user"]
+
+
+@pytest.mark.parametrize(("limit", "seen"), [(4, 3), (3, 3), (2, 2), (1, 2)])
+def test_a_history_that_fits_a_limit_is_shown_whole(limit, seen):
+    """Also if it does not begin with a user message."""
+
+    async def run(manager, session_id):
+        begin = [{"role": "developer", "content": "be brief"}, {"role": "user", "content": "hello"}]
+        await manager.session(session_id).add_items([*begin, {"role": "assistant", "content": "hi"}])
+        await manager.send_message(session_id, "last", run_config=limited(limit))
+
+    support = agent("support", "done")
+    turn(MemoryStore(), support, act=run)
+    assert len(support.model.last_call.input) == seen + 1
+
+
+@pytest.mark.parametrize("content", [None, 5, {"role": "user", "content": "hello"}, ("hello",)])
+def test_a_message_is_a_text_or_a_list_of_items(content):
+    async def run(manager, session_id):
+        with pytest.raises(InvalidItemError, match=r"the message: is a '\w+', not a text or a list of items"):
+            await manager.send_message(session_id, content)
+
+    turn(MemoryStore(), agent("support"), act=run)
+
+
+def test_a_manager_takes_no_wrapper_as_the_context_of_all_turns():
+    with pytest.raises(TypeError, match="RunContextWrapper"):
+        managed(MemoryStore(), agent("support"), context=RunContextWrapper(context={}))
 
 
 def test_a_limit_of_zero_shows_nothing_of_the_history():

@@ -1,13 +1,15 @@
 import asyncio
 import contextlib
 import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from agents import function_tool
 from script import agent, calls, check_totals, echo, managed, opened, stored, turn
 
 from agents_sessions.errors import TurnCancelledError
-from agents_sessions.turns.events import TurnFailed
+from agents_sessions.turns.events import TurnFailed, TurnStarted
 
 WHOLE = ["user", "function_call", "function_call_output", "usage:1", "assistant", "usage:1", "completed"]
 
@@ -16,6 +18,12 @@ WHOLE = ["user", "function_call", "function_call_output", "usage:1", "assistant"
 async def look() -> str:
     await asyncio.sleep(0.01)
     return "found"
+
+
+@function_tool
+async def wait() -> str:
+    await asyncio.sleep(30)
+    return "too late"
 
 
 def looking():
@@ -316,3 +324,87 @@ def test_wrong_options_of_a_stream_are_refused_at_once(store):
             manager.stream_message(session_id, "hello", previous_response_id="r")
 
     turn(store, looking(), act=run)
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["after a break", "inside the loop"])
+def test_a_reader_that_asks_for_the_reply_lets_the_run_end(store, inside):
+    """Also if it keeps the iterator, which no one closes then."""
+
+    async def run(manager, session_id):
+        stream = manager.stream_message(session_id, "hello")
+        events = stream.stream_events()
+        async for _ in events:
+            if not inside:
+                break
+            assert (await asyncio.wait_for(stream.reply(), 5)).text == "done"
+        assert (await asyncio.wait_for(stream.reply(), 5)).text == "done"
+        assert await is_free(manager, session_id)
+
+    turn(store, looking(), act=run)
+
+
+def test_closing_a_manager_ends_the_streams_of_other_threads(store):
+    begun, closed = threading.Event(), threading.Event()
+    manager = managed(store, agent("support", calls("wait"), "done", tools=[wait]))
+
+    async def stream() -> str:
+        await opened(manager)
+        reply = manager.stream_message("s", "hello")
+        while (await manager.get_session("s")).context.items == 0:
+            await asyncio.sleep(0.001)
+        begun.set()
+        await asyncio.to_thread(closed.wait, 10)
+        return (await reply.reply()).status
+
+    async def close() -> None:
+        await asyncio.wait_for(manager.aclose(), 10)
+        closed.set()
+
+    with ThreadPoolExecutor() as pool:
+        streaming = pool.submit(asyncio.run, stream())
+        assert begun.wait(10)
+        asyncio.run(close())
+        assert streaming.result(10) == "cancelled"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the SDK's own tasks go with the loop
+def test_a_stream_whose_loop_was_closed_is_in_the_way_of_no_one(store, caplog):
+    manager = managed(store, agent("support", calls("wait"), "after", tools=[wait]))
+
+    async def begin() -> None:
+        await opened(manager)
+        manager.stream_message("s", "hello")
+        while (await manager.get_session("s")).context.items == 0:
+            await asyncio.sleep(0.001)
+
+    async def after() -> str:
+        await asyncio.wait_for(manager.aclose(), 5)
+        gc.collect()
+        return (await managed(store, agent("support", "after")).send_message("s", "next", timeout=5)).text
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(begin())
+    loop.close()
+    del loop
+    assert asyncio.run(after()) == "after"
+    assert "interrupted" in stored(store)
+    caplog.clear()  # asyncio tells of the tasks that the loop took with it
+
+
+def test_a_stream_that_is_cancelled_before_the_runner_is_called_can_be_tried_again(store):
+    async def run(manager, session_id):
+        async def listen(_event) -> None:
+            stream.cancel()
+            await asyncio.sleep(0)
+
+        forget = manager.on(TurnStarted, listen)
+        stream = manager.stream_message(session_id, "hello")
+        with pytest.raises(TurnCancelledError, match="before any model was asked"):
+            await stream.reply()
+        forget()
+        return await manager.retry(session_id)
+
+    assert [entry.text for entry in turn(store, agent("support", "done"), act=run).entries if entry.type == "item"] == [
+        "hello",
+        "done",
+    ]
