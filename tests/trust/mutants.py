@@ -1,7 +1,7 @@
 """Deliberate mistakes in a copy of the package: each must be caught by the tests that are named for it.
 
-`make mutants` prints one line each and fails if one survives. A mutant is a text that stands once in its file, and
-what it becomes; if the text is gone, the mutant is stale, which fails too.
+`make mutants` prints one line each and fails if one survives, or if a test fails without any mistake. A mutant is a
+text that stands once in its file, and what it becomes; if the text is gone, the mutant is stale, which fails too.
 """
 
 import os
@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -203,10 +204,31 @@ MUTANTS = [
     ),
     Mutant(
         "usage before a pause is counted again on resume",
-        "turns/turn.py",
-        "info.context.last_agent, paused.mark)",
-        "info.context.last_agent, type(paused.mark)(0, 0, 0, 0, 0, 0, 0))",
+        "turns/approvals.py",
+        "return Continued(agent, UsageMark(*self.spent),",
+        "return Continued(agent, UsageMark(0, 0, 0, 0, 0, 0, 0),",
         "tests/turns/test_approvals.py -k counts_what_it_spent",
+    ),
+    Mutant(
+        "what a failed batch has cost is forgotten",
+        "turns/recorder.py",
+        'return "record" in entry and entry["record"]["type"] != "run"',
+        "return False",
+        "tests/turns/test_failures.py -k keeps_its_cost",
+    ),
+    Mutant(
+        "a decision is not stored before the tools run",
+        "turns/turn.py",
+        "await recorder.decide(run.decision)",
+        "pass",
+        "tests/turns/test_approvals.py -k before_any_tool_runs",
+    ),
+    Mutant(
+        "a call is left without an output",
+        "turns/recorder.py",
+        "            self._waiting += lost_outputs(calls, self._decision, agent=self.agent, run=self.run_id)\n",
+        "",
+        "tests/turns/test_cancellation.py -k memory-resume",
     ),
     Mutant(
         "the requests of a turn are stored twice",
@@ -218,8 +240,8 @@ MUTANTS = [
     Mutant(
         "a turn that died stays open",
         "turns/turn.py",
-        "        if info.context.open_run is None:\n            return info\n",
-        "        if info is not None:\n            return info\n",
+        "return info if info.context.open_run is None else await self._interrupted(info, info.context.open_run)",
+        "return info",
         CRASH,
     ),
 ]
@@ -244,8 +266,8 @@ def mutated(source: str, mutant: Mutant) -> str:
     return source.replace(mutant.text, mutant.becomes)
 
 
-def judge(mutant: Mutant) -> Verdict:
-    """Run a mutant's tests against a copy of the package that has the mistake."""
+def judge(mutant: Mutant, *, control: bool = False) -> Verdict:
+    """Run a mutant's tests against a copy of the package that has the mistake; as a `control`, that has it not."""
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
@@ -254,7 +276,8 @@ def judge(mutant: Mutant) -> Verdict:
         for part in ("conftest.py", "pyproject.toml"):
             shutil.copy(HOME / part, copy)
         file = copy / "agents_sessions" / mutant.file
-        file.write_text(mutated(file.read_text(), mutant))
+        if not control:
+            file.write_text(mutated(file.read_text(), mutant))
         return Verdict(mutant, caught_by(mutant, copy), time.monotonic() - begun)
 
 
@@ -291,6 +314,10 @@ def main(wanted: list[str]) -> int:
     begun = time.monotonic()
     survivors = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
+        controls = {mutant.tests: mutant for mutant in chosen}.values()
+        for mutant, failed, _ in pool.map(partial(judge, control=True), controls):
+            if failed is not None:
+                raise SystemExit(f"without any mistake, {failed} of `{mutant.tests}` fails: what would catch one?")
         for mutant, caught, seconds in pool.map(judge, chosen):
             survivors += caught is None
             print(f"{mutant.name:58} {caught or 'SURVIVED':88.88} {seconds:6.1f} s", flush=True)
