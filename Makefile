@@ -1,4 +1,5 @@
-# Five commands: demo test lint types check. Each sets up all it needs in .venv, once.
+# Five commands for every day: demo test lint types check. The long ones stand below them. Each sets up all that it
+# needs in .venv, once.
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
