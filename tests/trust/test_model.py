@@ -15,6 +15,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -1126,7 +1127,8 @@ class Sessions(stateful.RuleBasedStateMachine):
         mine = [entry for entry in kept.entries if play.run is not None and entry.get("run") == play.run]
         message = [text_of(entry["item"]) for entry in mine if "item" in entry and "agent" not in entry]
         numbered = list(enumerate(play.words, kept.seq + 1))
-        expected = [(seq, said) for seq, said in numbered if said[0] in ACCOUNTS or said[-1] in play.notes]
+        stays = [said[0] in ACCOUNTS or said[-1] in play.notes for said in play.words[play.begun :]]
+        expected = numbered[: play.begun] + list(compress(numbered[play.begun :], stays))
         kept.seq, (_, status, spent, _, error, _) = expected.pop()
         expected.append((kept.seq, ("run", status, spent, play.root, error, (*message, *play.message))))
         assert [(entry["seq"], word(entry)) for entry in new] == expected
