@@ -7,13 +7,13 @@ the last one leaves.
 
 import asyncio
 import contextlib
-import os
 import threading
-import weakref
 from collections import deque
 from collections.abc import Awaitable, Hashable
 from concurrent.futures import Future, InvalidStateError
 from typing import TypeVar
+
+from agents_sessions.forks import renew_in_child
 
 _Result = TypeVar("_Result")
 
@@ -24,7 +24,7 @@ class Gates:
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._queues: dict[Hashable, deque[Future[None]]] = {}
-        _all_gates.add(self)
+        renew_in_child(self)
 
     def __len__(self) -> int:
         return len(self._queues)
@@ -60,7 +60,7 @@ class Gates:
                 with contextlib.suppress(InvalidStateError):
                     queue[0].set_result(None)
 
-    def _forget(self) -> None:
+    def _renew(self) -> None:
         self._mutex = threading.Lock()
         self._queues = {}
 
@@ -88,17 +88,6 @@ class _Hold:
 
     async def __aexit__(self, *_: object) -> None:
         self._gates._leave(self._name, self._ticket)
-
-
-_all_gates: weakref.WeakSet[Gates] = weakref.WeakSet()
-
-
-def _forget_in_child() -> None:
-    for gates in list(_all_gates):
-        gates._forget()
-
-
-os.register_at_fork(after_in_child=_forget_in_child)
 
 
 async def settled(begun: Awaitable[_Result]) -> _Result:

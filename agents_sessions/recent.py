@@ -1,9 +1,9 @@
 """What was met last, up to a number of things."""
 
-import os
 import threading
-import weakref
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from agents_sessions.forks import renew_in_child
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -20,7 +20,7 @@ class Recent(Generic[_Key, _Value]):
         self._size = size
         self._known: dict[_Key, _Value] = {}
         self._mutex = threading.Lock()
-        _all.add(self)
+        renew_in_child(self)
 
     def __len__(self) -> int:
         return len(self._known)
@@ -44,15 +44,3 @@ class Recent(Generic[_Key, _Value]):
 
     def _renew(self) -> None:
         self._mutex = threading.Lock()
-
-
-_all: "weakref.WeakSet[Recent[Any, Any]]" = weakref.WeakSet()
-
-
-def _renew_in_child() -> None:
-    # A thread of the parent may have held a mutex at the fork; in the child, no one will ever release it.
-    for recent in list(_all):
-        recent._renew()
-
-
-os.register_at_fork(after_in_child=_renew_in_child)

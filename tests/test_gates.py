@@ -162,7 +162,7 @@ def test_a_gate_is_one_for_the_loops_of_all_threads():
 async def test_one_who_leaves_a_gate_that_was_forgotten_does_no_harm():
     gates = Gates()
     async with gates.hold("x"):
-        gates._forget()
+        gates._renew()
     async with gates.hold("x", 0):
         pass
 
@@ -172,7 +172,7 @@ async def test_one_who_leaves_a_gate_that_was_forgotten_lets_no_one_in():
     gates = Gates()
     forgotten = gates.hold("x")
     await forgotten.__aenter__()
-    gates._forget()
+    gates._renew()
     async with gates.hold("x"):
         await forgotten.__aexit__()
         with pytest.raises(TimeoutError):

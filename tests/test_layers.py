@@ -16,6 +16,7 @@ FLOORS = {
     "errors": 0,
     "naming": 0,
     "lossless_json": 0,
+    "forks": 0,
     "gates": 0,
     "recent": 0,
     "entries": 1,

@@ -14,6 +14,7 @@ from agents_sessions.errors import (
     SessionExistsError,
     SessionNotFoundError,
 )
+from agents_sessions.forks import renew_in_child
 from agents_sessions.gates import Gates
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.lossless_json import decode_json, encode_json
@@ -37,6 +38,7 @@ class MemoryStore(SessionStore):
         self._sessions: dict[SessionKey, _Kept] = {}
         self._mutex = threading.RLock()
         self._gates = Gates()
+        renew_in_child(self)
 
     async def create(self, info: SessionInfo, entries: Sequence[Entry] = ()) -> SessionInfo:
         for part, what in ((info.agent_id, "agent_id"), (info.id, "session_id")):
@@ -76,9 +78,11 @@ class MemoryStore(SessionStore):
             numbered: list[Entry] = [{**entry, "seq": seq + place} for place, entry in enumerate(entries, 1)]
             context = fold(kept.info.context, numbered)
             updated_at = max(now(), kept.info.updated_at)
-            kept.lines += [_encode(entry, timestamp(updated_at)) for entry in numbered]
+            lines = [_encode(entry, timestamp(updated_at)) for entry in numbered]
             totals = Totals(seq + len(numbered), updated_at, context)
-            kept.info = kept.info.model_copy(update={"seq": totals.seq, "updated_at": updated_at, "context": context})
+            info = kept.info.model_copy(update={"seq": totals.seq, "updated_at": updated_at, "context": context})
+            kept.lines += lines  # first: `_renew` tells by it what was left half done
+            kept.info = info
             return totals
 
     async def rewrite(self, key: SessionKey, change: Change) -> SessionInfo:
@@ -91,11 +95,10 @@ class MemoryStore(SessionStore):
             check_change(key, after)
             entries, seq, context = renumber(after, kept.info.seq)
             updated_at = max(now(), kept.info.updated_at)
-            kept.lines = [_encode(entry, timestamp(updated_at)) for entry in entries]
-            kept.info = after.info.model_copy(
-                update={"seq": seq, "context": context, "updated_at": updated_at}, deep=True
-            )
-            return kept.info.model_copy(deep=True)
+            info = after.info.model_copy(update={"seq": seq, "context": context, "updated_at": updated_at}, deep=True)
+            lines = [_encode(entry, timestamp(updated_at)) for entry in entries]
+            self._sessions[key] = _Kept(info, lines, kept.sidecars)
+            return info.model_copy(deep=True)
 
     async def delete(self, key: SessionKey) -> None:
         with self._mutex:
@@ -142,6 +145,13 @@ class MemoryStore(SessionStore):
                 waited = monotonic() - begun
                 raise SessionBusyError(key.session_id, key.agent_id, waited, "this process") from None
             yield
+
+    def _renew(self) -> None:
+        self._mutex = threading.RLock()
+        for kept in self._sessions.values():
+            # What a thread of the parent was about to append.
+            while kept.lines and decode_json(kept.lines[-1])["seq"] > kept.info.seq:
+                kept.lines.pop()
 
     def _kept(self, key: SessionKey) -> _Kept:
         try:
