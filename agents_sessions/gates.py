@@ -10,7 +10,6 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Awaitable, Hashable
-from concurrent.futures import Future, InvalidStateError
 from typing import TypeVar
 
 from agents_sessions.forks import renew_in_child
@@ -19,11 +18,18 @@ _Result = TypeVar("_Result")
 
 
 class Gates:
-    """One gate per name."""
+    """One gate per name.
+
+    The garbage collector may throw a coroutine away at any bytecode, in here too, and so make it leave. Whoever comes
+    or leaves is therefore put down as news, which is atomic, and the news are seen to one by one: by whoever has
+    the mutex and does not do it already further up its stack.
+    """
 
     def __init__(self) -> None:
-        self._mutex = threading.Lock()
-        self._queues: dict[Hashable, deque[Future[None]]] = {}
+        self._mutex = threading.RLock()
+        self._settling = False
+        self._news: deque[_Ticket] = deque()
+        self._queues: dict[Hashable, deque[_Ticket]] = {}
         renew_in_child(self)
 
     def __len__(self) -> int:
@@ -35,59 +41,124 @@ class Gates:
         Raises:
             TimeoutError: It did not come free within `timeout` seconds.
         """
-        return _Hold(self, name, timeout)
+        hash(name)  # refused here, and not by whoever sees to the news
+        return _Hold(self, _Ticket(name), timeout)
 
-    def _join(self, name: Hashable) -> Future[None]:
-        ticket: Future[None] = Future()
-        with self._mutex:
-            queue = self._queues.setdefault(name, deque())
+    def _join(self, ticket: "_Ticket") -> None:
+        self._news.append(ticket)
+        self._settle(wait=True)
+
+    def _leave(self, ticket: "_Ticket") -> None:
+        ticket.left = True
+        self._news.append(ticket)
+        # Not to wait: a finaliser runs in whatever code, and that may hold a lock which the owner of the mutex needs.
+        self._settle(wait=False)
+
+    def _settle(self, *, wait: bool) -> None:
+        # The owner of the mutex asks once more when it has released it, so news may be left to it.
+        while self._news and self._mutex.acquire(wait):
+            try:
+                if self._settling:
+                    return
+                self._see_to_all()
+            finally:
+                self._mutex.release()
+
+    def _see_to_all(self) -> None:
+        self._settling = True
+        try:
+            while self._news:
+                self._see_to(self._news[0])
+                self._news.popleft()  # not before: one who comes waits for the mutex as long as there are news
+        finally:
+            self._settling = False
+
+    def _see_to(self, ticket: "_Ticket") -> None:
+        queue = self._queues.get(ticket.name)
+        if not (ticket.left or ticket.came):
+            ticket.came = True
+            queue = self._queues.setdefault(ticket.name, deque())
             queue.append(ticket)
-            if queue[0] is ticket:
-                ticket.set_result(None)
-        return ticket
-
-    def _leave(self, name: Hashable, ticket: Future[None]) -> None:
-        with self._mutex:
-            queue = self._queues.get(name)
-            if queue is None or ticket not in queue:
-                return  # a forked child forgot the gates that its parent holds
-            was_first = queue[0] is ticket
+        elif queue is None:
+            return  # a forked child forgot the gates that its parent holds
+        elif ticket.left and ticket in queue:
             queue.remove(ticket)
-            if not queue:
-                del self._queues[name]
-            elif was_first:
-                # One that was cancelled in this moment leaves by itself, and calls the next one then.
-                with contextlib.suppress(InvalidStateError):
-                    queue[0].set_result(None)
+        if queue:
+            queue[0].call()
+        else:
+            del self._queues[ticket.name]
 
     def _renew(self) -> None:
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
+        self._settling = False
+        self._news.clear()
         self._queues = {}
+
+
+class _Ticket:
+    """One who comes to a gate, until it leaves."""
+
+    __slots__ = ("called", "came", "left", "name", "waiter")
+
+    def __init__(self, name: Hashable) -> None:
+        self.name = name
+        self.came = False
+        self.called = False
+        self.left = False
+        # Of one who waits, so that its task is not collected. One who has entered must be: then it leaves.
+        self.waiter: asyncio.Future[None] | None = None
+
+    async def wait(self) -> None:
+        """Wait to be called."""
+        self.waiter = asyncio.get_running_loop().create_future()
+        if not self.called:
+            await self.waiter
+        self.waiter = None
+
+    def call(self) -> None:
+        """Say once that it is its turn. One that was cancelled in this moment leaves by itself."""
+        if self.called:
+            return
+        self.called = True
+        waiter = self.waiter
+        if waiter is not None:
+            with contextlib.suppress(RuntimeError):  # its loop is closed
+                waiter.get_loop().call_soon_threadsafe(_wake, waiter)
+
+
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)
 
 
 class _Hold:
     """One stay in a gate. A class and not a generator: it stands in the way of every write."""
 
-    __slots__ = ("_gates", "_name", "_ticket", "_timeout")
+    __slots__ = ("_gates", "_ticket", "_timeout")
 
-    def __init__(self, gates: Gates, name: Hashable, timeout: float | None) -> None:
+    def __init__(self, gates: Gates, ticket: _Ticket, timeout: float | None) -> None:
         self._gates = gates
-        self._name = name
+        self._ticket = ticket
         self._timeout = timeout
 
     async def __aenter__(self) -> None:
-        self._ticket = self._gates._join(self._name)
-        if self._ticket.done():
+        self._gates._join(self._ticket)
+        if self._ticket.called:
             return
         try:
             async with asyncio.timeout(self._timeout):
-                await asyncio.wrap_future(self._ticket)
+                await self._ticket.wait()
         except BaseException:
-            self._gates._leave(self._name, self._ticket)
+            self._gates._leave(self._ticket)
             raise
 
     async def __aexit__(self, *_: object) -> None:
-        self._gates._leave(self._name, self._ticket)
+        self._gates._leave(self._ticket)
+
+    def __del__(self) -> None:
+        # A coroutine that awaits something while it is thrown away is never run to its end.
+        if not self._ticket.left:
+            self._gates._leave(self._ticket)
 
 
 async def settled(begun: Awaitable[_Result]) -> _Result:

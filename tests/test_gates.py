@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import gc
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from functools import wraps
 
 import pytest
 
+from agents_sessions import gates as module
 from agents_sessions.gates import Gates, settled
 
 
@@ -22,6 +24,24 @@ def in_loop(test):
 async def steps(count=3):
     for _ in range(count):
         await asyncio.sleep(0)
+
+
+async def stay(gates, name, until=None, timeout=None):
+    async with gates.hold(name, timeout):
+        if until is not None:
+            await until.wait()
+
+
+def begin(coroutine):
+    """Run a coroutine until it waits or ends."""
+    with contextlib.suppress(StopIteration):
+        coroutine.send(None)
+
+
+def drive(coroutine):
+    """Run a coroutine that waits for nothing."""
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
 
 
 @in_loop
@@ -185,42 +205,246 @@ async def test_one_whose_wait_is_over_and_who_has_not_left_yet_does_not_keep_the
     """As it is when the holder, in another thread, leaves between the two."""
     gates = Gates()
     async with gates.hold("x"):
-        ticket = gates._join("x")
-        ticket.cancel()
-    gates._leave("x", ticket)
-    async with gates.hold("x", 0):
-        pass
+        waiting = asyncio.create_task(stay(gates, "x"))
+        await steps()
+        gates._queues["x"][1].waiter.cancel()
+    async with gates.hold("x", 60):
+        assert waiting.cancelled()
 
 
-@pytest.mark.parametrize("step", ["_join", "_leave"])
-def test_a_thread_does_not_change_a_queue_while_another_one_does(step):
+def test_a_thread_that_comes_waits_while_another_one_changes_a_queue():
     gates = Gates()
-    ticket = gates._join("x")
-    change = {"_join": lambda: gates._join("x"), "_leave": lambda: gates._leave("x", ticket)}[step]
-    thread = threading.Thread(target=change)
+    thread = threading.Thread(target=drive, args=(stay(gates, "x"),))
     with gates._mutex:
         thread.start()
         thread.join(0.05)
         assert thread.is_alive()
+        assert len(gates) == 0
     thread.join(10)
     assert not thread.is_alive()
 
 
+def test_a_thread_that_leaves_does_not_wait_and_changes_nothing_while_another_one_changes_a_queue():
+    gates = Gates()
+    hold = gates.hold("x")
+    drive(hold.__aenter__())
+    thread = threading.Thread(target=drive, args=(hold.__aexit__(),))
+    with gates._mutex:
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+        assert len(gates) == 1
+    drive(stay(gates, "x"))  # it comes after one who has left
+    assert len(gates) == 0
+
+
+def test_who_changes_a_queue_sees_to_what_came_meanwhile_before_it_goes():
+    gates = Gates()
+    first, second = gates.hold("x"), gates.hold("y")
+    drive(first.__aenter__())
+    drive(second.__aenter__())
+
+    class Mutex:
+        """Lets another thread leave when all news are seen to, and the mutex is not free yet."""
+
+        def __init__(self, mutex):
+            self.acquire, self._release = mutex.acquire, mutex.release
+
+        def release(self):
+            self.release = self._release
+            thread = threading.Thread(target=drive, args=(second.__aexit__(),))
+            thread.start()
+            thread.join(10)
+            self._release()
+
+    gates._mutex = Mutex(gates._mutex)
+    drive(first.__aexit__())
+    assert len(gates) == 0
+
+
+def test_a_name_that_has_no_hash_is_refused_and_does_no_harm():
+    gates = Gates()
+    with pytest.raises(TypeError):
+        gates.hold([])
+    drive(stay(gates, "x"))
+
+
+# --- coroutines that the garbage collector throws away ---
+
+
+def amid(number, act, between):
+    """Act, and at one of the bytecodes of `gates.py` do something else, as the garbage collector may.
+
+    Returns:
+        Whether there were so many bytecodes.
+    """
+    seen = 0
+
+    def trace(frame, event, _):
+        nonlocal seen
+        if frame.f_code.co_filename != module.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            seen += 1
+            if seen == number:
+                between()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        act()
+    finally:
+        sys.settrace(before)
+    return seen >= number
+
+
+def ends(act):
+    """Tell whether something ends, and does not wait for itself for ever."""
+    done = []
+    thread = threading.Thread(target=lambda: done.append(act()), daemon=True)
+    thread.start()
+    thread.join(60)
+    return done
+
+
+@pytest.mark.parametrize("name", ["x", "y", "z"])
+def test_a_holder_that_is_thrown_away_at_any_bytecode_leaves(name):
+    """While another one comes to its own gate, to one that is free, or to one that is held."""
+
+    async def scenario(number):
+        gates = Gates()
+        forgotten, other = stay(gates, "x", asyncio.Event()), stay(gates, "z", asyncio.Event())
+        forgotten.send(None)
+        other.send(None)
+        waiting = [asyncio.create_task(stay(gates, "x")) for _ in range(2)]
+        await steps()
+        coming = stay(gates, name, timeout=0)
+        reached = amid(number, lambda: begin(coming), forgotten.close)
+        coming.close()
+        forgotten.close()
+        other.close()
+        await asyncio.wait_for(asyncio.gather(*waiting), 20)
+        assert len(gates) == 0
+        return reached
+
+    def act():
+        number = 1
+        while asyncio.run(scenario(number)):
+            number += 1
+        return number
+
+    assert ends(act)[0] > 100
+
+
+def test_a_waiter_that_is_thrown_away_at_any_bytecode_of_a_leave_leaves():
+    async def scenario(number):
+        gates = Gates()
+        holder, forgotten = stay(gates, "x", asyncio.Event()), stay(gates, "x")
+        holder.send(None)
+        begin(forgotten)
+        waiting = asyncio.create_task(stay(gates, "x"))
+        await steps()
+        reached = amid(number, holder.close, forgotten.close)
+        forgotten.close()
+        await asyncio.wait_for(waiting, 20)
+        assert len(gates) == 0
+        return reached
+
+    def act():
+        number = 1
+        while asyncio.run(scenario(number)):
+            number += 1
+        return number
+
+    assert ends(act)[0] > 100
+
+
+@in_loop
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_holder_that_awaits_while_it_is_thrown_away_leaves():
+    gates = Gates()
+
+    async def hold():
+        async with gates.hold("x"):
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0)
+
+    forgotten = hold()
+    forgotten.send(None)
+    assert len(gates) == 1
+    del forgotten
+    gc.collect()
+    assert len(gates) == 0
+
+
+def test_tasks_that_loops_leave_behind_close_no_gate():
+    script = """if True:
+        import asyncio, gc, logging, time
+        from agents_sessions.gates import Gates
+        logging.disable()
+        gc.set_threshold(50, 2, 2)
+        gates = Gates()
+
+        async def hold(name):
+            async with gates.hold(name):
+                await asyncio.Event().wait()
+
+        async def leave_behind():
+            tasks = [asyncio.ensure_future(hold(object())) for _ in range(3)]
+            await asyncio.sleep(0)
+
+        async def go_on():
+            for number in range(40):
+                async with gates.hold(("x", number)):
+                    pass
+
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            for _ in range(5):
+                loop = asyncio.new_event_loop()
+                loop.run_until_complete(leave_behind())
+                loop.close()
+                del loop
+            asyncio.run(go_on())
+        gc.collect()
+        print(len(gates))
+    """
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout == "0\n"
+
+
 def test_a_forked_child_finds_no_gate_closed_whatever_its_parent_did():
     script = """if True:
-        import asyncio, os
+        import asyncio, os, signal, threading
         from agents_sessions.gates import Gates
-        gates = Gates()
-        asyncio.run(gates.hold("x").__aenter__())
+        gates, held, over = Gates(), threading.Event(), threading.Event()
+        hold = gates.hold("x")
+        asyncio.run(hold.__aenter__())
 
         async def work():
             async with gates.hold("x", 1):
                 return 6 + len(gates)
 
-        with gates._mutex:
-            child = os.fork()
-            if child == 0:
-                os._exit(asyncio.run(work()))
+        def settle():
+            with gates._mutex:
+                gates._settling = True
+                held.set()
+                over.wait()
+                gates._settling = False
+
+        thread = threading.Thread(target=settle)
+        thread.start()
+        held.wait()
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            os._exit(asyncio.run(work()))
+        over.set()
+        thread.join()
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
