@@ -8,6 +8,7 @@ the last one leaves.
 import asyncio
 import contextlib
 import threading
+import weakref
 from collections import deque
 from collections.abc import Awaitable, Hashable
 from typing import TypeVar
@@ -15,6 +16,9 @@ from typing import TypeVar
 from agents_sessions.forks import renew_in_child
 
 _Result = TypeVar("_Result")
+
+LOOK_AGAIN = 1.0
+"""Seconds after which one who waits looks whether the first in line can still come."""
 
 
 class Gates:
@@ -44,7 +48,8 @@ class Gates:
         hash(name)  # refused here, and not by whoever sees to the news
         return _Hold(self, _Ticket(name), timeout)
 
-    def _join(self, ticket: "_Ticket") -> None:
+    def _look(self, ticket: "_Ticket") -> None:
+        """See to one who comes or waits, and to who is first in its line."""
         self._news.append(ticket)
         self._settle(wait=True)
 
@@ -83,10 +88,15 @@ class Gates:
             return  # a forked child forgot the gates that its parent holds
         elif ticket.left and ticket in queue:
             queue.remove(ticket)
-        if queue:
+        self._call_first(ticket.name, queue)
+
+    def _call_first(self, name: Hashable, queue: "deque[_Ticket]") -> None:
+        while queue:
             queue[0].call()
-        else:
-            del self._queues[ticket.name]
+            if not queue[0].is_lost():
+                return
+            queue.popleft()
+        del self._queues[name]
 
     def _renew(self) -> None:
         self._mutex = threading.RLock()
@@ -98,21 +108,26 @@ class Gates:
 class _Ticket:
     """One who comes to a gate, until it leaves."""
 
-    __slots__ = ("called", "came", "left", "name", "waiter")
+    __slots__ = ("_loop", "called", "came", "left", "name", "waiter")
 
     def __init__(self, name: Hashable) -> None:
+        loop = asyncio._get_running_loop()
+        # A holder that everyone else has forgotten must be collected, for then it leaves: so weakly, and no waiter.
+        self._loop = None if loop is None else weakref.ref(loop)
+        self.waiter: asyncio.Future[None] | None = None
         self.name = name
         self.came = False
         self.called = False
         self.left = False
-        # Of one who waits, so that its task is not collected. One who has entered must be: then it leaves.
-        self.waiter: asyncio.Future[None] | None = None
 
-    async def wait(self) -> None:
+    async def wait(self, gates: Gates) -> None:
         """Wait to be called."""
-        self.waiter = asyncio.get_running_loop().create_future()
-        if not self.called:
-            await self.waiter
+        # Strongly while it waits: nothing else may keep its task.
+        waiter = self.waiter = asyncio.get_running_loop().create_future()
+        while not self.called:
+            done, _ = await asyncio.wait([waiter], timeout=LOOK_AGAIN)
+            if not done:
+                gates._look(self)
         self.waiter = None
 
     def call(self) -> None:
@@ -124,6 +139,13 @@ class _Ticket:
         if waiter is not None:
             with contextlib.suppress(RuntimeError):  # its loop is closed
                 waiter.get_loop().call_soon_threadsafe(_wake, waiter)
+
+    def is_lost(self) -> bool:
+        """Tell whether its loop was closed, so that it will neither come nor leave, at whatever place it was."""
+        if self._loop is None:
+            return False
+        loop = self._loop()
+        return loop is None or loop.is_closed()
 
 
 def _wake(waiter: "asyncio.Future[None]") -> None:
@@ -142,12 +164,12 @@ class _Hold:
         self._timeout = timeout
 
     async def __aenter__(self) -> None:
-        self._gates._join(self._ticket)
+        self._gates._look(self._ticket)
         if self._ticket.called:
             return
         try:
             async with asyncio.timeout(self._timeout):
-                await self._ticket.wait()
+                await self._ticket.wait(self._gates)
         except BaseException:
             self._gates._leave(self._ticket)
             raise

@@ -202,12 +202,11 @@ async def test_one_who_leaves_a_gate_that_was_forgotten_lets_no_one_in():
 
 @in_loop
 async def test_one_whose_wait_is_over_and_who_has_not_left_yet_does_not_keep_the_gate():
-    """As it is when the holder, in another thread, leaves between the two."""
     gates = Gates()
     async with gates.hold("x"):
         waiting = asyncio.create_task(stay(gates, "x"))
         await steps()
-        gates._queues["x"][1].waiter.cancel()
+        waiting.cancel()  # and the holder leaves before it runs
     async with gates.hold("x", 60):
         assert waiting.cancelled()
 
@@ -449,6 +448,160 @@ def test_a_forked_child_finds_no_gate_closed_whatever_its_parent_did():
     """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
     assert run.stdout == "7\n"
+
+
+# --- loops that are closed with tasks that wait ---
+
+
+class Closing:
+    """A loop of its own, to be closed with its tasks in it as they are."""
+
+    def __init__(self):
+        self.loop = asyncio.new_event_loop()
+
+    def begin(self, coroutine):
+        task = self.loop.create_task(coroutine)
+        task._log_destroy_pending = False
+        self.loop.run_until_complete(steps())
+        return task
+
+
+@pytest.fixture
+def closing():
+    closing = Closing()
+    yield closing
+    closing.loop.close()
+
+
+@pytest.fixture
+def gates():
+    return Gates()
+
+
+@pytest.fixture
+def held(gates):
+    """A gate that is held by no loop."""
+    hold = gates.hold("x")
+    drive(hold.__aenter__())
+    return hold
+
+
+def test_a_waiter_whose_loop_is_closed_is_passed_over(gates, held, closing):
+    task = closing.begin(stay(gates, "x"))
+    closing.loop.close()
+    drive(held.__aexit__())
+    assert len(gates) == 0
+    assert not task.done()
+
+
+def test_those_behind_a_waiter_whose_loop_is_closed_are_served_in_the_order_of_coming(gates, held, closing):
+    served = []
+
+    async def work(number):
+        async with gates.hold("x", 20):
+            served.append(number)
+
+    async def scenario():
+        tasks = []
+        for number in range(3):
+            tasks.append(asyncio.create_task(work(number)))
+            await steps()
+            gone.append(await asyncio.to_thread(closing.begin, stay(gates, "x")))
+        closing.loop.close()
+        await held.__aexit__()
+        await asyncio.gather(*tasks)
+
+    gone = []
+    asyncio.run(scenario())
+    assert served == [0, 1, 2]
+    assert len(gates) == 0
+
+
+def test_one_who_comes_passes_over_one_who_was_called_in_a_loop_that_was_closed_then(gates, held, closing):
+    task = closing.begin(stay(gates, "x"))
+    drive(held.__aexit__())
+    closing.loop.close()
+    drive(stay(gates, "x", timeout=0))
+    assert not task.done()
+    assert len(gates) == 0
+
+
+def test_those_who_wait_pass_over_one_who_was_called_in_a_loop_that_was_closed_then(gates, held, closing, monkeypatch):
+    monkeypatch.setattr(module, "LOOK_AGAIN", 0.01)
+
+    async def scenario():
+        waiting = [asyncio.create_task(stay(gates, "x", timeout=20)) for _ in range(2)]
+        await steps()
+        await held.__aexit__()
+        closing.loop.close()
+        await asyncio.gather(*waiting)
+
+    task = closing.begin(stay(gates, "x"))
+    asyncio.run(scenario())
+    assert not task.done()
+    assert len(gates) == 0
+
+
+def test_one_who_waits_looks_about_once_a_second():
+    assert 0.5 <= module.LOOK_AGAIN <= 2
+
+
+def test_one_who_was_passed_over_leaves_no_one_elses_gate(gates, held, closing):
+    task = closing.begin(stay(gates, "x"))
+    closing.loop.close()
+    drive(held.__aexit__())
+    hold = gates.hold("x")
+    drive(hold.__aenter__())
+    task.get_coro().close()
+    assert len(gates) == 1
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_holder_whose_loop_is_closed_is_passed_over(gates, held, closing, waits):
+    if not waits:
+        drive(held.__aexit__())
+    task = closing.begin(stay(gates, "x", asyncio.Event()))
+    if waits:
+        drive(held.__aexit__())
+        closing.loop.run_until_complete(steps(5))
+    with pytest.raises(TimeoutError):
+        asyncio.run(stay(gates, "x", timeout=0))
+    closing.loop.close()
+    drive(stay(gates, "x", timeout=0))
+    assert not task.done()
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_holder_that_is_forgotten_with_its_loop_is_collected_and_leaves(gates, held, closing, waits):
+    if not waits:
+        drive(held.__aexit__())
+    closing.begin(stay(gates, "x", asyncio.Event()))
+    if waits:
+        drive(held.__aexit__())
+        closing.loop.run_until_complete(steps(5))
+    assert len(gates) == 1
+    closing.loop.close()
+    closing.loop = asyncio.new_event_loop()
+    gc.collect()
+    assert len(gates) == 0
+
+
+def test_a_waiter_that_nobody_else_knows_is_not_collected(gates, held):
+    served = []
+
+    async def work():
+        async with gates.hold("x", 20):
+            served.append(1)
+
+    async def scenario():
+        asyncio.create_task(work())  # noqa: RUF006
+        await steps()
+        gc.collect()
+        await held.__aexit__()
+        await steps(10)
+
+    asyncio.run(scenario())
+    assert served == [1]
 
 
 # --- settled ---------------------------------------------------------------------------------------------------
