@@ -1,10 +1,11 @@
 """JSON that gives back exactly what it took, or refuses.
 
 Key order, integers up to 4,000 digits, floats to the last bit, any text with lone surrogates and U+2028 survive;
-only a high and a low surrogate side by side become the one character that they are to every reader of JSON. Fast
-encoders do not promise that (most turn NaN into null, one 2**64 into a float). The work is done by msgspec, which
-carries all but lone surrogates, behind a check for what it would change in silence (NaN, bytes, keys that are
-numbers); what it refuses goes through the standard library. A property test holds both against each other.
+only a high and a low surrogate side by side become the one character that they are to every reader of JSON, and in a
+key, which would become another key, they are refused. Fast encoders do not promise that (most turn NaN into null, one
+2**64 into a float). The work is done by msgspec, which carries all but lone surrogates, behind a check for what it
+would change in silence (NaN, bytes, keys that are numbers); what it refuses goes through the standard library. A
+property test holds both against each other.
 """
 
 import json
@@ -31,6 +32,8 @@ UNDECODED = (msgspec.MsgspecError, ValueError, RecursionError)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 """One half of a pair, maybe without the other: msgspec refuses that, and JSON does not."""
 
+_HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+
 _BYTE = re.compile(r" \(byte (\d+)\)$")
 
 _ascii = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
@@ -40,8 +43,9 @@ def check_json(value: object) -> None:
     """Refuse what JSON cannot carry, or carries as something else.
 
     Raises:
-        ValueError: NaN, Infinity, bytes, sets, objects, keys that are not strings, or nesting beyond
-            `MAX_DEPTH`, or an integer beyond 4,000 digits. The message names the type, never the value.
+        ValueError: NaN, Infinity, bytes, sets, objects, keys that are not strings or hold two halves of one
+            character, or nesting beyond `MAX_DEPTH`, or an integer beyond 4,000 digits. The message names the type,
+            never the value.
     """
     _check(value, 0)
 
@@ -66,6 +70,13 @@ def _check_keys(keys: Iterable[object]) -> None:
     for key in keys:
         if not isinstance(key, str):
             raise ValueError(f"holds a key of type {type(key).__name__!r}; JSON keys are strings")
+        if not key.isascii() and holds_halves(key):
+            raise ValueError("holds a key with two halves of one character, which JSON would join")
+
+
+def holds_halves(text: str) -> bool:
+    """Tell whether a text holds a high and a low surrogate side by side, which JSON gives back as one character."""
+    return _HALVES.search(text) is not None
 
 
 def _check_all(values: Iterable[object], depth: int) -> None:

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents_sessions.lossless_json import INT_BOUND, MAX_DEPTH, check_json, decode_json, encode_json
+from agents_sessions.lossless_json import INT_BOUND, MAX_DEPTH, check_json, decode_json, encode_json, holds_halves
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
+KEYS = ANY_TEXT.filter(lambda text: not holds_halves(text))
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -15,7 +16,7 @@ JSON = st.recursive(
     | st.floats(allow_nan=False, allow_infinity=False)
     | ANY_TEXT
     | st.text(max_size=12),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(ANY_TEXT | st.text(max_size=5), inner, max_size=5),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(KEYS | st.text(max_size=5), inner, max_size=5),
     max_leaves=30,
 )
 
@@ -176,3 +177,18 @@ def test_what_is_no_json_is_refused_without_its_content(text):
 def test_a_half_of_a_pair_meets_its_other_half():
     """Two surrogates side by side are one character to every reader of JSON."""
     assert decode_json(encode_json("\ud83d\ude00")) == json.loads(json.dumps("\ud83d\ude00")) == "\U0001f600"
+
+
+@pytest.mark.parametrize("key", ["\ud83d\ude00", "a\ud83d\ude00b", "-\ud800\udc00", "x\udbff\udfff", "é\ud83d\ude00"])
+def test_a_key_of_two_halves_is_refused(key):
+    """It would meet the key that they spell, and one of the two values would be lost."""
+    for value in ({key: 1}, {key: 1, "\U0001f600": 2}, [{"x": {key: 1}}]):
+        with pytest.raises(ValueError, match="two halves of one character") as caught:
+            check_json(value)
+        assert caught.value.args[0].isascii()
+
+
+@pytest.mark.parametrize("key", ["\U0001f600", "\ud83d", "a\ude00", "\ude00\ud83d", "a\ud83d\ud83d", "\ud83d \ude00"])
+def test_a_key_of_other_halves_comes_back(key):
+    check_json({key: 1})
+    assert decode_json(encode_json({key: 1})) == {key: 1}

@@ -115,6 +115,7 @@ REFUSED_ITEMS: list[object] = [
     {"x": object()},
     {1: "x"},
     {"x": {None: 1}},
+    {"\ud83d\ude00": 1, "\U0001f600": 2},
     {"x": 10**5000},
     nested(MAX_DEPTH + 1),
     nested(5000),
