@@ -43,7 +43,7 @@ class SessionError(Exception):
 
 
 class SessionIdError(SessionError, ValueError):
-    """An id is empty, not a string, or holds a NUL character."""
+    """An id is empty, not a string, or holds a NUL character or two surrogates that spell one character."""
 
     def __init__(self, what: str, shown: str) -> None:
         super().__init__(what, shown)
@@ -51,7 +51,7 @@ class SessionIdError(SessionError, ValueError):
         self.shown = shown
 
     def __str__(self) -> str:
-        return f"{self.what} must be a non-empty string without NUL, not {self.shown:.80}"
+        return f"{self.what} must be a non-empty string without NUL and split characters, not {self.shown:.80}"
 
 
 class InvalidItemError(SessionError, ValueError):

@@ -9,6 +9,7 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from agents_sessions.errors import SessionIdError
+from agents_sessions.lossless_json import holds_halves
 
 MAX_NAME_BYTES = 180
 """Longest encoded name. With `.json`, `.torn-` and temporary suffixes it stays below the 255 bytes of ext4."""
@@ -28,9 +29,9 @@ def encode_name(identifier: str, *, what: str = "session_id", extension: bool = 
     `extension` of its own, the dot of ``.json`` is encoded too.
 
     Raises:
-        SessionIdError: The id is empty, not a string or holds a NUL character.
+        SessionIdError: The id is empty, not a string, or holds a NUL character or two halves of one character.
     """
-    if not isinstance(identifier, str) or not identifier or "\0" in identifier:
+    if not isinstance(identifier, str) or not identifier or "\0" in identifier or holds_halves(identifier):
         raise SessionIdError(what, repr(identifier))
     raw = identifier.encode("utf-8", "surrogatepass")
     name = _UNSAFE.sub(_percent, raw).decode("ascii")

@@ -5,10 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents_sessions.errors import SessionIdError
+from agents_sessions.lossless_json import holds_halves
 from agents_sessions.naming import MAX_NAME_BYTES, decode_name, encode_name
 from agents_sessions.testing.store_contract import HOSTILE_IDS
 
-IDS = st.text(st.characters(exclude_categories=(), exclude_characters="\0"), min_size=1, max_size=250)
+IDS = st.text(st.characters(exclude_categories=(), exclude_characters="\0"), min_size=1, max_size=250).filter(
+    lambda text: not holds_halves(text)
+)
 NASTY = st.text(st.sampled_from("./\\-%~:cCoOnN 0jJsSé\ud800"), min_size=1, max_size=12)
 
 
@@ -78,10 +81,18 @@ def test_a_prefix_does_not_end_inside_an_escape():
         assert prefix[shift:].replace("%C3%A9", "") in ("", "%C3")
 
 
-@pytest.mark.parametrize("identifier", ["", "a\0b", "\0", None, 5, b"bytes", ["x"]])
+@pytest.mark.parametrize(
+    "identifier",
+    ["", "a\0b", "\0", None, 5, b"bytes", ["x"], "\ud83d\ude00", "é\ud83d\ude00", "x" * 300 + "\ud83d\ude00"],
+)
 def test_what_is_no_id_is_refused(identifier):
     with pytest.raises(SessionIdError, match="agent_id must be"):
         encode_name(identifier, what="agent_id")
+
+
+@pytest.mark.parametrize("identifier", ["\ud83d", "a\ude00", "\ude00\ud83d", "\ud83d-\ude00"])
+def test_an_id_with_other_halves_has_a_name_that_tells_it(identifier):
+    assert decode_name(encode_name(identifier)) == identifier
 
 
 def test_a_refusal_speaks_of_a_session_id_if_nothing_else_is_said():

@@ -703,7 +703,7 @@ class StoreContract:
 
         asyncio.run(scenario())
 
-    @pytest.mark.parametrize("bad", ["", "nul\0nul"])
+    @pytest.mark.parametrize("bad", ["", "nul\0nul", "\ud83d\ude00"])
     def test_an_id_that_no_session_can_have_is_refused(self, store: SessionStore, bad: str) -> None:
         async def scenario() -> None:
             for key in (SessionKey("support", bad), SessionKey(bad, "order")):
