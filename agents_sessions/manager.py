@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from uuid import uuid4
 from weakref import WeakSet
 
+from pydantic import ValidationError
+
 from agents_sessions.addresses import Addresses
-from agents_sessions.errors import SessionExistsError, SessionNotFoundError
+from agents_sessions.errors import InvalidItemError, SessionExistsError, SessionNotFoundError
 from agents_sessions.history import HistoryEntry, Message, typed
 from agents_sessions.info import SessionInfo, SessionStatus, SessionType
 from agents_sessions.session import ManagedSession
-from agents_sessions.stores.base import SessionStore
+from agents_sessions.stores.base import History, SessionStore, invalid_fields
 from agents_sessions.stores.file_store import FileStore
 from agents_sessions.turns.agents import AgentRegistry, Agents
 from agents_sessions.turns.approvals import PendingApproval, load_paused
@@ -40,6 +43,15 @@ if TYPE_CHECKING:
 
 _Event = TypeVar("_Event", bound=TurnEvent)
 _UNCHANGED: Any = object()
+
+
+@contextlib.contextmanager
+def _facts_checked() -> Iterator[None]:
+    """Name the facts that do not fit, without their values, which pydantic would quote."""
+    try:
+        yield
+    except ValidationError as error:
+        raise InvalidItemError("the session's facts", f"invalid value of {invalid_fields(error)}") from None
 
 
 class SessionManager:
@@ -115,20 +127,21 @@ class SessionManager:
         Raises:
             UnknownAgentError: Agents were given, and this is none of them.
             SessionExistsError: The id is taken.
-            InvalidItemError: The metadata is not JSON.
+            InvalidItemError: A value does not fit, or the metadata is not JSON.
         """
         self._registry.check_entry(agent_id)
-        info = SessionInfo(
-            id=str(uuid4()) if session_id is None else session_id,
-            agent_id=agent_id,
-            user_id=user_id,
-            name=name,
-            session_type=session_type,
-            mode=mode,
-            max_turns=max_turns,
-            history_limit=history_limit,
-            metadata=metadata or {},
-        )
+        with _facts_checked():
+            info = SessionInfo(
+                id=str(uuid4()) if session_id is None else session_id,
+                agent_id=agent_id,
+                user_id=user_id,
+                name=name,
+                session_type=session_type,
+                mode=mode,
+                max_turns=max_turns,
+                history_limit=history_limit,
+                metadata=metadata or {},
+            )
         if session_id is not None and await self.store.find(session_id):
             raise SessionExistsError(session_id)
         created = await self.store.create(info)
@@ -184,7 +197,7 @@ class SessionManager:
 
         Raises:
             SessionNotFoundError: There is none.
-            ValueError: A value does not fit.
+            InvalidItemError: A value does not fit, or the metadata is not JSON; nothing was changed.
         """
         given = {
             "name": name,
@@ -196,8 +209,12 @@ class SessionManager:
             "metadata": metadata,
         }
         facts = {field: value for field, value in given.items() if value is not _UNCHANGED}
-        key = await self._addresses.key(session_id, agent_id)
-        return await self.store.rewrite(key, lambda history: history.with_facts(**facts) if facts else history)
+
+        def change(history: History) -> History:
+            with _facts_checked():
+                return history.with_facts(**facts) if facts else history
+
+        return await self.store.rewrite(await self._addresses.key(session_id, agent_id), change)
 
     async def clear_session(self, session_id: str, *, agent_id: str | None = None) -> None:
         """Remove the whole history of a session, with its totals. Waits for a turn that runs on it.
