@@ -156,9 +156,15 @@ def timestamp(moment: datetime | None = None) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def as_stored(moment: datetime) -> datetime:
+    """Return a moment in UTC, cut to milliseconds."""
+    moment = moment.astimezone(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
 def now() -> datetime:
-    """Return the current time as stored: UTC, cut to milliseconds."""
-    return datetime.fromisoformat(timestamp())
+    """Return the current time as stored."""
+    return as_stored(datetime.now(UTC))
 
 
 def item_kind(item: Item) -> str:

@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_serializer, field_validator
 
 from agents_sessions.context import ContextStats
-from agents_sessions.entries import now, timestamp
+from agents_sessions.entries import as_stored, now, timestamp
 
 SessionStatus = Literal["active", "paused", "closed"]
 SessionType = Literal["user", "sub_agent", "scheduled"]
@@ -50,13 +50,23 @@ class SessionInfo(BaseModel):
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     """Anything else the application wants to keep. JSON only."""
     created_at: datetime = Field(default_factory=now)
-    """UTC, in milliseconds."""
+    """UTC, in milliseconds, whatever the time zone it is given in; one without a time zone is refused."""
     updated_at: datetime = Field(default_factory=now)
     """When history or facts last changed. Never goes backwards."""
     seq: int = 0
     """The number of the newest entry that was ever stored: what `expected_seq` compares."""
     context: ContextStats = Field(default_factory=ContextStats)
     """The running totals."""
+
+    @field_validator("created_at", "updated_at")
+    @classmethod
+    def _to_utc(cls, moment: datetime) -> datetime:
+        if moment.utcoffset() is None:
+            raise ValueError("a time without a time zone")
+        try:
+            return as_stored(moment)
+        except OverflowError:
+            raise ValueError("a time that UTC does not have") from None
 
     @field_serializer("created_at", "updated_at", when_used="json")
     def _as_stored(self, moment: datetime) -> str:

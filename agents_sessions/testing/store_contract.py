@@ -23,7 +23,7 @@ import signal
 import threading
 from collections.abc import Callable, Coroutine
 from copy import deepcopy
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import monotonic
@@ -589,6 +589,43 @@ class StoreContract:
         past = now() - timedelta(days=1)
         await store.create(info_of(updated_at=past, created_at=past))
         assert (await store.append(KEY, [said("a")])).updated_at > past
+
+    @pytest.mark.parametrize(
+        "moment",
+        [
+            datetime(2026, 11, 20, 21, 28, 0, 123456, UTC),
+            datetime(2026, 11, 20, 21, 28, 0, 999, timezone(timedelta(hours=-9, minutes=-30))),
+            datetime.min.replace(tzinfo=UTC),
+            datetime.max.replace(tzinfo=UTC) - timedelta(days=1),
+        ],
+    )
+    def test_a_time_of_any_zone_comes_back_in_utc_and_milliseconds(self, store: SessionStore, moment: datetime) -> None:
+        async def scenario() -> None:
+            created = await store.create(info_of(created_at=moment, updated_at=moment))
+            assert created == await store.load(KEY)
+            for stored in (created.created_at, created.updated_at):
+                assert timedelta(0) <= moment - stored < timedelta(milliseconds=1)
+                assert (stored.utcoffset(), stored.microsecond % 1000) == (timedelta(0), 0)
+            assert (await store.append(KEY, [said("a")])).updated_at >= created.updated_at
+
+        asyncio.run(scenario())
+
+    @pytest.mark.parametrize("name", ["created_at", "updated_at"])
+    @pytest.mark.parametrize(
+        "moment",
+        [
+            datetime(2026, 11, 20),  # noqa: DTZ001
+            datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))),
+            datetime.min.replace(tzinfo=timezone(timedelta(hours=1))),
+        ],
+    )
+    def test_a_time_that_is_none_in_utc_is_refused(self, store: SessionStore, name: str, moment: datetime) -> None:
+        facts: dict[str, Any] = {name: moment}
+        with pytest.raises(ValueError, match=name):
+            info_of(**facts)
+        spoiled = info_of().model_copy(update=facts)  # which validates nothing
+        with pytest.raises(InvalidItemError, match=name):
+            asyncio.run(store.create(spoiled))
 
     # --- nobody shares an object with the store ---
 
