@@ -129,7 +129,8 @@ def check_entries(entries: Sequence[Entry]) -> None:
     """Refuse entries that cannot be stored without loss, before anything is touched.
 
     Raises:
-        InvalidItemError: See `lossless_json.check_json`; also for an item that is not a dict.
+        InvalidItemError: See `lossless_json.check_json`; also for an item that is not a dict, or an `at`, `agent` or
+            `run` that is no text.
     """
     for number, entry in enumerate(entries, 1):
         body = entry.get("item", entry.get("record"))
@@ -138,11 +139,21 @@ def check_entries(entries: Sequence[Entry]) -> None:
             raise InvalidItemError(where, f"is a {type(body).__name__!r}, not a dict")
         if "item" in entry and "record" in entry:
             raise InvalidItemError(where, "is both an item and a record")
+        _check_envelope(entry, where)
         try:
             check_json(body)
             check_json(envelope_of(entry))
         except ValueError as error:
             raise InvalidItemError(where, str(error)) from None
+
+
+def _check_envelope(entry: Entry, where: str) -> None:
+    # Sealed, it could be read; but the reader that mends an edited or torn file takes it for damage.
+    for name in ("at", "agent", "run"):
+        if not isinstance(entry.get(name, ""), str):
+            raise InvalidItemError(where, f"has an `{name}` that is no text")
+    if type(entry.get("seq", 0)) is not int:
+        raise InvalidItemError(where, "has a `seq` that is no whole number")
 
 
 def envelope_of(entry: Entry) -> JsonObject:

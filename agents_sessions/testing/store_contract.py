@@ -356,12 +356,35 @@ class StoreContract:
             await store.create(info_of(), [said("good"), item_entry(cast("Item", {"x": {1}}))])
         assert await store.load(KEY) is None
 
-    @in_loop
-    async def test_an_envelope_that_json_cannot_carry_is_refused(self, store: SessionStore) -> None:
-        await store.create(info_of())
-        with pytest.raises(InvalidItemError):
-            await store.append(KEY, [cast("Entry", {"item": {}, "agent": float("nan")})])
-        assert await store.entries(KEY) == []
+    @pytest.mark.parametrize(
+        "envelope",
+        [
+            {"more": float("nan")},
+            {"at": None},
+            {"at": 5},
+            {"agent": None},
+            {"agent": ["x"]},
+            {"run": None},
+            {"run": {}},
+            {"seq": "1"},
+            {"seq": 1.5},
+            {"seq": True},
+        ],
+    )
+    def test_an_envelope_that_cannot_be_stored_is_refused(self, store: SessionStore, envelope: dict[str, Any]) -> None:
+        async def scenario() -> None:
+            bad = cast("Entry", {"item": {}, **envelope})
+            with pytest.raises(InvalidItemError):
+                await store.create(info_of(), [bad])
+            before = await store.create(info_of(), [said("kept")])
+            with pytest.raises(InvalidItemError):
+                await store.append(KEY, [said("good"), bad])
+            with pytest.raises(InvalidItemError):
+                await store.rewrite(KEY, lambda history: history.with_entries([*history.entries, bad]))
+            assert await store.load(KEY) == before
+            assert texts(await store.entries(KEY)) == ["kept"]
+
+        asyncio.run(scenario())
 
     # --- read ---
 
