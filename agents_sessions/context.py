@@ -4,6 +4,7 @@
 entry, it gives the same numbers. The file keeps it at its end, so that reading it costs the same at any length.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
@@ -29,6 +30,7 @@ _TOKENS = (
     "reasoning_tokens",
     "total_tokens",
 )
+_SUMS = (*_TOKENS, "context_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +81,10 @@ class ContextStats:
         Raises:
             TypeError: A value is of another type than its field.
         """
+        if not isinstance(data, dict):
+            raise TypeError("the totals are no dict")
         totals = cls(**{name: data[name] for name in _FIELDS if name in data})
-        if not isinstance(data, dict) or not all(
-            type(getattr(totals, name)) in kinds for name, kinds in _FIELDS.items()
-        ):
+        if not all(type(getattr(totals, name)) in kinds for name, kinds in _FIELDS.items()):
             raise TypeError("the totals hold a value of another type")
         return totals
 
@@ -94,14 +96,16 @@ def fold(stats: ContextStats, entries: Iterable[Entry]) -> ContextStats:
     """Return the totals after some more entries.
 
     Raises:
-        InvalidItemError: A record lacks a part, or has one of another type.
+        InvalidItemError: A record lacks a part, or has one of another type, or a total is too large for a float.
     """
     totals: dict[str, Any] = stats.to_json()
     try:
         for entry in entries:
             _count(totals, entry)
-        _check_texts(totals)
-    except (KeyError, TypeError, AttributeError, OverflowError):
+        _check_totals(totals)
+    except OverflowError:
+        raise InvalidItemError("a record", "has a number that makes a total too large") from None
+    except (KeyError, TypeError, AttributeError):
         raise InvalidItemError("a record", "is incomplete, or has a value of the wrong type") from None
     after = object.__new__(ContextStats)  # a frozen __init__ sets twenty fields one by one, on every append
     after.__dict__.update(totals)
@@ -117,10 +121,13 @@ def _count(totals: dict[str, Any], entry: Entry) -> None:
     _follow_run(totals, entry)
 
 
-def _check_texts(totals: dict[str, Any]) -> None:
+def _check_totals(totals: dict[str, Any]) -> None:
     for name in ("last_agent", "last_status", "open_run"):
         if not isinstance(totals[name], str | None):
             raise TypeError(name)
+    for name in _SUMS:
+        if isinstance(totals[name], float) and not math.isfinite(totals[name]):
+            raise OverflowError(name)
 
 
 def _count_record(totals: dict[str, Any], record: Record) -> None:

@@ -202,13 +202,48 @@ def test_a_record_that_cannot_be_counted_is_refused(record):
         fold(ContextStats(), [record_entry(record)])
 
 
+@pytest.mark.parametrize("name", [*ROW, "context_tokens"])
+@pytest.mark.parametrize("large", [1e308, -1e308])
+def test_a_total_that_would_be_infinite_is_refused(name, large):
+    row = {**ROW, **({"input_tokens": large, "output_tokens": large} if name == "context_tokens" else {name: large})}
+    with pytest.raises(InvalidItemError, match=r"^a record: has a number that makes a total too large"):
+        fold(ContextStats(), [usage(row), usage(row)])
+
+
+def test_a_total_that_would_be_no_number_is_refused():
+    stats = ContextStats(input_tokens=float("inf"))
+    with pytest.raises(InvalidItemError):
+        fold(stats, [usage({**ROW, "input_tokens": float("-inf")})])
+
+
+def test_a_whole_number_that_no_float_holds_is_refused_beside_a_float():
+    with pytest.raises(InvalidItemError, match="too large"):
+        fold(ContextStats(), [usage({**ROW, "input_tokens": 10**400}), usage({**ROW, "input_tokens": 0.5})])
+
+
+def test_a_large_total_is_counted():
+    assert fold(ContextStats(), [usage({**ROW, "requests": 10**400})]).requests == 10**400
+    assert fold(ContextStats(), [usage({**ROW, "requests": 1e308})]).requests == 1e308
+
+
 def test_names_of_a_later_version_are_left_out_of_the_totals():
     assert ContextStats.from_json({"items": 3, "from_the_future": 1}) == ContextStats(items=3)
 
 
 @pytest.mark.parametrize(
     "data",
-    [{"items": "3"}, {"items": None}, {"items": True}, {"last_agent": 5}, {"open_run": 0}, [], ["items"], "items"],
+    [
+        {"items": "3"},
+        {"items": None},
+        {"items": True},
+        {"last_agent": 5},
+        {"open_run": 0},
+        [],
+        ["items"],
+        "items",
+        5,
+        None,
+    ],
 )
 def test_totals_of_another_type_are_refused(data):
     with pytest.raises(TypeError):

@@ -31,7 +31,7 @@ from typing import Any, ParamSpec, cast
 
 import pytest
 
-from agents_sessions.entries import Entry, Item, item_entry, now, record_entry
+from agents_sessions.entries import Entry, Item, RequestRow, item_entry, now, record_entry
 from agents_sessions.errors import (
     InvalidItemError,
     SessionBusyError,
@@ -385,6 +385,15 @@ class StoreContract:
             assert texts(await store.entries(KEY)) == ["kept"]
 
         asyncio.run(scenario())
+
+    @in_loop
+    async def test_a_record_that_would_make_a_total_infinite_is_refused(self, store: SessionStore) -> None:
+        row = cast("RequestRow", dict.fromkeys(("requests", "input_tokens", "output_tokens", "total_tokens"), 1e308))
+        usage = record_entry({"type": "usage", "requests": [row]})
+        before = await store.create(info_of(), [said("kept")])
+        with pytest.raises(InvalidItemError):
+            await store.append(KEY, [usage, usage])
+        assert await store.load(KEY) == before
 
     # --- read ---
 
