@@ -47,6 +47,19 @@ def encode_name(identifier: str, *, what: str = "session_id", extension: bool = 
     return f"{prefix}~{hashlib.sha256(raw).hexdigest()}"
 
 
+def encode_sidecar_name(name: str) -> list[str]:
+    """Return the file name of a sidecar, and in front of it that of its folder if it is in one.
+
+    Raises:
+        ValueError: It has more than two parts, or one so long that its file name would not tell it.
+        SessionIdError: A part is empty or holds what no id may hold.
+    """
+    parts = [encode_name(part, what="sidecar name", extension=True) for part in name.split("/")]
+    if len(parts) > 2 or any("~" in part for part in parts):
+        raise ValueError(f"a sidecar is a short file name or folder/file, not {name!r:.200}")
+    return parts
+
+
 def decode_name(name: str) -> str:
     """Return the id that a name was made of, unless it was shortened: a name with ``~`` comes back as it is."""
     return unquote_to_bytes(name).decode("utf-8", "surrogatepass")

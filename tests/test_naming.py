@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from agents_sessions.errors import SessionIdError
 from agents_sessions.lossless_json import holds_halves
-from agents_sessions.naming import MAX_NAME_BYTES, decode_name, encode_name
+from agents_sessions.naming import MAX_NAME_BYTES, decode_name, encode_name, encode_sidecar_name
 from agents_sessions.testing.store_contract import HOSTILE_IDS
 
 IDS = st.text(st.characters(exclude_categories=(), exclude_characters="\0"), min_size=1, max_size=250).filter(
@@ -129,3 +129,27 @@ def test_two_ids_have_two_names(one, other):
 def test_a_name_tells_its_id(identifier):
     assert decode_name(encode_name(identifier)) == identifier
     assert decode_name(encode_name(identifier, extension=True)) == identifier
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("run_state.json", ["run_state.json"]),
+        ("checkpoints/a b.json", ["checkpoints", "a%20b.json"]),
+        ("../~", ["%2E%2E", "%7E"]),
+    ],
+)
+def test_a_sidecar_has_a_file_name_and_maybe_a_folder(name, parts):
+    assert encode_sidecar_name(name) == parts
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "x" * 181, "a/" + "é" * 31])
+def test_a_sidecar_has_a_short_name(name):
+    with pytest.raises(ValueError, match="short file name or folder/file"):
+        encode_sidecar_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "/a", "a/", "a//b", "a\0"])
+def test_a_part_of_a_sidecars_name_that_is_no_id_is_refused(name):
+    with pytest.raises(SessionIdError, match=r"^sidecar name must be"):
+        encode_sidecar_name(name)

@@ -2,8 +2,8 @@
 
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from agents_sessions.context import fold
@@ -18,7 +18,7 @@ from agents_sessions.forks import renew_in_child
 from agents_sessions.gates import Gates
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.lossless_json import decode_json, encode_json
-from agents_sessions.naming import encode_name
+from agents_sessions.naming import encode_name, encode_sidecar_name
 from agents_sessions.stores.base import Change, History, SessionStore, Totals, check_change, check_facts, renumber
 
 
@@ -26,6 +26,7 @@ from agents_sessions.stores.base import Change, History, SessionStore, Totals, c
 class _Kept:
     """One session. Entries are kept as text, so that no caller shares an object with the store."""
 
+    names: tuple[str, str]
     info: SessionInfo
     lines: list[bytes]
     sidecars: dict[str, bytes] = field(default_factory=dict)
@@ -41,8 +42,7 @@ class MemoryStore(SessionStore):
         renew_in_child(self)
 
     async def create(self, info: SessionInfo, entries: Sequence[Entry] = ()) -> SessionInfo:
-        for part, what in ((info.agent_id, "agent_id"), (info.id, "session_id")):
-            encode_name(part, what=what)
+        names = encode_name(info.agent_id, what="agent_id"), encode_name(info.id) + ".json"
         check_entries(entries)
         check_facts(info)
         at = timestamp()
@@ -51,7 +51,7 @@ class MemoryStore(SessionStore):
         with self._mutex:
             if info.key in self._sessions:
                 raise SessionExistsError(info.id, info.agent_id)
-            self._sessions[info.key] = _Kept(stored, [_encode(entry, at) for entry in numbered])
+            self._sessions[info.key] = _Kept(names, stored, [_encode(entry, at) for entry in numbered])
         return stored.model_copy(deep=True)
 
     async def load(self, key: SessionKey) -> SessionInfo | None:
@@ -97,7 +97,7 @@ class MemoryStore(SessionStore):
             updated_at = max(now(), kept.info.updated_at)
             info = after.info.model_copy(update={"seq": seq, "context": context, "updated_at": updated_at}, deep=True)
             lines = [_encode(entry, timestamp(updated_at)) for entry in entries]
-            self._sessions[key] = _Kept(info, lines, kept.sidecars)
+            self._sessions[key] = replace(kept, info=info, lines=lines)
             return info.model_copy(deep=True)
 
     async def delete(self, key: SessionKey) -> None:
@@ -106,22 +106,24 @@ class MemoryStore(SessionStore):
             del self._sessions[key]
 
     async def scan(self, agent_id: str | None = None) -> AsyncIterator[SessionInfo]:
-        with self._mutex:
-            keys = sorted(self._sessions)
-        for key in keys:
-            if agent_id in (None, key.agent_id) and (info := await self.load(key)) is not None:
+        if agent_id is not None:
+            encode_name(agent_id, what="agent_id")
+        for key in self._keys(lambda key: agent_id in (None, key.agent_id)):
+            if (info := await self.load(key)) is not None:
                 yield info
 
     async def find(self, session_id: str) -> list[SessionKey]:
-        with self._mutex:
-            return [key for key in self._sessions if key.session_id == session_id]
+        encode_name(session_id)
+        return self._keys(lambda key: key.session_id == session_id)
 
     async def read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
+        encode_sidecar_name(name)
         with self._mutex:
             kept = self._sessions.get(key)
             return None if kept is None else kept.sidecars.get(name)
 
     async def write_sidecar(self, key: SessionKey, name: str, data: bytes) -> None:
+        encode_sidecar_name(name)
         with self._mutex:
             self._kept(key).sidecars[name] = data
 
@@ -131,6 +133,7 @@ class MemoryStore(SessionStore):
             return [] if kept is None else sorted(kept.sidecars)
 
     async def delete_sidecar(self, key: SessionKey, name: str) -> bool:
+        encode_sidecar_name(name)
         with self._mutex:
             kept = self._sessions.get(key)
             return kept is not None and kept.sidecars.pop(name, None) is not None
@@ -152,6 +155,11 @@ class MemoryStore(SessionStore):
             # What a thread of the parent was about to append.
             while kept.lines and decode_json(kept.lines[-1])["seq"] > kept.info.seq:
                 kept.lines.pop()
+
+    def _keys(self, wanted: Callable[[SessionKey], bool]) -> list[SessionKey]:
+        """Return some of the keys in the order that their files would have."""
+        with self._mutex:
+            return sorted(filter(wanted, self._sessions), key=lambda key: self._sessions[key].names)
 
     def _kept(self, key: SessionKey) -> _Kept:
         try:

@@ -42,6 +42,7 @@ from agents_sessions.errors import (
 )
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.lossless_json import MAX_DEPTH
+from agents_sessions.naming import encode_name
 from agents_sessions.stores.base import Change, History, SessionStore
 
 Opener = Callable[[], SessionStore]
@@ -794,6 +795,23 @@ class StoreContract:
         assert [info.context.items async for info in store.scan()] == [1] * 6
 
     @in_loop
+    async def test_scan_goes_by_the_names_of_files(self, store: SessionStore) -> None:
+        ordered = ["é", "B", "a b", "a", "b-c", "b", "b0", "x" * 300, "xy"]
+        assert ordered == sorted(ordered, key=lambda session_id: encode_name(session_id) + ".json")
+        keys = [SessionKey(agent, session_id) for agent in ("Zoë", "a b", "a-b") for session_id in ordered]
+        for key in sorted(keys):
+            await store.create(info_of(key))
+        assert [info.key async for info in store.scan()] == keys
+        assert await store.find("b") == [key for key in keys if key.session_id == "b"]
+
+    @in_loop
+    async def test_scan_and_find_refuse_what_is_no_id(self, store: SessionStore) -> None:
+        with pytest.raises(SessionIdError):
+            await anext(aiter(store.scan("")))
+        with pytest.raises(SessionIdError):
+            await store.find("")
+
+    @in_loop
     async def test_scan_of_an_unknown_agent_yields_nothing(self, store: SessionStore) -> None:
         await store.create(info_of())
         assert [info async for info in store.scan("nobody")] == []
@@ -823,6 +841,29 @@ class StoreContract:
         listed = await store.list_sidecars(KEY)
         assert listed == sorted(given)
         assert [await store.read_sidecar(KEY, name) for name in listed] == [name.encode() for name in listed]
+
+    @pytest.mark.parametrize("name", ["", "/", "a/", "/a", "a//b", "a/b/c", "nul\0nul", "\ud83d\ude00", "x" * 181])
+    def test_a_name_that_no_sidecar_can_have_is_refused(self, store: SessionStore, name: str) -> None:
+        async def scenario() -> None:
+            await store.create(info_of())
+            for refused in (
+                store.write_sidecar(KEY, name, b"1"),
+                store.read_sidecar(KEY, name),
+                store.delete_sidecar(KEY, name),
+            ):
+                with pytest.raises(ValueError, match="sidecar"):
+                    await refused
+            assert await store.list_sidecars(KEY) == []
+
+        asyncio.run(scenario())
+
+    @in_loop
+    async def test_the_longest_name_of_a_sidecar_comes_back(self, store: SessionStore) -> None:
+        name = f"{'x' * 180}/{'y' * 180}"
+        await store.create(info_of())
+        await store.write_sidecar(KEY, name, b"1")
+        assert await store.list_sidecars(KEY) == [name]
+        assert await store.read_sidecar(KEY, name) == b"1"
 
     @in_loop
     async def test_a_sidecar_is_deleted_once(self, store: SessionStore) -> None:
