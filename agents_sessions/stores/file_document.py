@@ -111,6 +111,11 @@ def encode_entry(entry: Entry, at: str) -> EncodedEntry:
     return EncodedEntry(encode_json(envelope)[1:-1], encode_json(body)[1:-1])
 
 
+def decode_batch(batch: Sequence[EncodedEntry]) -> list[Entry]:
+    """Return encoded entries as they will be read: no object of the caller's, and no number that one came with."""
+    return [cast("Entry", decode_json(b"{%s,%s}" % entry)) for entry in batch]
+
+
 def encode_batch(batch: Sequence[EncodedEntry], *, first_seq: int, salt: int, opens: bool) -> bytes:
     """Return the lines of one batch. `opens` says that they are the first of the history."""
     size = len(batch)

@@ -87,15 +87,18 @@ class FileEngine:
 
     # --- one session ---
 
-    def create(self, info: SessionInfo, entries: Sequence[Entry]) -> SessionInfo:
-        """Make the file of a new session."""
-        key = info.key
-        name = _names(key)[1]
+    def encode(self, info: SessionInfo, entries: Sequence[Entry]) -> tuple[SessionInfo, bytearray]:
+        """Return a new session as it will be stored, and its file. Neither shares an object with the caller."""
         numbered, seq, context = renumber(History(info, list(entries)), 0)
         updated_at = timestamp(info.updated_at)
         data = document.encode_document(document.Document(info.header(), numbered, seq, context, updated_at))
         self.limits.check_metadata(info)
-        self.limits.check_document(key, len(data), entries)
+        self.limits.check_document(info.key, len(data), entries)
+        return info.model_copy(update={"seq": seq, "context": context}, deep=True), data
+
+    def create(self, key: SessionKey, data: bytearray) -> None:
+        """Make the file of a new session, which `encode` has made."""
+        name = _names(key)[1]
         with self._errors(key, creating=True), self._folder(key, create=True) as folder:
             _sweep_once(folder)
             self._remove_sidecars(folder, name, only_ours=True)
@@ -103,18 +106,13 @@ class FileEngine:
                 atomic.create(folder, name, data, durable=self._durable)
             except FileExistsError:
                 raise SessionExistsError(key.session_id, key.agent_id) from None
-        return info.model_copy(update={"seq": seq, "context": context})
 
     def append(
-        self,
-        key: SessionKey,
-        entries: Sequence[Entry],
-        batch: Sequence[document.EncodedEntry],
-        at: str,
-        expected_seq: int | None,
+        self, key: SessionKey, batch: Sequence[document.EncodedEntry], at: str, expected_seq: int | None
     ) -> Totals:
-        """Add entries, which `batch` has encoded."""
+        """Add entries. Of what the caller has, only this encoded form counts: all else may have changed meanwhile."""
         self.limits.check_items(key, batch)
+        entries = document.decode_batch(batch)
         name = _names(key)[1]
         while True:
             with self._locked(key) as (folder, fd):

@@ -94,7 +94,9 @@ class FileStore(SessionStore):
     async def create(self, info: SessionInfo, entries: Sequence[Entry] = ()) -> SessionInfo:
         check_entries(entries)
         check_facts(info)
-        return await self._write(info.key, partial(self._engine.create, info, entries))
+        stored, data = self._engine.encode(info, entries)
+        await self._write(info.key, partial(self._engine.create, info.key, data))
+        return stored
 
     async def load(self, key: SessionKey) -> SessionInfo | None:
         try:
@@ -112,7 +114,7 @@ class FileStore(SessionStore):
         check_entries(entries)
         at = timestamp()
         batch = [encode_entry(entry, at) for entry in entries]
-        return await self._write(key, partial(self._engine.append, key, entries, batch, at, expected_seq))
+        return await self._write(key, partial(self._engine.append, key, batch, at, expected_seq))
 
     async def rewrite(self, key: SessionKey, change: Change) -> SessionInfo:
         def apart(history: History) -> History:

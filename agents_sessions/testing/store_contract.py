@@ -31,6 +31,7 @@ from typing import Any, ParamSpec, cast
 
 import pytest
 
+from agents_sessions.context import ContextStats, fold
 from agents_sessions.entries import Entry, Item, RequestRow, item_entry, now, record_entry
 from agents_sessions.errors import (
     InvalidItemError,
@@ -699,6 +700,42 @@ class StoreContract:
         await store.create(info_of())
         await store.append(KEY, [entry])
         assert entry == said("a")
+
+    @in_loop
+    async def test_what_is_changed_while_it_waits_is_stored_and_counted_as_it_was_given(
+        self, store: SessionStore
+    ) -> None:
+        await store.create(info_of())
+        given = [said(str(number)) for number in range(20)]
+        waiting = [asyncio.create_task(store.append(KEY, [entry])) for entry in given]
+        await asyncio.sleep(0)
+        for entry in given:
+            entry["item"].update(role="assistant", content="changed")
+        await asyncio.gather(*waiting)
+        stored = await store.entries(KEY)
+        assert texts(stored) == [str(number) for number in range(20)]
+        loaded = await store.load(KEY)
+        assert loaded is not None
+        assert loaded.context == fold(ContextStats(), stored)
+        assert loaded.context.user_messages == 20
+
+    @in_loop
+    async def test_a_session_is_created_of_what_was_given_also_if_that_changes_while_it_waits(
+        self, store: SessionStore
+    ) -> None:
+        entry, info = said("a"), info_of(metadata={"a": [1]})
+        before = [asyncio.create_task(store.append(KEY, [said("b")])) for _ in range(20)]
+        creating = asyncio.create_task(store.create(info, [entry]))
+        await asyncio.sleep(0)
+        entry["item"].update(role="assistant", content=float("nan"))
+        info.metadata["a"] = b"bytes"  # type: ignore[assignment]
+        created = await creating
+        await asyncio.gather(*before, return_exceptions=True)
+        loaded = await store.load(KEY)
+        assert loaded is not None
+        assert loaded.metadata == created.metadata == {"a": [1]}
+        assert (await store.items(KEY))[0] == {"role": "user", "content": "a"}
+        assert (created.context.user_messages, created.context.assistant_messages) == (1, 0)
 
     # --- delete ---
 

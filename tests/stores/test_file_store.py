@@ -848,6 +848,26 @@ def test_a_pretty_printed_file_is_brought_back_into_shape_by_the_next_write(stor
     assert len(path.read_bytes().splitlines()) == 5
 
 
+def test_an_append_to_an_edited_file_stores_what_it_was_given_and_no_number_that_came_with_it(store, path):
+    create(store, "one")
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
+
+    async def work():
+        given = {**said("two"), "seq": 9}
+        others = [asyncio.create_task(store.append(KEY, [said("x")], expected_seq=5)) for _ in range(5)]
+        waiting = asyncio.create_task(store.append(KEY, [given]))
+        await asyncio.sleep(0)
+        given["item"]["content"] = float("nan")
+        await waiting
+        await asyncio.gather(*others, return_exceptions=True)
+
+    asyncio.run(work())
+    assert [(entry["seq"], entry["item"]["content"]) for entry in asyncio.run(store.entries(KEY))] == [
+        (1, "one"),
+        (2, "two"),
+    ]
+
+
 def test_a_reader_of_a_file_that_shrinks_meanwhile_does_not_hang(store, path, monkeypatch):
     create(store, *["x" * 100] * 200)
     real = file_queries.read_entries
@@ -1201,7 +1221,7 @@ def test_a_session_that_was_made_meanwhile_keeps_its_sidecars(store, path, orpha
     monkeypatch.setattr(file_engine.locks, "held", late)
     engine = store._engine
     with pytest.raises(SessionExistsError):
-        engine.create(SessionInfo(id=KEY.session_id, agent_id=KEY.agent_id), [])
+        engine.create(KEY, engine.encode(SessionInfo(id=KEY.session_id, agent_id=KEY.agent_id), [])[1])
     assert texts(store) == ["theirs"]
     assert asyncio.run(store.read_sidecar(KEY, "a.json")) == b"theirs"
 
