@@ -29,6 +29,8 @@ FLOORS = {
     "stores.file_recovery": 2,
     "stores.file_limits": 2,
     "stores.file_queries": 2,
+    "stores.file_names": 2,
+    "stores.file_sidecars": 2,
     "stores.file_io": 2,
     "stores.file_locks": 2,
     "stores.file_atomic": 2,

@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -20,7 +20,6 @@ from agents_sessions.errors import (
     SessionCorruptedError,
     SessionError,
     SessionExistsError,
-    SessionIdError,
     SessionIOError,
     SessionNotFoundError,
     SessionPathError,
@@ -29,21 +28,23 @@ from agents_sessions.errors import (
 )
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.lossless_json import JsonObject, decode_json, encode_json
-from agents_sessions.naming import decode_name, encode_name
+from agents_sessions.naming import encode_name
 from agents_sessions.recent import Recent
 from agents_sessions.stores import file_atomic as atomic
 from agents_sessions.stores import file_document as document
 from agents_sessions.stores import file_io as io
 from agents_sessions.stores import file_locks as locks
 from agents_sessions.stores import file_recovery as recovery
+from agents_sessions.stores import file_sidecars as sidecars
 from agents_sessions.stores.base import Change, History, Totals, check_change, renumber
 from agents_sessions.stores.file_limits import Limits
+from agents_sessions.stores.file_names import SUFFIX, beside, sidecar_of
+from agents_sessions.stores.file_names import names_of as _names
 from agents_sessions.stores.file_queries import INFO_QUERY, Query, info_of, totals_of
 
 logger = logging.getLogger("agents_sessions")
 
 _T = TypeVar("_T")
-_SUFFIX = ".json"
 _HOLDER_BYTES = 4096
 _HINT_BYTES = 1 << 16
 _UNTOLD = (OSError, io.NotRegular, document.Damage, document.NewerFormat)
@@ -101,7 +102,7 @@ class FileEngine:
         name = _names(key)[1]
         with self._errors(key, creating=True), self._folder(key, create=True) as folder:
             _sweep_once(folder)
-            self._remove_sidecars(folder, name, only_ours=True)
+            sidecars.remove_all(folder, name, durable=self._durable, only_ours=True)
             try:
                 atomic.create(folder, name, data, durable=self._durable)
             except FileExistsError:
@@ -185,30 +186,9 @@ class FileEngine:
                     atomic.remove(folder, name, durable=self._durable)
             except FileNotFoundError:
                 with contextlib.suppress(io.NotRegular):  # what a deletion has left that died on the way
-                    self._remove_sidecars(folder, name, only_ours=True)
+                    sidecars.remove_all(folder, name, durable=self._durable, only_ours=True)
                 raise
-            self._remove_sidecars(folder, name)
-
-    def _remove_sidecars(self, folder: int, name: str, *, only_ours: bool = False) -> None:
-        """Remove the sidecars of a session that is gone, so that a new one of its name does not take them for its own.
-
-        They are put out of the way under a lock of the folder, and the first sidecar of a session is made under the
-        same lock: so none is taken that belongs to a session which another process has just made.
-
-        Raises:
-            NotRegular: `only_ours` is set, and the folder holds what no session put there.
-        """
-        sidecars = name.removesuffix(_SUFFIX)
-        if not io.exists(folder, sidecars):
-            return
-        with locks.held(folder):
-            if io.exists(folder, name):
-                return
-            if only_ours and io.is_folder(folder, sidecars) and not atomic.is_private_tree(folder, sidecars):
-                raise io.NotRegular("a folder that is no session's stands where its sidecars would be")
-            hidden = atomic.hide(folder, sidecars)
-        if hidden is not None:
-            atomic.remove_tree(folder, hidden, durable=self._durable)
+            sidecars.remove_all(folder, name, durable=self._durable)
 
     # --- reading ---
 
@@ -266,7 +246,12 @@ class FileEngine:
 
     def files(self, folder: str) -> list[str]:
         """Return the names of the session files in a folder."""
-        return self._names_in(SessionKey(folder, "*"), folder, suffix=_SUFFIX)
+        try:
+            with self._errors(SessionKey(folder, "*")), io.directory(self._root, folder) as fd:
+                _sweep_once(fd)
+                return io.names(fd, suffix=SUFFIX)
+        except SessionNotFoundError:
+            return []
 
     def load_some(self, folder: str, names: Sequence[str]) -> list[SessionInfo]:
         """Return the sessions of some files; one that is gone or broken is left out, so as not to hide the others."""
@@ -275,17 +260,9 @@ class FileEngine:
 
     def find(self, session_id: str) -> list[SessionKey]:
         """Return the sessions of that id, whichever agent's they are."""
-        name = encode_name(session_id) + _SUFFIX
+        name = encode_name(session_id) + SUFFIX
         found = (self._load_by_name(folder, name) for folder in self.agents())
         return [info.key for info in found if info is not None]
-
-    def _names_in(self, key: SessionKey, *folders: str, suffix: str = "") -> list[str]:
-        try:
-            with self._errors(key), io.directory(self._root, *folders) as fd:
-                _sweep_once(fd)
-                return io.names(fd, suffix=suffix)
-        except SessionNotFoundError:
-            return []
 
     def _load_by_name(self, folder: str, name: str) -> SessionInfo | None:
         """Load a session whose ids are known only from its header."""
@@ -336,7 +313,7 @@ class FileEngine:
 
     def read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
         """Return what is stored beside a session under a name, or None."""
-        folders, file = _sidecar(key, name)
+        folders, file = sidecar_of(key, name)
         try:
             with self._errors(key), io.directory(self._root, *folders) as folder:
                 with io.opened(folder, file) as fd:
@@ -348,30 +325,20 @@ class FileEngine:
 
     def write_sidecar(self, key: SessionKey, name: str, data: bytes) -> None:
         """Store something beside a session."""
-        folders, file = _sidecar(key, name)
+        folders, file = sidecar_of(key, name)
         self.limits.check_file(key, "a sidecar", len(data))
         with self._errors(key), self._folder(key) as agent, locks.locked(agent, _names(key)[1]):
-            if not io.exists(agent, folders[1]):
-                with locks.held(agent):  # see `_remove_sidecars`
-                    io.make_directory(self._root, *folders[:2], durable=False)
-                io.sync_directory(agent, durable=self._durable)
-            with io.directory(self._root, *folders, create=True, durable=self._durable) as folder:
-                atomic.sweep(folder)
-                atomic.replace(folder, file, data, durable=self._durable)
+            sidecars.write(self._root, agent, folders, file, data, durable=self._durable)
 
     def list_sidecars(self, key: SessionKey) -> list[str]:
         """Return the names of what is stored beside a session."""
         folder, file = _names(key)
-        place = (folder, file.removesuffix(_SUFFIX))
         with self._errors(key):
-            inner = io.folders(str(self.root.joinpath(*place)))
-        found = [name for name in self._names_in(key, *place) if name not in inner]
-        found += [f"{part}/{name}" for part in inner for name in self._names_in(key, *place, part)]
-        return sorted(decode_name(name) for name in found if _is_sidecar(name))
+            return sidecars.listed(self._root, (folder, beside(file)))
 
     def delete_sidecar(self, key: SessionKey, name: str) -> bool:
         """Remove what is stored beside a session under a name; returns whether there was something."""
-        folders, file = _sidecar(key, name)
+        folders, file = sidecar_of(key, name)
         try:
             with self._errors(key), self._folder(key) as agent, locks.locked(agent, _names(key)[1]):
                 with io.directory(self._root, *folders) as folder:
@@ -485,26 +452,3 @@ def _sweep_once(folder: int) -> None:
     if _swept.get(place) is None:
         _swept.put(place, True)
         atomic.sweep(folder)
-
-
-@lru_cache(maxsize=4096)
-def _names(key: SessionKey) -> tuple[str, str]:
-    """Return the names of a session's folder and file."""
-    return encode_name(key.agent_id, what="agent_id"), encode_name(key.session_id) + _SUFFIX
-
-
-def _sidecar(key: SessionKey, name: str) -> tuple[tuple[str, ...], str]:
-    """Return the folders and the file of a sidecar."""
-    parts = [encode_name(part, what="sidecar name", extension=True) for part in name.split("/")]
-    if len(parts) > 2 or any("~" in part for part in parts):
-        raise ValueError(f"a sidecar is a short file name or folder/file, not {name!r:.200}")
-    folder, file = _names(key)
-    return (folder, file.removesuffix(_SUFFIX), *parts[:-1]), parts[-1]
-
-
-def _is_sidecar(name: str) -> bool:
-    """Tell whether a sidecar can have this file name, which someone else may have put there."""
-    try:
-        return all(encode_name(decode_name(part), extension=True) == part for part in name.split("/"))
-    except (UnicodeError, SessionIdError):
-        return False

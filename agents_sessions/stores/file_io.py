@@ -164,8 +164,8 @@ def sync_directory(dir_fd: int, *, durable: bool) -> None:
         os.fsync(dir_fd)
 
 
-def folders(root: str) -> list[str]:
-    """Return the names of the folders of a root, links left out; none if there is no root."""
+def folders(root: str | int) -> list[str]:
+    """Return the names of the folders of a root or an open folder, links left out; none if there is no root."""
     try:
         with os.scandir(root) as found:
             return sorted(item.name for item in found if item.is_dir(follow_symlinks=False))

@@ -30,7 +30,15 @@ from agents_sessions.errors import (
 )
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.recent import Recent
-from agents_sessions.stores import file_atomic, file_engine, file_io, file_locks, file_queries, file_store
+from agents_sessions.stores import (
+    file_atomic,
+    file_engine,
+    file_io,
+    file_locks,
+    file_queries,
+    file_sidecars,
+    file_store,
+)
 from agents_sessions.stores.file_store import FileStore
 from agents_sessions.testing import StoreContract
 
@@ -1213,12 +1221,12 @@ def test_a_session_that_was_made_meanwhile_keeps_its_sidecars(store, path, orpha
     real = file_locks.held
 
     def late(fd, **how):
-        monkeypatch.setattr(file_engine.locks, "held", real)
+        monkeypatch.setattr(file_sidecars, "held", real)
         create(store, "theirs")
         asyncio.run(store.write_sidecar(KEY, "a.json", b"theirs"))
         return real(fd, **how)
 
-    monkeypatch.setattr(file_engine.locks, "held", late)
+    monkeypatch.setattr(file_sidecars, "held", late)
     engine = store._engine
     with pytest.raises(SessionExistsError):
         engine.create(KEY, engine.encode(SessionInfo(id=KEY.session_id, agent_id=KEY.agent_id), [])[1])
