@@ -21,6 +21,7 @@ from agents_sessions.errors import (
     SessionError,
     SessionExistsError,
     SessionIOError,
+    SessionLimitError,
     SessionNotFoundError,
     SessionPathError,
     SessionStorageError,
@@ -179,7 +180,8 @@ class FileEngine:
         name = _names(key)[1]
         with self._errors(key), self._folder(key) as folder:
             try:
-                with locks.locked(folder, name):
+                with locks.locked(folder, name) as fd:
+                    self._check_holds(key, fd)
                     # The copies first: while the session is there, a deletion that was cut short can be called again.
                     for aside in io.names(folder, prefix=f"{name}.torn-"):
                         atomic.remove(folder, aside, durable=self._durable)
@@ -315,8 +317,9 @@ class FileEngine:
         """Return what is stored beside a session under a name, or None."""
         folders, file = sidecar_of(key, name)
         try:
-            with self._errors(key), io.directory(self._root, *folders) as folder:
-                with io.opened(folder, file) as fd:
+            with self._errors(key):
+                self._check_is_there(key)
+                with io.directory(self._root, *folders) as folder, io.opened(folder, file) as fd:
                     size = io.size_of(fd)
                     self.limits.check_file(key, "a sidecar", size)
                     return bytes(io.read_range(fd, 0, size))
@@ -327,20 +330,26 @@ class FileEngine:
         """Store something beside a session."""
         folders, file = sidecar_of(key, name)
         self.limits.check_file(key, "a sidecar", len(data))
-        with self._errors(key), self._folder(key) as agent, locks.locked(agent, _names(key)[1]):
+        with self._errors(key), self._folder(key) as agent, locks.locked(agent, _names(key)[1]) as fd:
+            self._check_holds(key, fd)
             sidecars.write(self._root, agent, folders, file, data, durable=self._durable)
 
     def list_sidecars(self, key: SessionKey) -> list[str]:
         """Return the names of what is stored beside a session."""
         folder, file = _names(key)
-        with self._errors(key):
-            return sidecars.listed(self._root, (folder, beside(file)))
+        try:
+            with self._errors(key):
+                self._check_is_there(key)
+                return sidecars.listed(self._root, (folder, beside(file)))
+        except SessionNotFoundError:
+            return []
 
     def delete_sidecar(self, key: SessionKey, name: str) -> bool:
         """Remove what is stored beside a session under a name; returns whether there was something."""
         folders, file = sidecar_of(key, name)
         try:
-            with self._errors(key), self._folder(key) as agent, locks.locked(agent, _names(key)[1]):
+            with self._errors(key), self._folder(key) as agent, locks.locked(agent, _names(key)[1]) as fd:
+                self._check_holds(key, fd)
                 with io.directory(self._root, *folders) as folder:
                     atomic.remove(folder, file, durable=self._durable)
         except SessionNotFoundError:
@@ -412,6 +421,18 @@ class FileEngine:
 
     def _unusable(self, kind: type[SessionStorageError], key: SessionKey, reason: str) -> SessionStorageError:
         return kind(key.session_id, key.agent_id, str(self.path(key)), reason)
+
+    def _check_is_there(self, key: SessionKey) -> None:
+        """Refuse a session that is not there: a deletion that died may have left its sidecars, which are no one's."""
+        with self._folder(key) as folder, io.opened(folder, _names(key)[1]) as fd:
+            self._check_holds(key, fd)
+
+    def _check_holds(self, key: SessionKey, fd: int) -> None:
+        """Refuse a file that holds another session. One that no session can be read from may still be removed."""
+        with contextlib.suppress(document.Damage, document.NewerFormat, SessionLimitError):
+            sealed = document.read_sealed(partial(io.read_range, fd), io.size_of(fd), _tails.get(self.place(key)))
+            header = self._decode(key, fd).header if sealed is None else sealed.header
+            self._check_identity(key, header)
 
     def _check_identity(self, key: SessionKey, header: JsonObject) -> None:
         if (header.get("agent_id"), header.get("id")) != key:

@@ -742,6 +742,51 @@ def test_a_file_copied_to_another_name_is_refused(store, path):
     assert scan(store) == [KEY]
 
 
+OF_ANY_NAME = {
+    "delete": lambda store, key: store.delete(key),
+    "write_sidecar": lambda store, key: store.write_sidecar(key, "a.json", b"theirs"),
+    "read_sidecar": lambda store, key: store.read_sidecar(key, "a.json"),
+    "list_sidecars": lambda store, key: store.list_sidecars(key),
+    "delete_sidecar": lambda store, key: store.delete_sidecar(key, "a.json"),
+}
+
+
+@pytest.mark.parametrize("shape", ["sealed", "edited", "torn"])
+@pytest.mark.parametrize("name", OF_ANY_NAME)
+def test_the_session_of_another_name_is_neither_removed_nor_shown_nor_given_a_sidecar(store, path, name, shape):
+    other = SessionKey("support", "other")
+    create(store, "theirs")
+    create(store, "mine", key=other)
+    append(store, "more")
+    asyncio.run(store.write_sidecar(other, "a.json", b"mine"))
+    if shape == "edited":
+        path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
+    if shape == "torn":
+        tear(path, 20)
+    os.rename(path, store.path(other))
+    before = store.path(other).read_bytes()
+    with pytest.raises(SessionPathError, match="another session"):
+        asyncio.run(OF_ANY_NAME[name](store, other))
+    assert store.path(other).read_bytes() == before
+    assert (store.path(other).with_suffix("") / "a.json").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_session_that_cannot_be_read_can_be_deleted(store, path, name):
+    create(store, "a")
+    asyncio.run(store.write_sidecar(KEY, "a.json", b"1"))
+    path.write_bytes(DAMAGED[name](path.read_bytes()))
+    asyncio.run(store.delete(KEY))
+    assert os.listdir(path.parent) == []
+
+
+def test_a_session_of_a_newer_format_can_be_deleted(store, path):
+    create(store, "a")
+    path.write_bytes(path.read_bytes().replace(b"agents-sessions/1", b"agents-sessions/2"))
+    asyncio.run(store.delete(KEY))
+    assert os.listdir(path.parent) == []
+
+
 # --- files that others change ----------------------------------------------------------------------------------
 
 
@@ -1194,6 +1239,12 @@ def test_a_new_session_does_not_inherit_the_sidecars_of_a_dead_one(store, orphan
     create(store, "new")
     assert asyncio.run(store.list_sidecars(KEY)) == []
     assert not orphan.exists()
+
+
+def test_the_sidecars_of_a_dead_session_are_not_seen(store, orphan):
+    assert asyncio.run(store.list_sidecars(KEY)) == []
+    assert asyncio.run(store.read_sidecar(KEY, "checkpoints/a.json")) is None
+    assert asyncio.run(store.delete_sidecar(KEY, "checkpoints/a.json")) is False
 
 
 def test_a_deletion_that_died_can_be_finished(store, orphan):
