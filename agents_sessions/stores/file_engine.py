@@ -243,16 +243,25 @@ class FileEngine:
 
     def agents(self) -> list[str]:
         """Return the names of the folders below the root."""
-        with self._errors(SessionKey("*", "*")):
+        with self._errors(SessionKey("*", "*"), path=self.root):
             return io.folders(self._root)
 
-    def files(self, folder: str) -> list[str]:
-        """Return the names of the session files in a folder."""
+    def files(self, folder: str, *, among_others: bool) -> list[str]:
+        """Return the names of the session files in a folder.
+
+        One that cannot be opened is left out if it is `among_others`: on many disks `lost+found` is.
+        """
+        path = self.root / folder
         try:
-            with self._errors(SessionKey(folder, "*")), io.directory(self._root, folder) as fd:
+            with self._errors(SessionKey(folder, "*"), path=path), io.directory(self._root, folder) as fd:
                 _sweep_once(fd)
                 return io.names(fd, suffix=SUFFIX)
         except SessionNotFoundError:
+            return []
+        except SessionStorageError as error:
+            if not (among_others and isinstance(error.__cause__, (PermissionError, io.NotRegular))):
+                raise
+            logger.warning("left out the folder %s: %s", path, error.reason)
             return []
 
     def load_some(self, folder: str, names: Sequence[str]) -> list[SessionInfo]:
@@ -396,15 +405,17 @@ class FileEngine:
                 io.close(folder)
 
     @contextlib.contextmanager
-    def _errors(self, key: SessionKey, *, creating: bool = False) -> Iterator[None]:
+    def _errors(self, key: SessionKey, *, creating: bool = False, path: Path | None = None) -> Iterator[None]:
         try:
             yield
         except _UNTOLD as error:
             if isinstance(error, (BlockingIOError, SessionError)):
                 raise
-            raise self._told(key, error, creating=creating) from error
+            raise self._told(key, error, creating=creating, path=path) from error
 
-    def _told(self, key: SessionKey, error: Exception, *, creating: bool = False) -> SessionError:
+    def _told(
+        self, key: SessionKey, error: Exception, *, creating: bool = False, path: Path | None = None
+    ) -> SessionError:
         """Return what happened in terms of the session, which cannot be missing while it is created."""
         if isinstance(error, FileNotFoundError) and not creating:
             return SessionNotFoundError(key.session_id, key.agent_id)
@@ -417,7 +428,7 @@ class FileEngine:
             return self._unusable(SessionCorruptedError, key, f"the file cannot be used: {error}")
         reason = f"the operating system refused: {getattr(error, 'strerror', error)}"
         number = getattr(error, "errno", None)
-        return SessionIOError(key.session_id, key.agent_id, str(self.path(key)), reason, number)
+        return SessionIOError(key.session_id, key.agent_id, str(path or self.path(key)), reason, number)
 
     def _unusable(self, kind: type[SessionStorageError], key: SessionKey, reason: str) -> SessionStorageError:
         return kind(key.session_id, key.agent_id, str(self.path(key)), reason)

@@ -137,7 +137,7 @@ class FileStore(SessionStore):
         else:
             folders = [encode_name(agent_id, what="agent_id")]
         for folder in folders:
-            names = await _in_thread(partial(self._engine.files, folder))
+            names = await _in_thread(partial(self._engine.files, folder, among_others=agent_id is None))
             for begin in range(0, len(names), _SCAN_BATCH):
                 some = partial(self._engine.load_some, folder, names[begin : begin + _SCAN_BATCH])
                 for info in await self._attempt(SessionKey(agent_id or folder, "*"), some, _plainly):

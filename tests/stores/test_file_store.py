@@ -742,6 +742,25 @@ def test_a_file_copied_to_another_name_is_refused(store, path):
     assert scan(store) == [KEY]
 
 
+def test_a_folder_that_may_not_be_read_does_not_hide_the_others(store, path, caplog, monkeypatch):
+    create(store, "a")
+    for name in ("lost+found", "closed"):
+        (store.root / name).mkdir()
+    real = os.open
+
+    def guarded(name, *args, **kwargs):
+        if str(name).endswith(("lost+found", "closed")):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", guarded)
+    assert scan(store) == [KEY]
+    assert f"left out the folder {store.root / 'lost+found'}: the operating system refused" in caplog.text
+    with pytest.raises(SessionIOError) as caught:
+        scan(store, "closed")
+    assert (caught.value.errno, caught.value.path) == (errno.EACCES, str(store.root / "closed"))
+
+
 OF_ANY_NAME = {
     "delete": lambda store, key: store.delete(key),
     "write_sidecar": lambda store, key: store.write_sidecar(key, "a.json", b"theirs"),
