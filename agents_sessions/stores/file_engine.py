@@ -208,9 +208,7 @@ class FileEngine:
         with self._errors(key):
             with contextlib.suppress(io.WouldWait, document.Damage):
                 return self._view(key, io.read_range, query)
-            folder_name, name = _names(key)
-            with io.directory(self._root, folder_name) as folder:
-                whole = self._decode_under_lock(key, folder, name)
+            whole = _decoded(self._read_under_lock(key, *_names(key)))
             self._check_identity(key, whole.header)
             if whole.shape == "torn":
                 logger.warning(
@@ -297,28 +295,30 @@ class FileEngine:
             sealed = document.read_sealed(read, io.size_of(fd))
             if sealed is not None:
                 return INFO_QUERY.of_sealed(read, sealed)
-        return info_of(self._decode_under_lock(SessionKey(folder, name), dir_fd, name))
+        return info_of(_decoded(self._read_under_lock(SessionKey(folder, name), folder, name)))
 
     # --- whole files ---
 
-    def _decode_under_lock(self, key: SessionKey, folder: int, name: str) -> document.Document:
-        fd = locks.open_locked(folder, name, shared=True)
-        try:
-            return self._decode(key, fd)
-        finally:
-            locks.close_locked(fd)
+    def _read_under_lock(self, key: SessionKey, folder_name: str, name: str) -> bytes:
+        """Return all bytes of a file. Decoding is for after the lock: readers that hold it in turn shut out writers."""
+        with io.directory(self._root, folder_name) as folder:
+            fd = locks.open_locked(folder, name, shared=True)
+            try:
+                return self._read_whole(key, fd)
+            finally:
+                locks.close_locked(fd)
 
     def _decode(self, key: SessionKey, fd: int) -> document.Document:
+        return _decoded(self._read_whole(key, fd))
+
+    def _read_whole(self, key: SessionKey, fd: int) -> bytes:
+        """Return all bytes of a file, if they may be those of a session and are not too many to be decoded."""
         recovery.check_begin(io.read_range(fd, 0, recovery.BEGIN_BYTES))
         size = io.size_of(fd)
         if not self.limits.allow(size) and document.read_sealed(partial(io.read_range, fd), size) is None:
             # A file that was pretty-printed, or that an append made too long, may still be mended.
             self.limits.check_file(key, "its file, edited or torn,", size, times=2)
-        try:
-            return recovery.decode_document(bytes(io.read_range(fd, 0, size)))
-        except (document.Damage, document.NewerFormat) as error:
-            # Without the frames below, which hold the whole file for as long as someone holds the error.
-            raise error.with_traceback(None) from None
+        return bytes(io.read_range(fd, 0, size))
 
     # --- sidecars ---
 
@@ -452,6 +452,15 @@ class FileEngine:
 
 
 # --- files and names -------------------------------------------------------------------------------------------
+
+
+def _decoded(data: bytes) -> document.Document:
+    try:
+        return recovery.decode_document(data)
+    except (document.Damage, document.NewerFormat) as error:
+        # Without the frames below and this one's argument: whoever holds the error would hold the whole file.
+        del data
+        raise error.with_traceback(None) from None
 
 
 def _holder(folder: int, name: str) -> Holder:

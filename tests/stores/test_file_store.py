@@ -36,6 +36,7 @@ from agents_sessions.stores import (
     file_io,
     file_locks,
     file_queries,
+    file_recovery,
     file_sidecars,
     file_store,
 )
@@ -759,6 +760,24 @@ def test_a_folder_that_may_not_be_read_does_not_hide_the_others(store, path, cap
     with pytest.raises(SessionIOError) as caught:
         scan(store, "closed")
     assert (caught.value.errno, caught.value.path) == (errno.EACCES, str(store.root / "closed"))
+
+
+@pytest.mark.parametrize("read", [texts, scan])
+def test_a_reader_of_an_edited_file_holds_its_lock_only_while_it_reads_the_bytes(store, path, monkeypatch, read):
+    create(store, "a")
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
+    real = file_recovery.decode_document
+    free = []
+
+    def decode(data):
+        with open(path) as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free.append(True)
+        return real(data)
+
+    monkeypatch.setattr(file_recovery, "decode_document", decode)
+    assert read(store) in (["a"], [KEY])
+    assert free == [True]
 
 
 OF_ANY_NAME = {
