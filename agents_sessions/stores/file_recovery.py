@@ -47,6 +47,10 @@ _MAX_EDITED_SEQ = MAX_SEQ // 2
 """Largest number that is taken from a hand: it leaves as many for the lines that come."""
 
 _NOTHING = ContextStats()
+_COMPUTED = {"context", "updated_at", "seal"}
+"""What a tail holds."""
+
+_CHUNK = 1 << 20
 _TIME_BYTES = len("2026-11-20T21:28:00.123Z")
 
 
@@ -82,6 +86,8 @@ def decode_document(data: bytes) -> Document:
     else:
         check_format(edited)
         if not _old_tail_shows(data):
+            if _is_doubled(edited, data):
+                raise Damage("a name stands twice in one of its objects")
             return _decode_edited(edited)
         reason = "its last append is mixed with what stood there before"
     return recover(data, reason)
@@ -89,6 +95,54 @@ def decode_document(data: bytes) -> Document:
 
 def _reader(data: bytes) -> Read:
     return lambda offset, length: bytearray(data[offset : offset + length])
+
+
+def _is_doubled(document: JsonObject, data: bytes) -> bool:
+    """Tell whether a name stands twice in one object of an edited file, so that what the first one had is gone.
+
+    In the tail, which a torn append can leave half old and half new, nothing is lost: it is computed again.
+    """
+    if _strings_of_value(document) == _strings_of_text(data, len(data)):
+        return False
+    end = data.rfind(b"\n" + TAIL_OPENS)
+    try:
+        tail = decode_json(b"{" + data[end + len(b"\n],") :]) if end >= 0 else {"": None}
+    except ValueError:
+        return True
+    above = {name: value for name, value in document.items() if name not in _COMPUTED}
+    return not tail.keys() <= _COMPUTED or _strings_of_value(above) < _strings_of_text(data, end)
+
+
+def _strings_of_text(data: bytes, end: int) -> int:
+    """Return how many strings the JSON text up to an offset has, names included."""
+    quotes = offset = 0
+    while offset < end:
+        begin, offset = offset, min(offset + _CHUNK, end)
+        while data[offset - 1 : offset] == b"\\":  # not between the two characters of an escape
+            offset += 1
+        chunk = data[begin:offset].replace(b"\\\\", b"")
+        quotes += chunk.count(b'"') - chunk.count(b'\\"')
+    return quotes // 2
+
+
+def _strings_of_value(value: object) -> int:
+    """Return how many strings a decoded JSON text has: fewer than the text, if a name stands twice in an object."""
+    count = 0
+    entered = [iter((value,))]
+    while entered:
+        for part in entered[-1]:
+            if type(part) is str:
+                count += 1
+            elif type(part) is dict:
+                count += len(part)
+                entered.append(iter(part.values()))
+                break
+            elif type(part) is list:
+                entered.append(iter(part))
+                break
+        else:
+            entered.pop()
+    return count
 
 
 def _decode_edited(document: JsonObject) -> Document:

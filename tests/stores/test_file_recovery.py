@@ -5,7 +5,7 @@ import json
 import os
 import random
 import secrets
-from functools import reduce
+from functools import partial, reduce
 
 import pytest
 from hypothesis import given, settings
@@ -608,6 +608,40 @@ def test_an_added_entry_gets_a_number_and_a_time():
     assert contents(decoded) == ["a", "new", "b", "c", "d"]
     assert [entry["seq"] for entry in decoded.entries] == sorted({entry["seq"] for entry in decoded.entries})
     assert all(entry["at"] for entry in decoded.entries)
+
+
+DOUBLED = {
+    "a history behind the end": lambda text: text.rstrip().removesuffix("}") + ',"history":[]}',
+    "a history of the same": lambda text: text.rstrip().removesuffix("}") + ',"history":[1]}',
+    "a fact behind the end": lambda text: text.rstrip().removesuffix("}") + ',"name":"second"}',
+    "an item": lambda text: text.replace('"item":', '"item":{"role":"user","content":"lost"},"item":', 1),
+    "a fact": lambda text: text.replace('"name":', '"name":"lost","name":', 1),
+    "a number": lambda text: text.replace('"seq":', '"seq":7,"seq":', 1),
+    "an escaped name": lambda text: text.replace('"role":', '"r\\u006fle":"lost","role":', 1),
+    "far inside": lambda text: text.replace('"content":"a"', '"content":[{"x":[{"y":1,"y":2}]}]', 1),
+}
+
+
+@pytest.mark.parametrize("name", DOUBLED)
+def test_a_name_that_stands_twice_is_damage_and_nothing_is_lost_in_silence(name):
+    data = DOUBLED[name](grown([said("a")], [said("b")]).decode()).encode()
+    assert json.loads(data)
+    with pytest.raises(Damage, match="a name stands twice"):
+        recovery.decode_document(data)
+
+
+@pytest.mark.parametrize(
+    "text", ['"', "\\", '\\"', '\\\\"', "\\n\\", '\n"\t\\', "\\u0022", '"' * 5, '\\"\\\\"\\\\\\"', "\ud800", "ü\u2028"]
+)
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1 << 20])
+def test_no_text_looks_like_a_name_that_stands_twice(text, chunk, monkeypatch):
+    monkeypatch.setattr(recovery, "_CHUNK", chunk)
+    written = grown([said("a")], [said(text, **{text: text})])
+    for dump in (partial(json.dumps, indent=2), partial(json.dumps, ensure_ascii=False)):
+        data = dump(json.loads(written)).encode("utf-8", "backslashreplace")
+        decoded = recovery.decode_document(data)
+        assert decoded.shape == "edited"
+        assert decoded.entries[1]["item"][text] == text
 
 
 @pytest.mark.parametrize("number", [0, -1, 1, "2", None, 2.0, True, 10**40])
