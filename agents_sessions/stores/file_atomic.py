@@ -8,6 +8,7 @@ a dead process left.
 import contextlib
 import logging
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -31,7 +32,8 @@ logger = logging.getLogger("agents_sessions")
 STALE_SECONDS = 600
 """Age from which an unlocked temporary is what a dead process left."""
 
-_TEMPORARY_SUFFIX = ".tmp"
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
+"""What `_temporary_name` makes. Whatever else is hidden below a root is someone else's."""
 
 
 def append(dir_fd: int, name: str, fd: int, offset: int, data: bytes, *, old: bytes, durable: bool) -> bool:
@@ -128,7 +130,7 @@ def _link(dir_fd: int, name: str, second: str) -> None:
 
 
 def _temporary_name(name: str) -> str:
-    return f".{name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}"
+    return f".{name}.{secrets.token_hex(4)}.tmp"
 
 
 @contextlib.contextmanager
@@ -202,7 +204,7 @@ def sweep(dir_fd: int) -> None:
     """Remove the temporaries that processes left when they died. What cannot be removed now is left."""
     oldest = time.time() - STALE_SECONDS
     for name in os.listdir(dir_fd):
-        if name.startswith(".") and name.endswith(_TEMPORARY_SUFFIX):
+        if _TEMPORARY.fullmatch(name):
             with contextlib.suppress(OSError, NotRegular):
                 _sweep_one(dir_fd, name, oldest)
 
@@ -212,6 +214,8 @@ def _sweep_one(dir_fd: int, name: str, oldest: float) -> None:
     if found.st_mtime > oldest:
         return
     if stat.S_ISDIR(found.st_mode):
+        if not is_private_tree(dir_fd, name):
+            return
         shutil.rmtree(name, dir_fd=dir_fd)
     else:
         with locked(dir_fd, name):

@@ -635,7 +635,20 @@ def test_a_sweep_says_what_it_removed(folder, tmp_path, at_noon, caplog):
 
 
 @pytest.mark.parametrize(
-    "name", ["file.json", "file.0badf00d.tmp", ".file.json.turn", ".tmp.json", "tmp", "file.torn-1"]
+    "name",
+    [
+        "file.json",
+        "file.0badf00d.tmp",
+        ".file.json.turn",
+        ".tmp.json",
+        "tmp",
+        "file.torn-1",
+        ".notes.tmp",
+        ".0badf00d.tmp",
+        ".file.0badf00.tmp",
+        ".file.0BADF00D.tmp",
+        ".file.0badf00d.tmp~",
+    ],
 )
 def test_a_sweep_takes_temporaries_only(folder, tmp_path, at_noon, name):
     left = left_behind(tmp_path / name)
@@ -654,26 +667,36 @@ def test_a_sweep_leaves_what_another_process_works_on(folder, tmp_path, at_noon)
 
 
 def test_a_sweep_goes_on_past_what_it_cannot_remove(folder, tmp_path, at_noon):
-    os.mkfifo(tmp_path / ".a.tmp")
-    (tmp_path / ".b.tmp").symlink_to("nowhere")
+    os.mkfifo(tmp_path / ".a.0badf00d.tmp")
+    (tmp_path / ".b.0badf00d.tmp").symlink_to("nowhere")
     for path in list(tmp_path.iterdir()):
         os.utime(path, (0, 0), follow_symlinks=False)
     for number in range(5):
-        left_behind(tmp_path / f".{number}.tmp")
+        left_behind(tmp_path / f".{number}.0badf00d.tmp")
     file_atomic.sweep(folder)
-    assert sorted(os.listdir(tmp_path)) == [".a.tmp", ".b.tmp"]
+    assert sorted(os.listdir(tmp_path)) == [".a.0badf00d.tmp", ".b.0badf00d.tmp"]
 
 
 @pytest.mark.parametrize(("age", "stays"), [(599, True), (600, False)])
 def test_a_folder_that_was_hidden_is_swept_with_all_in_it(folder, tmp_path, at_noon, caplog, age, stays):
     hidden = tmp_path / ".session.0badf00d.tmp"
-    (hidden / "inner").mkdir(parents=True)
-    (hidden / "inner" / "a.json").touch()
+    for inner in (hidden, hidden / "inner"):
+        inner.mkdir(mode=0o700)
+    (hidden / "inner" / "a.json").touch(mode=0o600)
     os.utime(hidden, (NOW, NOW - age))
     with caplog.at_level(logging.INFO):
         file_atomic.sweep(folder)
     assert hidden.exists() == stays
     assert ("removed the stale temporary .session.0badf00d.tmp" in caplog.text) != stays
+
+
+def test_a_hidden_folder_of_someone_else_is_not_swept(folder, tmp_path, at_noon):
+    hidden = tmp_path / ".work.0badf00d.tmp"
+    hidden.mkdir(mode=0o700)
+    (hidden / "thesis.txt").touch(mode=0o644)
+    os.utime(hidden, (NOW, NOW - 601))
+    file_atomic.sweep(folder)
+    assert (hidden / "thesis.txt").exists()
 
 
 def test_a_sweep_that_may_remove_nothing_says_nothing(folder, tmp_path, at_noon, quiet):
@@ -686,9 +709,9 @@ def test_a_sweep_that_may_remove_nothing_says_nothing(folder, tmp_path, at_noon,
 
 def test_a_young_link_to_an_old_file_is_as_young_as_it_is(folder, tmp_path, at_noon):
     left_behind(tmp_path / "old")
-    (tmp_path / ".file.tmp").symlink_to("old")
+    (tmp_path / ".file.0badf00d.tmp").symlink_to("old")
     file_atomic.sweep(folder)
-    assert sorted(os.listdir(tmp_path)) == [".file.tmp", "old"]
+    assert sorted(os.listdir(tmp_path)) == [".file.0badf00d.tmp", "old"]
 
 
 def test_what_a_sweep_removes_is_locked_meanwhile(folder, tmp_path, at_noon):

@@ -1202,7 +1202,7 @@ def test_a_locked_temporary_is_left(store, path, as_new_process):
 
 def test_what_cannot_be_swept_does_not_stand_in_the_way(store, path, as_new_process):
     path.parent.mkdir(parents=True)
-    left = path.with_name(".x.tmp")
+    left = path.with_name(".x.0badf00d.tmp")
     left.mkdir()
     os.utime(left, (0, 0))
     create(store, "a")
