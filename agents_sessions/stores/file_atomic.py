@@ -55,10 +55,21 @@ def _put_back(fd: int, offset: int, old: bytes, *, durable: bool) -> None:
     try:
         write_all(fd, old, offset)
         os.ftruncate(fd, offset + len(old))
+    except OSError as error:
+        _warn_of_end(error)
+        # A disk may be full, but a cut takes no room. Else the new lines could stand there whole: stored, and told as
+        # not stored. What is left is a torn append.
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, offset)
+    try:
         # Not a second try for the new bytes: it is the old ones that should reach the disk.
         sync(fd, durable=durable)
     except OSError as error:
-        logger.warning("could not put the old end back (%s); the next write repairs the file", error.strerror)
+        _warn_of_end(error)
+
+
+def _warn_of_end(error: OSError) -> None:
+    logger.warning("could not put the old end back (%s); the next write repairs the file", error.strerror)
 
 
 def create(dir_fd: int, name: str, data: bytes | bytearray, *, durable: bool) -> None:

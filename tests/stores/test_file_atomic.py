@@ -228,6 +228,23 @@ def test_an_old_end_that_cannot_be_put_back_is_a_warning_and_the_first_error_sta
     assert record.getMessage() == told
 
 
+@pytest.mark.parametrize("written", [0, 3])
+def test_an_old_end_that_cannot_be_written_back_is_cut_off(folder, path, fd, written):
+    real = os.pwrite
+    room = iter([len(b"new lines"), written])
+
+    def full(file, data, offset):
+        taken = next(room, 0)
+        if taken == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(file, bytes(data)[:taken], offset)
+
+    with mock.patch.object(os, "pwrite", full), failing("fdatasync", errno.EIO, first()):
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            append(folder, fd, b"new lines")
+    assert path.read_bytes() == b"the "
+
+
 def not_first(call):
     once = first()
     return lambda *args: call == "ftruncate" or not once(*args)

@@ -466,6 +466,26 @@ def test_a_disk_that_dies_in_an_append_leaves_what_the_next_write_repairs(store,
     assert on_disk(path) == ["a", "b", "c"]
 
 
+def test_a_batch_whose_sync_failed_is_not_stored_also_if_the_disk_is_full_by_then(store, path, calls):
+    create(store, "a")
+    append(store, "b")
+    calls.clear()
+    calls.fails = lambda name, _: (
+        errno.EIO
+        if name == "fdatasync" and calls.made.count("fdatasync") == 1
+        else errno.ENOSPC
+        if name == "pwrite" and calls.made.count("pwrite") > 1
+        else None
+    )
+    with pytest.raises(SessionIOError):
+        append(store, "c")
+    calls.heal()
+    assert texts(store) == ["a", "b"]
+    append(store, "c")
+    assert on_disk(path) == ["a", "b", "c"]
+    assert load(store).seq == 3
+
+
 def test_an_error_names_the_session_and_the_path(store, path, calls):
     create(store, "a")
     calls.fails = lambda name, _: errno.ENOSPC if name == "pwrite" else None
