@@ -94,7 +94,7 @@ class FileEngine:
         numbered, seq, context = renumber(History(info, list(entries)), 0)
         updated_at = timestamp(info.updated_at)
         data = document.encode_document(document.Document(info.header(), numbered, seq, context, updated_at))
-        self.limits.check_metadata(info)
+        self.limits.check_header(info, len(data))
         self.limits.check_document(info.key, len(data), entries)
         return info.model_copy(update={"seq": seq, "context": context}, deep=True), data
 
@@ -162,8 +162,9 @@ class FileEngine:
         updated_at = max(now(), before.info.updated_at)
         new = document.Document(after.info.header(), entries, seq, context, timestamp(updated_at))
         data = document.encode_document(new)
-        self.limits.check_metadata(after.info, before.info)
-        self.limits.check_document(key, len(data), [e for e in after.entries if "seq" not in e], io.size_of(fd))
+        old_size = io.size_of(fd)
+        self.limits.check_header(after.info, len(data), before.info, old_size)
+        self.limits.check_document(key, len(data), [e for e in after.entries if "seq" not in e], old_size)
         if whole.shape == "torn":
             aside = atomic.set_aside(folder, name)
             logger.warning(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from agents_sessions.entries import Entry
 from agents_sessions.errors import SessionLimitError
 from agents_sessions.info import SessionInfo, SessionKey
-from agents_sessions.lossless_json import encode_json
+from agents_sessions.lossless_json import JsonObject, encode_json
 from agents_sessions.stores.file_document import EncodedEntry, encode_entry
 
 MAX_ITEM_BYTES = 64 << 20
@@ -67,16 +67,25 @@ class Limits(NamedTuple):
         if size > old_size:
             self.check_added(key, size, added)
 
-    def check_metadata(self, info: SessionInfo, old: SessionInfo | None = None) -> None:
-        """Refuse metadata that are larger than an item may be, unless they were larger still.
+    def check_header(self, info: SessionInfo, size: int, old: SessionInfo | None = None, old_size: int = 0) -> None:
+        """Refuse facts that make a header larger than an item may be, or a file of `size` bytes than a session may be.
+
+        Of a session that was larger than that before, only what is changed is measured, so that it can be renamed.
 
         Raises:
-            SessionLimitError: They are.
+            SessionLimitError: They do.
         """
+        facts = info.header()
+        before = {} if old is None else old.header()
+        new, was = _size_of(facts), _size_of(before)
+        if new <= was:
+            return
         if self.item_bytes is not None:
-            size = len(encode_json(info.metadata))
-            if old is None or size > len(encode_json(old.metadata)):
-                self._check(info.key, "its metadata", size, "max_item_bytes", self.item_bytes)
+            changed = {name: value for name, value in facts.items() if name not in before or before[name] != value}
+            measured = _size_of(changed) if was > self.item_bytes else new
+            self._check(info.key, "its header with its metadata", measured, "max_item_bytes", self.item_bytes)
+        if size > old_size and self.allow(old_size):
+            self.check_file(info.key, "the session, with this,", size)
 
     def allow(self, size: int) -> bool:
         """Tell whether a file may have this size."""
@@ -94,3 +103,7 @@ class Limits(NamedTuple):
     def _check(self, key: SessionKey, what: str, size: int, setting: str, limit: int) -> None:
         if size > limit:
             raise SessionLimitError(key.session_id, key.agent_id, what, size, setting, limit)
+
+
+def _size_of(facts: JsonObject) -> int:
+    return len(encode_json(facts))

@@ -171,6 +171,54 @@ def test_metadata_cannot_be_made_too_large(store):
     assert asyncio.run(store.load(KEY)).metadata == {}
 
 
+LARGE_FACTS = {
+    "name": {"name": "n" * ITEM},
+    "mode": {"mode": "m" * ITEM},
+    "user": {"user_id": "u" * ITEM},
+    "more": {"more": ["x" * ITEM]},
+    "together": {"name": "n" * (ITEM // 2), "metadata": {"note": "x" * (ITEM // 2)}},
+}
+
+
+@pytest.mark.parametrize("name", LARGE_FACTS)
+def test_a_header_cannot_be_too_large(store, name):
+    with pytest.raises(SessionLimitError, match=r"its header with its metadata .* max_item_bytes"):
+        create(store, **LARGE_FACTS[name])
+    assert not store.path(KEY).exists()
+    create(store, said("one"))
+    before = store.path(KEY).read_bytes()
+    with pytest.raises(SessionLimitError, match=r"its header with its metadata .* max_item_bytes"):
+        asyncio.run(store.rewrite(KEY, lambda history: history.with_facts(**LARGE_FACTS[name])))
+    assert store.path(KEY).read_bytes() == before
+
+
+def test_a_header_cannot_make_a_session_too_large(tmp_path):
+    store = FileStore(tmp_path, max_item_bytes=None, max_session_bytes=SESSION)
+    with pytest.raises(SessionLimitError, match="max_session_bytes"):
+        create(store, metadata={"note": "x" * SESSION})
+    create(store, said("one"))
+    before = store.path(KEY).read_bytes()
+    with pytest.raises(SessionLimitError, match="max_session_bytes"):
+        asyncio.run(store.rewrite(KEY, lambda history: history.with_facts(metadata={"note": "x" * SESSION})))
+    assert store.path(KEY).read_bytes() == before
+
+
+def test_a_header_that_was_stored_under_higher_limits_can_be_renamed_and_cut_and_not_grow(store):
+    create(unlimited(store), said("one"), metadata={"note": "x" * 2 * SESSION})
+
+    def changed(**facts):
+        return asyncio.run(store.rewrite(KEY, lambda history: history.with_facts(**facts)))
+
+    assert changed(name="A name").name == "A name"
+    with pytest.raises(SessionLimitError):
+        changed(name="n" * ITEM)
+    with pytest.raises(SessionLimitError):
+        changed(metadata={"note": "x" * (2 * SESSION + 1)})
+    assert changed(metadata={"note": "x" * (2 * SESSION - 1)}).name == "A name"
+    asyncio.run(StoredSession(store, KEY).pop_item())
+    assert asyncio.run(store.items(KEY)) == []
+
+
 def test_what_was_stored_under_higher_limits_is_read_and_cut(store):
     create(unlimited(store), *[of_bytes(3 * ITEM)] * 5)
 
