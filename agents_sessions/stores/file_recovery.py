@@ -10,11 +10,14 @@ from datetime import datetime
 from typing import Any, cast
 from zlib import crc32
 
+from pydantic import ValidationError
+
 from agents_sessions.context import ContextStats, fold
 from agents_sessions.entries import Entry, envelope_of, timestamp
 from agents_sessions.errors import InvalidItemError
+from agents_sessions.history import typed
 from agents_sessions.lossless_json import JsonObject, check_json, decode_json, encode_json
-from agents_sessions.stores.base import give_numbers
+from agents_sessions.stores.base import give_numbers, invalid_fields
 from agents_sessions.stores.file_document import (
     CRC_OPENS,
     MAX_SEQ,
@@ -188,7 +191,18 @@ def _accept_edited(value: object, place: int, updated_at: str) -> Entry:
     entry.setdefault("at", updated_at)
     if not _are_texts(entry["at"], entry.get("agent", ""), entry.get("run", "")):
         raise Damage(f"entry {place} of its history has an `at`, `agent` or `run` that is no text")
+    _refuse_untyped(entry, place)
     return entry
+
+
+def _refuse_untyped(entry: Entry, place: int) -> None:
+    """Refuse what could be stored, and never be shown. An item may hold anything."""
+    try:
+        typed({**entry, "item": {}} if "item" in entry else entry)
+    except ValidationError as error:
+        raise Damage(f"entry {place} of its history has an invalid value of {invalid_fields(error)}") from None
+    except KeyError as error:
+        raise Damage(f"entry {place} of its history has a record without {error.args[0]!r}") from None
 
 
 def _are_texts(*values: object) -> bool:

@@ -28,6 +28,7 @@ from session_bytes import (
 
 from agents_sessions.context import ContextStats, fold
 from agents_sessions.entries import item_entry, record_entry
+from agents_sessions.history import typed
 from agents_sessions.stores import file_document as document
 from agents_sessions.stores import file_recovery as recovery
 from agents_sessions.stores.file_document import SECTOR, Damage, Document, NewerFormat
@@ -644,6 +645,39 @@ def test_no_text_looks_like_a_name_that_stands_twice(text, chunk, monkeypatch):
         assert decoded.entries[1]["item"][text] == text
 
 
+USAGE = {"requests": 1, "input_tokens": 1, "cached_tokens": 0, "output_tokens": 1, "reasoning_tokens": 0,
+         "total_tokens": 2}  # fmt: skip
+RUN = {"type": "run", "status": "completed", "usage": USAGE, "duration_ms": 1}
+
+
+def without(record, name):
+    return {key: value for key, value in record.items() if key != name}
+
+
+UNTYPED = {
+    "a time that is none": ({"at": "today", "item": {"role": "user", "content": "x"}}, "invalid value of at"),
+    "a record of no known type": ({"record": {"type": "note", "requests": []}}, "invalid value of type"),
+    "a record without a type": ({"record": {"requests": []}}, "record without 'type'"),
+    "a run without usage": ({"record": without(RUN, "usage")}, "invalid value of usage"),
+    "a run of no known status": ({"record": {**RUN, "status": "lost"}}, "invalid value of status"),
+    "a handoff from nobody": ({"record": {"type": "handoff", "to": "b"}}, "record without 'from'"),
+    "usage that is no number": ({"record": {"type": "usage", "requests": [{**USAGE, "requests": "many"}]}}, "requests"),
+}
+
+
+@pytest.mark.parametrize("name", UNTYPED)
+def test_an_entry_that_could_never_be_shown_is_damage_that_names_it(name):
+    entry, why = UNTYPED[name]
+    with pytest.raises(Damage, match=f"entry 2 of its history has an? .*{why}"):
+        edited(lambda whole: whole["history"].insert(1, entry))
+
+
+def test_records_that_a_hand_has_added_whole_are_read():
+    records = [RUN, {"type": "handoff", "from": "a", "to": "b"}, {"type": "usage", "requests": [USAGE]}]
+    decoded = edited(lambda whole: whole["history"].extend({"record": record} for record in records))
+    assert [typed(entry).type for entry in decoded.entries[-3:]] == ["run", "handoff", "usage"]
+
+
 @pytest.mark.parametrize("number", [0, -1, 1, "2", None, 2.0, True, 10**40])
 def test_an_odd_number_of_an_entry_is_mended(number):
     decoded = edited(lambda whole: whole["history"][2].update(seq=number))
@@ -769,7 +803,7 @@ def test_a_time_that_is_none_is_now(time):
         ),
         (lambda history: history[3].update(item={"x": float("inf")}), "entry 4 of its history holds NaN"),
         (lambda history: history[3].update(more=float("inf")), "entry 4 of its history holds NaN"),
-        (lambda history: history.append({"record": {}}), "a record of its history is incomplete"),
+        (lambda history: history.append({"record": {}}), "entry 5 of its history has a record without 'type'"),
     ],
 )
 def test_an_edit_that_cannot_be_taken_tells_where(change, why):
