@@ -421,7 +421,7 @@ def test_an_answer_that_is_too_large_is_in_the_error(store):
     assert caught.value.reply.text == "x" * ITEM
     assert isinstance(caught.value.__cause__, SessionLimitError)
     assert send(store, [assistant_message("here")]).text == "here"
-    assert [status for status, _ in runs(store)] == ["interrupted", "completed"]
+    assert [status for status, _ in runs(store)] == ["failed", "completed"]
 
 
 def test_a_turn_on_a_full_session_is_recorded_as_failed(store):
