@@ -291,6 +291,7 @@ def amid(number, act, between):
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # else Python 3.12 does not heed the first frame that asks for them
     sys.settrace(trace)
     try:
         act()

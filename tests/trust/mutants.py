@@ -170,15 +170,15 @@ MUTANTS = [
     Mutant(
         "a gate is not forgotten",
         "gates.py",
-        "            if not queue:\n                del self._queues[name]\n            elif",
-        "            if not queue:\n                pass\n            elif",
+        "            queue.popleft()\n        del self._queues[name]\n",
+        "            queue.popleft()\n",
         f"{GROWTH} -k leave_no_gate",
     ),
     Mutant(
         "a gate lets the newest in first",
         "gates.py",
-        "                    queue[0].set_result(None)\n",
-        "                    queue.rotate(1)\n                    queue[0].set_result(None)\n",
+        "            queue.append(ticket)\n",
+        "            queue.insert(1, ticket)\n",
         "tests/test_gates.py",
     ),
     Mutant(

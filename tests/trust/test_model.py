@@ -136,6 +136,12 @@ class Kept:
         return "interrupted" if tally["open_run"] else tally["last_status"]
 
     @property
+    def unstored(self) -> list[Any]:
+        """The message of the newest turn, if only the end of that turn has it."""
+        ends = (entry["record"] for entry in reversed(self.entries) if word(entry)[0] == "run")
+        return next(ends, {}).get("message", [])
+
+    @property
     def interrupted(self) -> list[Word]:
         """The end that the next turn gives to one that has none: an output for each call, and the run."""
         tally = self.tally
@@ -1049,7 +1055,7 @@ class Sessions(stateful.RuleBasedStateMachine):
         error, outputs = decisions_of(kept, verb, options)
         if error is not None:
             return play.refuse(error)
-        items = kept.entries[-1].get("record", {}).get("message", []) if verb == "retry" and not play.begun else []
+        items = kept.unstored if verb == "retry" and not play.begun else []
         if message is not None:
             items = [{"role": "user", "content": message}] if isinstance(message, str) else message
         play.message = [text_of(item) for item in items]
