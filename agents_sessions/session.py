@@ -19,7 +19,7 @@ from agents.memory import SessionSettings
 from agents.memory.session_settings import coerce_session_settings
 
 from agents_sessions.entries import Entry, item_entry, record_entry
-from agents_sessions.errors import InvalidItemError, SessionExistsError, SessionNotFoundError
+from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionExistsError, SessionNotFoundError
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.naming import encode_name
@@ -142,9 +142,26 @@ class StoredSession:
         return info
 
     async def load_state_json(self) -> dict[str, Any] | None:
-        """Return the run state that was saved beside the session, or None."""
-        data = await self.store.read_sidecar(await self._where(), _STATE)
-        return None if data is None else cast("dict[str, Any]", decode_json(data))
+        """Return the run state that was saved beside the session, or None.
+
+        Raises:
+            SessionCorruptedError: What stands there is none.
+        """
+        key = await self._where()
+        data = await self.store.read_sidecar(key, _STATE)
+        if data is None:
+            return None
+        try:
+            state = decode_json(data)
+        except ValueError as error:
+            reason = str(error)
+        else:
+            if isinstance(state, dict):
+                return state
+            reason = "not an object"
+        raise SessionCorruptedError(
+            key.session_id, key.agent_id, _STATE, f"the run state cannot be used: it is {reason}"
+        )
 
     async def save_state_json(self, state: dict[str, Any] | None) -> None:
         """Keep a run state (`RunState.to_json()`) beside the session, for another process; None removes it.

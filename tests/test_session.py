@@ -14,7 +14,7 @@ from agents.usage import Usage
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 
 from agents_sessions import FileSession, MemoryStore, SessionKey, StoredSession
-from agents_sessions.errors import InvalidItemError, SessionIdError, SessionNotFoundError
+from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionIdError, SessionNotFoundError
 
 QUIET = RunConfig(tracing_disabled=True)
 USAGE = Usage(
@@ -298,6 +298,20 @@ def test_a_run_state_that_json_cannot_carry_is_refused(make):
 
     with pytest.raises(InvalidItemError, match="run state"):
         asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[1]"])
+def test_a_run_state_that_is_damaged_is_an_error_of_the_session(make, data):
+    async def scenario():
+        session = make()
+        await session.add_items([user("1")])
+        await session.store.write_sidecar(session.key, "state.json", data)
+        with pytest.raises(SessionCorruptedError, match="run state cannot be used"):
+            await session.load_state_json()
+        await session.save_state_json({"ok": 1})
+        assert await session.load_state_json() == {"ok": 1}
+
+    asyncio.run(scenario())
 
 
 # --- under the SDK's wrappers ---
