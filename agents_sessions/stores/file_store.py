@@ -45,7 +45,7 @@ def _in_thread(operation: Callable[[], _T]) -> "asyncio.Future[_T]":
 class _ChangeRaised(Exception):
     """What a `change` raised, told apart from what the system says of the session's own file."""
 
-    def __init__(self, error: OSError) -> None:
+    def __init__(self, error: Exception) -> None:
         self.error = error
 
 
@@ -120,7 +120,7 @@ class FileStore(SessionStore):
         def apart(history: History) -> History:
             try:
                 return change(history)
-            except OSError as error:
+            except Exception as error:  # noqa: BLE001 -- all of them: a future takes no StopIteration
                 raise _ChangeRaised(error) from None
 
         try:
@@ -147,13 +147,13 @@ class FileStore(SessionStore):
         return await self._attempt(SessionKey("*", session_id), partial(self._engine.find, session_id), _plainly)
 
     async def read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
-        return await _in_thread(partial(self._engine.read_sidecar, key, name))
+        return await self._attempt(key, partial(self._engine.read_sidecar, key, name), _plainly)
 
     async def write_sidecar(self, key: SessionKey, name: str, data: bytes) -> None:
         await self._write(key, partial(self._engine.write_sidecar, key, name, data))
 
     async def list_sidecars(self, key: SessionKey) -> list[str]:
-        return await _in_thread(partial(self._engine.list_sidecars, key))
+        return await self._attempt(key, partial(self._engine.list_sidecars, key), _plainly)
 
     async def delete_sidecar(self, key: SessionKey, name: str) -> bool:
         return await self._write(key, partial(self._engine.delete_sidecar, key, name))
@@ -194,7 +194,7 @@ class FileStore(SessionStore):
         """
         try:
             return self._engine.read_at_once(key, query)
-        except (WouldWait, SessionCorruptedError):
+        except (WouldWait, BlockingIOError, SessionCorruptedError):  # BlockingIOError: someone has a lease of the file
             return await self._attempt(key, partial(self._engine.read, key, query), _plainly)
 
     async def _attempt(

@@ -482,6 +482,17 @@ class StoreContract:
         assert texts(await store.entries(KEY)) == ["a"]
 
     @in_loop
+    async def test_a_change_that_is_out_of_values_is_an_error_and_does_not_hang(self, store: SessionStore) -> None:
+        await store.create(info_of(), [said("a")])
+
+        def refuse(history: History) -> History:
+            return next(iter(()))
+
+        with pytest.raises(RuntimeError, match="StopIteration"):  # what Python makes of it in a coroutine
+            await asyncio.wait_for(store.rewrite(KEY, refuse), PATIENCE)
+        assert texts(await store.entries(KEY)) == ["a"]
+
+    @in_loop
     async def test_a_rewrite_of_no_session_is_an_error(self, store: SessionStore) -> None:
         with pytest.raises(SessionNotFoundError):
             await store.rewrite(KEY, lambda history: history)

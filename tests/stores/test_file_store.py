@@ -800,6 +800,40 @@ def test_a_reader_of_an_edited_file_holds_its_lock_only_while_it_reads_the_bytes
     assert free == [True]
 
 
+@pytest.mark.parametrize(
+    "read", [lambda store: store.load(KEY), lambda store: store.items(KEY), lambda store: store.list_sidecars(KEY)]
+)
+def test_a_reader_waits_until_a_lease_of_the_file_is_given_up(store, monkeypatch, read):
+    create(store, "a")
+    expected = asyncio.run(read(store))
+    real = file_io.open_file
+    leased = iter(range(3))
+
+    def refused(folder, name):
+        if next(leased, None) is not None:
+            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
+        return real(folder, name)
+
+    monkeypatch.setattr(file_io, "open_file", refused)
+    assert asyncio.run(read(store)) == expected
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda store: store.read_sidecar(KEY, "a.json"),
+        lambda store: store.list_sidecars(KEY),
+        lambda store: store.write_sidecar(KEY, "a.json", b"1"),
+    ],
+)
+def test_a_file_in_the_place_of_the_folder_of_sidecars_is_refused(store, path, act):
+    create(store, "a")
+    path.with_suffix("").write_text("mine")
+    with pytest.raises(SessionPathError):
+        asyncio.run(act(store))
+    assert path.with_suffix("").read_text() == "mine"
+
+
 OF_ANY_NAME = {
     "delete": lambda store, key: store.delete(key),
     "write_sidecar": lambda store, key: store.write_sidecar(key, "a.json", b"theirs"),
