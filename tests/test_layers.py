@@ -30,6 +30,7 @@ FLOORS = {
     "stores.file_limits": 2,
     "stores.file_queries": 2,
     "stores.file_names": 2,
+    "stores.file_threads": 2,
     "stores.file_sidecars": 2,
     "stores.file_io": 2,
     "stores.file_locks": 2,

@@ -25,6 +25,7 @@ from agents_sessions.stores.file_engine import FileEngine, Holder, this_process
 from agents_sessions.stores.file_io import WouldWait
 from agents_sessions.stores.file_limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES, Limits
 from agents_sessions.stores.file_queries import INFO_QUERY, Query, entries_query, items_query
+from agents_sessions.stores.file_threads import in_thread
 
 Durability = Literal["full", "process"]
 
@@ -34,12 +35,6 @@ _SCAN_BATCH = 64
 # Shared by all stores of the process, because two of them may be on one root.
 _file_gates = Gates()
 _turn_gates = Gates()
-
-
-def _in_thread(operation: Callable[[], _T]) -> "asyncio.Future[_T]":
-    # The executor's own future and no coroutine around it: that would be a task, and the end of the event loop
-    # cancels all tasks, also one that waits for a write that has begun.
-    return asyncio.get_running_loop().run_in_executor(None, operation)
 
 
 class _ChangeRaised(Exception):
@@ -133,11 +128,11 @@ class FileStore(SessionStore):
 
     async def scan(self, agent_id: str | None = None) -> AsyncIterator[SessionInfo]:
         if agent_id is None:
-            folders = await _in_thread(self._engine.agents)
+            folders = await in_thread(self._engine.agents)
         else:
             folders = [encode_name(agent_id, what="agent_id")]
         for folder in folders:
-            names = await _in_thread(partial(self._engine.files, folder, among_others=agent_id is None))
+            names = await in_thread(partial(self._engine.files, folder, among_others=agent_id is None))
             for begin in range(0, len(names), _SCAN_BATCH):
                 some = partial(self._engine.load_some, folder, names[begin : begin + _SCAN_BATCH])
                 for info in await self._attempt(SessionKey(agent_id or folder, "*"), some, _plainly):
@@ -205,7 +200,7 @@ class FileStore(SessionStore):
         pause = 0.0005
         while True:
             try:
-                return await wait(_in_thread(operation))
+                return await wait(in_thread(operation))
             except BlockingIOError:
                 waited = monotonic() - begun
                 if waited > FILE_TIMEOUT:
