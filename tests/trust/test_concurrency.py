@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import itertools
 import json
 import multiprocessing
@@ -28,8 +29,10 @@ from agents_sessions.stores.file_store import FileStore
 SECONDS = float(os.environ.get("TRUST_SECONDS", "5"))
 PROCESSES, THREADS, WRITERS, READERS = 4, 4, 2, 1
 KEYS = [SessionKey("support", name) for name in ("one", "two", "three")]
-STARVED = max(20.0, SECONDS / 2)
-"""Seconds that no one may wait for one operation. What was measured is printed."""
+PATIENT = {"append": 0.05, "rewrite": 0.5, "read": 0.2, "turn": 0.05}
+"""What those do who are never stopped, one for each session in each process, and the seconds in between."""
+STARVED = 20.0
+"""Seconds that no one may wait for one operation, also after all others have stopped. What was measured is printed."""
 
 
 def batch(writer: str, number: int, size: int):
@@ -73,19 +76,22 @@ class Worker:
 
     def __init__(self, root: str, name: str, until: float) -> None:
         self.root, self.name, self.until = root, name, until
-        self.acknowledged: dict[str, list[int]] = {key.session_id: [] for key in KEYS}
-        self.numbers = defaultdict(itertools.count)
         self.done: dict[tuple[str, str], list[int]] = defaultdict(list)
         self.figures: Counter[str] = Counter()
         self.longest: dict[str, float] = defaultdict(float)
+        self.served = {f"{what} {key.session_id}": 0 for what in PATIENT for key in KEYS}
+        """How often each of those who are never stopped was served while the others worked."""
         self.failures: list[str] = []
 
     def run(self) -> dict:
         threads = [threading.Thread(target=self.thread, args=(number,)) for number in range(THREADS)]
+        threads += [threading.Thread(target=self.patient_thread, daemon=True)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            thread.join(max(0.0, self.until - time.time()) + STARVED + 10)
+            if thread.is_alive():
+                self.failures.append("a loop does not end")
         gates = len(file_store._file_gates) + len(file_store._turn_gates)
         if gates:
             self.failures.append(f"{gates} gates are left")
@@ -93,6 +99,7 @@ class Worker:
             "done": [[*place, numbers] for place, numbers in self.done.items()],
             "figures": self.figures,
             "longest": self.longest,
+            "served": self.served,
             "failures": self.failures,
         }
 
@@ -112,7 +119,7 @@ class Worker:
         store = FileStore(self.root, durability=rng.choice(["full", "process", "process"]))
         tasks = [asyncio.create_task(self.write(store, f"{name}.{n}", rng)) for n in range(WRITERS)]
         tasks += [asyncio.create_task(self.read(store, rng)) for _ in range(READERS)]
-        tasks += [asyncio.create_task(self.take_turns(store, name, rng))]
+        tasks += [asyncio.create_task(self.take_turns(store, rng))]
         life = min(rng.uniform(0.05, 1.5), max(0.0, self.until - time.time()))
         finished, _ = await asyncio.wait(tasks, timeout=life, return_when=asyncio.FIRST_EXCEPTION)
         for task in finished:
@@ -152,20 +159,59 @@ class Worker:
             assert found[-1][2] == found[-1][3] - 1, "the newest batch is not whole"
             await asyncio.sleep(0.002)
 
-    async def take_turns(self, store: FileStore, name: str, rng: random.Random) -> None:
+    async def take_turns(self, store: FileStore, rng: random.Random) -> None:
         while True:
-            key = rng.choice(KEYS)
-            begun = time.monotonic()
-            async with store.turn_lock(key, timeout=None):
-                self.longest["turns"] = max(self.longest["turns"], time.monotonic() - begun)
-                self.figures["turns"] += 1
-                inside = Path(self.root) / f"inside-{key.session_id}"
-                inside.touch(exist_ok=False)  # two in one turn: FileExistsError
-                try:
-                    await asyncio.sleep(0.001)
-                finally:
-                    inside.unlink()
+            await self.take_turn(store, rng.choice(KEYS), "turns")
             await asyncio.sleep(0.005)
+
+    async def take_turn(self, store: FileStore, key: SessionKey, what: str) -> None:
+        async with contextlib.AsyncExitStack() as turn:
+            await self.timed(what, turn.enter_async_context(store.turn_lock(key, timeout=None)))
+            inside = Path(self.root) / f"inside-{key.session_id}"
+            inside.touch(exist_ok=False)  # two in one turn: FileExistsError
+            try:
+                await asyncio.sleep(0.001)
+            finally:
+                inside.unlink()
+
+    # --- those who are never stopped ---
+
+    def patient_thread(self) -> None:
+        try:
+            asyncio.run(self.patient_loop())
+        except Exception as error:
+            self.failures.append(f"{type(error).__name__}: {error}"[:500])
+
+    async def patient_loop(self) -> None:
+        """Wait for each kind of operation on each session, to the end of every wait."""
+        store = FileStore(self.root, durability="process")
+        tasks = {
+            asyncio.create_task(self.wait_patiently(store, what, key)): f"{what} {key.session_id}"
+            for what in PATIENT
+            for key in KEYS
+        }
+        _, waiting = await asyncio.wait(tasks, timeout=max(0.0, self.until - time.time()) + STARVED)
+        for task in tasks.keys() - waiting:
+            task.result()
+        if waiting:
+            self.failures.append(f"never served: {sorted(tasks[task] for task in waiting)}")
+
+    async def wait_patiently(self, store: FileStore, what: str, key: SessionKey) -> None:
+        name = f"{self.name}.patient.{what}"
+        for number in itertools.count():
+            if what == "append":
+                await self.timed("patient appends", store.append(key, batch(name, number, 2)))
+                self.done[key.session_id, name].append(number)
+            elif what == "rewrite":
+                await self.timed("patient rewrites", store.rewrite(key, lambda history: history.with_facts(name=name)))
+            elif what == "read":
+                check_whole(await self.timed("patient reads", store.entries(key)))
+            else:
+                await self.take_turn(store, key, "patient turns")
+            if time.time() >= self.until:
+                return
+            self.served[f"{what} {key.session_id}"] += 1
+            await asyncio.sleep(PATIENT[what])
 
 
 def work(root: str, name: str, pipe) -> None:
@@ -229,6 +275,8 @@ def account(store: FileStore, reports: list[dict]) -> None:
         assert longest < STARVED, f"{name}: starved"
     print(f"{beyond:8} batches stored whose writer was stopped before it heard")
     assert all(report["figures"]["appends"] > 0 for report in reports)
+    # Beside the busy, and not only after them.
+    assert [name for report in reports for name, times in report["served"].items() if times == 0] == []
 
 
 # --- fork ------------------------------------------------------------------------------------------------------
@@ -364,6 +412,7 @@ def test_a_turn_whose_loop_ends_is_counted_once(tmp_path):
 
     usage = Usage(requests=1, input_tokens=10, output_tokens=5, total_tokens=15)
     quiet = RunConfig(tracing_disabled=True)
+    spent = 0
     for step in range(40):
         answered: list[int] = []
         tasks: list[asyncio.Task] = []
@@ -385,5 +434,9 @@ def test_a_turn_whose_loop_ends_is_counted_once(tmp_path):
         info = asyncio.run(manager.get_session(str(step)))
         entries = asyncio.run(manager.store.entries(info.key))
         assert info.context == fold(ContextStats(), entries)
-        assert info.context.requests <= len(answered), f"step {step}: more was counted than was spent"
+        assert info.context.requests == len(answered), f"step {step}: {len(answered)} requests were spent"
+        rows = [row for entry in entries if "record" in entry for row in entry["record"].get("requests", [])]
+        assert sum(row["requests"] for row in rows) == len(answered)
         assert info.context.open_run is None
+        spent += len(answered)
+    assert spent, "no turn had begun when its loop ended"
