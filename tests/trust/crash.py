@@ -5,7 +5,8 @@ what it is about to do, does it, and says that it is done. It dies by SIGKILL, a
 its n-th system call. Whatever it was told as done must then be there, and what was not must be there whole or not
 at all.
 
-To add an operation, write its effect on the model as a function and add one line to `OPERATIONS`.
+To add an operation, add one entry to `OPERATIONS`: how often it comes, how its arguments are drawn, how it is done and
+what it does to the model. Each is an expression, or the name of a function if it takes more.
 """
 
 import asyncio
@@ -14,7 +15,6 @@ import json
 import logging
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,11 +27,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from system_calls import CALLS, LIBRARY, LOWEST
+
 from agents_sessions.context import ContextStats, fold
 from agents_sessions.entries import Entry, item_entry, item_kind
+from agents_sessions.errors import SessionNotFoundError
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.session import StoredSession
-from agents_sessions.stores import file_atomic, file_engine, file_io, file_locks
+from agents_sessions.stores import file_engine
 from agents_sessions.stores.file_store import FileStore
 
 KEYS = [SessionKey("support", "one"), SessionKey("support", "two"), SessionKey("sales", "three")]
@@ -57,6 +60,14 @@ class State(NamedTuple):
     def turn_is_open(self) -> bool:
         of_turns = [word for word in self.words if word[0] == "~"]
         return bool(of_turns) and not of_turns[-1].startswith("~run")
+
+    @property
+    def waits_for_approval(self) -> bool:
+        return [word for word in self.words if word[0] == "~"][-1:] == ["~run:awaiting_approval"]
+
+    @property
+    def last_call(self) -> str:
+        return next(word for word in reversed(self.words) if word.startswith("~function_call:")).partition(":")[2]
 
 
 Stages = list[State | None]
@@ -100,78 +111,90 @@ def cut(state: State, begin: int, end: int) -> Stages:
     return [state, state._replace(words=state.words[begin:end])]
 
 
-def sent(state: State, tag: str, calls: int) -> Stages:
-    stages = [state]
-    if state.turn_is_open:
-        stages.append(stages[-1].plus("~run:interrupted"))
-    stages.append(stages[-1].plus(f"~{tag}"))
+class Turn(NamedTuple):
+    """A turn: what it says, how many tools it calls before, and whether it answers, waits for approval or fails."""
+
+    tag: str
+    calls: int
+    end: str
+    streamed: bool
+
+
+def ran(stages: Stages, turn: Turn) -> Stages:
+    """Return the stages of a turn from its first model request on, behind those of its beginning."""
+    tag, calls, end, _ = turn
     for call in range(calls):
-        call_id = f"{tag}.{call}"
-        stages.append(stages[-1].plus(f"~function_call:{call_id}", f"~function_call_output:{call_id}", "~usage"))
+        used = [f"~function_call:{tag}.{call}", f"~function_call_output:{tag}.{call}", "~usage"]
+        stages = [*stages, stages[-1].plus(*used)]
+    if end == "fails":
+        return [*stages, stages[-1].plus("~run:failed")]
+    if end == "pauses":
+        asked = stages[-1].plus(f"~function_call:{tag}.pay", "~usage")
+        return [*stages, asked, asked.plus("~run:awaiting_approval")]
     return [*stages, stages[-1].plus(f"~{tag}!", "~usage", "~run:completed")]
 
 
+def begun(state: State) -> Stages:
+    return [state, state.plus("~run:interrupted")] if state.turn_is_open else [state]
+
+
+def sent(state: State, *turn: Any) -> Stages:
+    stages = begun(state)
+    return ran([*stages, stages[-1].plus(f"~{turn[0]}")], Turn(*turn))
+
+
+def retried(state: State, *turn: Any) -> Stages:
+    return ran(begun(state), Turn(*turn))
+
+
+def resumed(state: State, _approve: bool, *turn: Any) -> Stages:
+    return ran([state, state.plus(f"~function_call_output:{state.last_call}")], Turn(*turn))
+
+
 # --- the operations --------------------------------------------------------------------------------------------
+
+
+class Broken(Exception):
+    """What a model raises."""
 
 
 class World:
     """What the child works with."""
 
     def __init__(self, store: FileStore) -> None:
-        from agents import Agent, RunConfig, function_tool
-        from agents.testing import ScriptedModel, assistant_message, function_call
+        from agents import RunConfig
 
         from agents_sessions.manager import SessionManager
 
-        @function_tool
-        def look() -> str:
-            return "seen"
-
-        def agent(tag: str, calls: int) -> Agent[Any]:
-            steps = [[function_call("look", "{}", call_id=f"{tag}.{call}")] for call in range(calls)]
-            return Agent(name="any", model=ScriptedModel([*steps, [assistant_message(f"{tag}!")]]), tools=[look])
-
         self.store = store
-        self.next_turn = ("", 0)
+        self.turn = Turn("", 0, "answers", False)
         quiet = RunConfig(tracing_disabled=True)
-        self.manager = SessionManager(store, agents=lambda _info: agent(*self.next_turn), run_config=quiet)
+        self.manager = SessionManager(store, agents=lambda _info: self._agent(), run_config=quiet)
 
-    async def create(self, key: SessionKey, tag: str, sizes: list[int]) -> None:
-        info = SessionInfo(id=key.session_id, agent_id=key.agent_id)
-        await self.store.create(info, [item_entry({"role": "user", "content": text}) for text in batch(tag, sizes)])
+    def _agent(self) -> Any:
+        from agents import Agent, function_tool
+        from agents.testing import ScriptedModel, assistant_message, function_call
 
-    async def append(self, key: SessionKey, tag: str, sizes: list[int]) -> None:
-        await StoredSession(self.store, key).add_items(
-            [{"role": "user", "content": text} for text in batch(tag, sizes)]
-        )
+        look = function_tool(lambda: "seen", name_override="look")
+        pay = function_tool(lambda: "paid", name_override="pay", needs_approval=True)
+        tag, calls, end, _ = self.turn
+        steps: list[Any] = [[function_call("look", "{}", call_id=f"{tag}.{call}")] for call in range(calls)]
+        ends = {"answers": [assistant_message(f"{tag}!")], "pauses": [function_call("pay", "{}", call_id=f"{tag}.pay")]}
+        return Agent(name="any", model=ScriptedModel([*steps, ends.get(end, Broken())]), tools=[look, pay])
 
-    async def pop(self, key: SessionKey) -> None:
-        await StoredSession(self.store, key).pop_item()
+    def session(self, key: SessionKey) -> StoredSession:
+        return StoredSession(self.store, key)
 
-    async def clear(self, key: SessionKey) -> None:
-        await self.manager.clear_session(key.session_id)
-
-    async def rename(self, key: SessionKey, name: str) -> None:
-        await self.manager.update_session(key.session_id, name=name)
-
-    async def describe(self, key: SessionKey, text: str) -> None:
-        await self.manager.update_session(key.session_id, metadata={"text": text})
-
-    async def cut(self, key: SessionKey, begin: int, end: int) -> None:
-        await self.store.rewrite(key, lambda history: history.with_entries(history.entries[begin:end]))
-
-    async def save(self, key: SessionKey, text: str) -> None:
-        await StoredSession(self.store, key).save_state_json({"text": text})
-
-    async def forget(self, key: SessionKey) -> None:
-        await StoredSession(self.store, key).save_state_json(None)
-
-    async def send(self, key: SessionKey, tag: str, calls: int) -> None:
-        self.next_turn = (tag, calls)
-        await self.manager.send_message(key.session_id, tag, start="entry")
-
-    async def delete(self, key: SessionKey) -> None:
-        await self.manager.delete_session(key.session_id)
+    async def run(self, how: str, session_id: str, turn: tuple[Any, ...], *args: Any, **options: Any) -> None:
+        """Run a turn by the method of the manager that is called `how`, or by the one that streams."""
+        self.turn = Turn(*turn)
+        try:
+            if self.turn.streamed:
+                await getattr(self.manager, f"stream_{how}")(session_id, *args, **options).reply()
+            else:
+                await getattr(self.manager, {"message": "send_message"}.get(how, how))(session_id, *args, **options)
+        except Broken:
+            assert self.turn.end == "fails"
 
 
 class Operation(NamedTuple):
@@ -180,6 +203,15 @@ class Operation(NamedTuple):
     """Its arguments: from chance, a tag that is never used again, and the number of entries."""
     act: Callable[..., Any]
     stages: Callable[..., Stages]
+    possible: Callable[[State], bool] = lambda _: True
+
+
+def draw_nothing(*_: object) -> tuple[Any, ...]:
+    return ()
+
+
+def draw_tag(_rng: random.Random, tag: str, _length: int) -> tuple[Any, ...]:
+    return (tag,)
 
 
 def draw_batch(rng: random.Random, tag: str, _length: int) -> tuple[Any, ...]:
@@ -192,24 +224,102 @@ def draw_cut(rng: random.Random, _tag: str, length: int) -> tuple[Any, ...]:
     return begin, rng.randint(begin, length)
 
 
+def draw_turn(rng: random.Random, tag: str, _length: int) -> tuple[Any, ...]:
+    end = rng.choice(["answers", "answers", "pauses", "fails"])
+    return Turn(tag, rng.choice([0, 0, 1, 2]), end, rng.random() < 0.5)
+
+
+def items_of(tag: str, sizes: list[int]) -> list[Any]:
+    return [{"role": "user", "content": text} for text in batch(tag, sizes)]
+
+
+def create(w: World, key: SessionKey, tag: str, sizes: list[int]) -> Any:
+    info = SessionInfo(id=key.session_id, agent_id=key.agent_id)
+    return w.store.create(info, [item_entry(item) for item in items_of(tag, sizes)])
+
+
+def at_rest(state: State) -> bool:
+    return not state.waits_for_approval
+
+
+def never_waited(state: State) -> bool:
+    """Tell whether no cut can make an approval the newest end of a turn again, whose state is gone."""
+    return "~run:awaiting_approval" not in state.words
+
+
+def has_failed(state: State) -> bool:
+    ends = [word for word in state.words if word.startswith("~run:")]
+    return state.turn_is_open or ends[-1:] in (["~run:failed"], ["~run:interrupted"])
+
+
 OPERATIONS = {
-    "append": Operation(10, draw_batch, World.append, appended),
-    "send": Operation(3, lambda rng, tag, _: (tag, rng.choice([0, 0, 1, 2])), World.send, sent),
-    "pop": Operation(3, lambda *_: (), World.pop, popped),
-    "rename": Operation(2, lambda _, tag, __: (tag,), World.rename, lambda s, name: [s, s._replace(name=name)]),
-    "metadata": Operation(2, lambda _, t, __: (t,), World.describe, lambda s, text: [s, s._replace(metadata=text)]),
-    "cut": Operation(1, draw_cut, World.cut, cut),
-    "clear": Operation(1, lambda *_: (), World.clear, lambda s: [s, s._replace(words=())]),
-    "save": Operation(2, lambda _, tag, __: (tag,), World.save, lambda s, text: [s, s._replace(sidecar=text)]),
-    "forget": Operation(1, lambda *_: (), World.forget, lambda s: [s, s._replace(sidecar=None)]),
-    "delete": Operation(1, lambda *_: (), World.delete, lambda s: [s, None]),
+    "append": Operation(8, draw_batch, lambda w, key, *drawn: w.session(key).add_items(items_of(*drawn)), appended),
+    "send": Operation(
+        4,
+        draw_turn,
+        lambda w, key, *turn: w.run("message", key.session_id, turn, turn[0], start="entry"),
+        sent,
+        at_rest,
+    ),
+    "retry": Operation(
+        3, draw_turn, lambda w, key, *turn: w.run("retry", key.session_id, turn, start="entry"), retried, has_failed
+    ),
+    "resume": Operation(
+        6,
+        lambda rng, *drawn: (rng.random() < 0.5, *draw_turn(rng, *drawn)),
+        lambda w, key, yes, *turn: w.run("resume", key.session_id, turn, approve=yes, reject=not yes),
+        resumed,
+        lambda state: state.waits_for_approval,
+    ),
+    "pop": Operation(3, draw_nothing, lambda w, key: w.session(key).pop_item(), popped, at_rest),
+    "rename": Operation(
+        2,
+        draw_tag,
+        lambda w, key, name: w.manager.update_session(key.session_id, name=name),
+        lambda s, name: [s, s._replace(name=name)],
+    ),
+    "metadata": Operation(
+        2,
+        draw_tag,
+        lambda w, key, text: w.manager.update_session(key.session_id, metadata={"text": text}),
+        lambda s, text: [s, s._replace(metadata=text)],
+    ),
+    "cut": Operation(
+        2,
+        draw_cut,
+        lambda w, key, begin, end: w.store.rewrite(key, lambda h: h.with_entries(h.entries[begin:end])),
+        cut,
+        never_waited,
+    ),
+    "clear": Operation(
+        1, draw_nothing, lambda w, key: w.manager.clear_session(key.session_id), lambda s: [s, s._replace(words=())]
+    ),
+    "save": Operation(
+        4,
+        draw_tag,
+        lambda w, key, text: w.session(key).save_state_json({"text": text}),
+        lambda s, text: [s, s._replace(sidecar=text)],
+    ),
+    "forget": Operation(
+        1, draw_nothing, lambda w, key: w.session(key).save_state_json(None), lambda s: [s, s._replace(sidecar=None)]
+    ),
+    "delete": Operation(3, draw_nothing, lambda w, key: w.manager.delete_session(key.session_id), lambda _: [_, None]),
 }
-SHORTEN = ["cut", "clear", "delete"]
-CREATE = Operation(0, draw_batch, World.create, lambda _, tag, sizes: [None, State().plus(*batch(tag, sizes))])
+SHORTEN = ["clear", "delete"]
+CREATE = Operation(0, draw_batch, create, lambda _, tag, sizes: [None, State().plus(*batch(tag, sizes))])
 
 
 def operation(name: str) -> Operation:
     return CREATE if name == "create" else OPERATIONS[name]
+
+
+def next_operation(rng: random.Random, state: State | None) -> str:
+    if state is None:
+        return "create"
+    if len(state.words) > LONGEST:
+        return rng.choice(SHORTEN)
+    possible = {name: operation.weight for name, operation in OPERATIONS.items() if operation.possible(state)}
+    return rng.choices(list(possible), list(possible.values()))[0]
 
 
 # --- the child -------------------------------------------------------------------------------------------------
@@ -225,8 +335,8 @@ class Round(NamedTuple):
     """The system call at which it dies, or None if it is killed from outside ..."""
     after: float = 0.0
     """... so many seconds after it has begun."""
-    writes_only: bool = False
-    """Whether `at_call` counts only the calls that write bytes, in whose middle it dies then."""
+    counted: str = "all"
+    """Which calls `at_call` counts: all, those that write bytes, in whose middle it dies then, or that change names."""
 
 
 def say(**line: Any) -> None:
@@ -240,43 +350,41 @@ async def work(round_: Round) -> None:
     say(ready=True)
     for number in range(10_000):
         key = rng.choice(KEYS)
-        info = await store.load(key)
-        length = 0 if info is None else len(await store.entries(key))
-        if info is None:
-            name = "create"
-        elif length > LONGEST:
-            name = rng.choice(SHORTEN)
-        else:
-            name = rng.choices(list(OPERATIONS), [operation.weight for operation in OPERATIONS.values()])[0]
-        arguments = operation(name).draw(rng, f"{round_.seed}.{number}", length)
+        there = await store.load(key)
+        state = None if there is None else State(tuple(word(entry) for entry in await store.entries(key)))
+        name = next_operation(rng, state)
+        arguments = operation(name).draw(rng, f"{round_.seed}.{number}", 0 if state is None else len(state.words))
         say(begun=name, key=KEYS.index(key), arguments=arguments)
         await operation(name).act(world, key, *arguments)
         say(done=number)
+
+
+COUNTED = {
+    "all": frozenset(CALLS),
+    "writes": frozenset({"pwrite"}),
+    "names": frozenset({"link", "unlink", "rename", "replace", "mkdir", "rmdir"}),
+}
 
 
 class Mine:
     """Stands before a module in those that use it, and lets the process die at one of its calls."""
 
     left = 0
-    writes_only = False
-    watched = frozenset(
-        {"open", "close", "pwrite", "preadv", "fdatasync", "fsync", "ftruncate", "fchmod", "stat", "listdir"}
-        | {"link", "unlink", "replace", "mkdir", "flock", "rmtree"}
-    )
+    counted = "all"
 
     def __init__(self, module: Any, rng: random.Random) -> None:
         self._module, self._rng = module, rng
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(self._module, name)
-        return self._mined(name, real) if name in self.watched else real
+        return self._mined(name, real) if name in CALLS else real
 
     def _mined(self, name: str, real: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
-            Mine.left -= name == "pwrite" or not Mine.writes_only
+            Mine.left -= name in COUNTED[Mine.counted]
             if Mine.left > 0:
                 return real(*args, **kwargs)
-            if name == "pwrite" and (Mine.writes_only or self._rng.random() < 0.6):
+            if name == "pwrite" and (Mine.counted == "writes" or self._rng.random() < 0.6):
                 fd, data, offset = args
                 real(fd, data[: self._rng.randrange(len(data) + 1)], offset)
             elif self._rng.random() < 0.5:
@@ -291,9 +399,9 @@ def child(round_: Round) -> None:
     signal.alarm(60)  # one that hangs dies of something else than SIGKILL
     if round_.at_call is not None:
         rng = random.Random(round_.seed + "mine")
-        Mine.left, Mine.writes_only = round_.at_call, round_.writes_only
-        for user in (file_io, file_locks, file_atomic):
-            for module in (os, fcntl, shutil):
+        Mine.left, Mine.counted = round_.at_call, round_.counted
+        for user in (*LOWEST, *LIBRARY):
+            for module in (os, fcntl):
                 if hasattr(user, module.__name__):
                     setattr(user, module.__name__, Mine(module, rng))
     asyncio.run(work(round_))
@@ -306,8 +414,10 @@ async def warm_up() -> None:
     """Load and build before the first fork what every child would load and build for itself."""
     with tempfile.TemporaryDirectory() as folder:
         world = World(FileStore(folder))
-        await world.create(KEYS[0], "warm", [])
-        await world.send(KEYS[0], "up", 1)
+        await create(world, KEYS[0], "warm", [])
+        for streamed in (False, True):
+            await OPERATIONS["send"].act(world, KEYS[0], f"up {streamed}", 1, "pauses", streamed)
+            await OPERATIONS["resume"].act(world, KEYS[0], True, f"on {streamed}", 0, "fails", streamed)
 
 
 def serve() -> None:
@@ -380,8 +490,6 @@ class Watch:
     figures: Counter[str] = field(default_factory=Counter)
     repaired: set[str] = field(default_factory=set)
     """Names of the copies that repairs have kept."""
-    left_by_deletions: set[str] = field(default_factory=set)
-    """Names of what belonged to sessions that are gone."""
     known: dict[SessionKey, Known] = field(default_factory=lambda: {key: Known() for key in KEYS})
 
     def __post_init__(self) -> None:
@@ -422,7 +530,7 @@ class Watch:
                 async with self.store.turn_lock(key, timeout=0):
                     pass
         self.figures["temporaries swept"] += await self._sweep()
-        self._check_names()
+        await self._check_names()
 
     async def _found(self, key: SessionKey, known: Known) -> State | None:
         """Read a session as a user would."""
@@ -435,6 +543,9 @@ class Watch:
         self._check_numbers(key, known, info, entries)
         if self._rng.random() < 0.6:  # else the next child meets what this one has left
             await self._repair(key, info, entries)
+        names = await self.store.list_sidecars(key)
+        assert set(names) <= {"state.json", "run_state.json"}
+        assert info.context.last_status != "awaiting_approval" or "run_state.json" in names
         saved = await StoredSession(self.store, key).load_state_json()
         return State(
             tuple(word(entry) for entry in entries),
@@ -481,19 +592,38 @@ class Watch:
     def _temporaries(self) -> list[Path]:
         return [path for path in self.root.rglob("*") if path.name.endswith(".tmp")]
 
-    def _check_names(self) -> None:
-        """Nothing lies in the folders but sessions that exist and what belongs to them."""
+    async def _check_names(self) -> None:
+        """Nothing lies in the folders but sessions that exist, what belongs to them, and the sidecars of the dead."""
         for key, known in self.known.items():
-            for path in self.store.path(key).parent.glob(f"*{key.session_id}*"):
-                if known.stages == [None]:  # a deletion that was killed: the session is gone, this was its own
-                    self.left_by_deletions.add(path.name)
-                if path.name == f"{key.session_id}.json":
-                    assert known.stages != [None]
-                elif path.name == key.session_id:
-                    assert {item.name for item in path.iterdir()} <= {"state.json"}
-                else:
-                    assert path.name.startswith(f"{key.session_id}.json.torn-"), f"{path.name} was left behind"
-                    self.repaired.add(path.name)
+            left = self._names_of(key)
+            if known.stages == [None]:
+                # The copies go before the session; its folder is put out of the way after it.
+                assert left <= {key.session_id}, f"{left} was left by a deletion"
+                if left:
+                    await self._clear_what_is_left(key)
+                continue
+            copies = {name for name in left if name.startswith(f"{key.session_id}.json.torn-")}
+            assert left - copies <= {f"{key.session_id}.json", key.session_id}, f"{left} was left behind"
+            self.repaired |= copies
+
+    def _names_of(self, key: SessionKey) -> set[str]:
+        return {path.name for path in self.store.path(key).parent.glob(f"*{key.session_id}*")}
+
+    async def _clear_what_is_left(self, key: SessionKey) -> None:
+        """Delete again, or make a session of that name: neither sees or leaves what the dead deletion left."""
+        how = self._rng.choice(["by deleting again", "by the next session", "by a later child"])
+        self.figures[f"folders left by killed deletions, cleared {how}"] += 1
+        if how == "by deleting again":
+            try:
+                await self.store.delete(key)
+            except SessionNotFoundError:
+                assert self._names_of(key) == set()
+            else:
+                raise AssertionError("a session was deleted that is not there")
+        elif how == "by the next session":
+            await self.store.create(SessionInfo(id=key.session_id, agent_id=key.agent_id))
+            assert self._names_of(key) == {f"{key.session_id}.json"}
+            self.known[key].stages = [State()]
 
 
 def _difference(key: SessionKey, found: State | None, stages: Stages) -> str:
@@ -504,14 +634,14 @@ def _difference(key: SessionKey, found: State | None, stages: Stages) -> str:
 
 
 def rounds(root: Path, seed: str, count: int) -> Iterator[Round]:
-    """Return so many rounds, half of them killed at a moment, half at a system call, a fifth synced."""
+    """Return so many rounds, two of five killed at a moment, the others at a system call, and a fifth synced."""
     rng = random.Random(seed)
     for number in range(count):
         durability = "full" if rng.random() < 0.2 else "process"
-        death = rng.choice(["moment", "moment", "call", "write"])
-        at_call = {"moment": None, "call": rng.randint(1, 400), "write": rng.randint(1, 25)}[death]
+        counted, longest = rng.choice([("", 0), ("", 0), ("all", 600), ("writes", 25), ("names", 25)])
+        at_call = rng.randint(1, longest) if counted else None
         after = rng.uniform(0.005, 0.045)
-        yield Round(str(root), durability, f"{seed}.{number}", at_call, after, death == "write")
+        yield Round(str(root), durability, f"{seed}.{number}", at_call, after, counted)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,6 @@ def test_a_process_killed_at_any_moment_loses_nothing_acknowledged_and_leaves_no
     finally:
         nursery.close()
     watch.figures["torn appends repaired"] = len(watch.repaired)
-    watch.figures["folders and copies left by killed deletions"] = len(watch.left_by_deletions)
     for name, count in sorted(watch.figures.items()):
         print(f"{count:8} {name}")
     print(f"{time.monotonic() - begun:8.1f} seconds")
