@@ -4,30 +4,43 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import resource
 import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
 from unittest import mock
 
+import crash
 import pytest
+from crash import KEYS, OPERATIONS, State, World, word
+from system_calls import CALLS, LOWEST
 
+from agents_sessions.context import ContextStats, fold
 from agents_sessions.entries import item_entry
-from agents_sessions.errors import SessionIOError, SessionNotFoundError
+from agents_sessions.errors import ReplyNotStoredError, SessionIOError, SessionNotFoundError
 from agents_sessions.info import SessionInfo, SessionKey
+from agents_sessions.manager import SessionManager
 from agents_sessions.recent import Recent
 from agents_sessions.stores import file_engine
 from agents_sessions.stores.file_store import FileStore
 
 KEY = SessionKey("support", "order-42")
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EINTR", "EACCES", "EMFILE")
-CALLS = (
-    "open", "close", "pwrite", "preadv", "fdatasync", "fsync", "link", "unlink", "rmdir", "replace", "ftruncate",
-    "fstat", "stat", "lstat", "listdir", "scandir", "fchmod", "chmod", "mkdir",
-)  # fmt: skip
+
+
+@pytest.fixture
+def base():
+    """A folder in memory, where there is one: each call of each operation has a store of its own."""
+    memory = Path("/dev/shm")
+    usable = memory.is_dir() and os.access(memory, os.W_OK)
+    with tempfile.TemporaryDirectory(prefix="faults-", dir=memory if usable else None) as folder:
+        yield Path(folder)
 
 
 def said(text):
@@ -51,38 +64,89 @@ def keep(count):
     return lambda store: store.rewrite(KEY, lambda history: history.with_entries(history.entries[:count]))
 
 
+async def grow(store):
+    await create(store)
+    await store.append(KEY, [said("b")])
+
+
+async def furnish(store):
+    await grow(store)
+    await store.write_sidecar(KEY, "run_state.json", b"old")
+    await store.write_sidecar(KEY, "checkpoints/a.json", b"old")
+
+
+async def tear(store):
+    await furnish(store)
+    path = store.path(KEY)
+    before = path.read_bytes()
+    await store.append(KEY, [said("torn " * 300)])
+    path.write_bytes(path.read_bytes()[:1500] + before[1500:])
+
+
+async def edit(store):
+    await furnish(store)
+    store.path(KEY).write_text(json.dumps(json.loads(store.path(KEY).read_bytes()), indent=1))
+
+
+async def delete_half(store):
+    await furnish(store)
+    store.path(KEY).unlink()
+
+
+async def nothing(_store):
+    pass
+
+
+def append(store):
+    return store.append(KEY, [said("c"), said("d")])
+
+
+def delete(store):
+    return store.delete(KEY)
+
+
 CHANGES = {
-    "create": create,
-    "append": lambda store: store.append(KEY, [said("c"), said("d")]),
-    "rewrite": lambda store: store.rewrite(KEY, lambda history: history.with_facts(name="new")),
-    "pop": keep(-1),
-    "clear": keep(0),
-    "delete": lambda store: store.delete(KEY),
-    "write_sidecar": lambda store: store.write_sidecar(KEY, "run_state.json", b"new"),
-    "first sidecar in a folder": lambda store: store.write_sidecar(KEY, "checkpoints/a.json", b"new"),
-    "delete_sidecar": lambda store: store.delete_sidecar(KEY, "run_state.json"),
+    "create": (nothing, create),
+    "create where a deletion died": (delete_half, create),
+    "append": (furnish, append),
+    "append to a torn file": (tear, append),
+    "append to an edited file": (edit, append),
+    "rewrite": (furnish, lambda store: store.rewrite(KEY, lambda history: history.with_facts(name="new"))),
+    "pop": (furnish, keep(-1)),
+    "clear": (furnish, keep(0)),
+    "delete": (grow, delete),
+    "delete with sidecars": (furnish, delete),
+    "write_sidecar": (furnish, lambda store: store.write_sidecar(KEY, "run_state.json", b"new")),
+    "first sidecar": (grow, lambda store: store.write_sidecar(KEY, "run_state.json", b"new")),
+    "first sidecar in a folder": (furnish, lambda store: store.write_sidecar(KEY, "other/a.json", b"new")),
+    "delete_sidecar": (furnish, lambda store: store.delete_sidecar(KEY, "run_state.json")),
 }
 OTHERS = {
-    "load": lambda store: store.load(KEY),
-    "entries": lambda store: store.entries(KEY),
-    "items": lambda store: store.items(KEY, last=1),
-    "scan": scan,
-    "find": lambda store: store.find(KEY.session_id),
-    "read_sidecar": lambda store: store.read_sidecar(KEY, "run_state.json"),
-    "list_sidecars": lambda store: store.list_sidecars(KEY),
-    "turn_lock": turn,
+    "load": (furnish, lambda store: store.load(KEY)),
+    "entries": (furnish, lambda store: store.entries(KEY)),
+    "items": (furnish, lambda store: store.items(KEY, last=1)),
+    "entries of a torn file": (tear, lambda store: store.entries(KEY)),
+    "scan": (furnish, scan),
+    "find": (furnish, lambda store: store.find(KEY.session_id)),
+    "read_sidecar": (furnish, lambda store: store.read_sidecar(KEY, "run_state.json")),
+    "list_sidecars": (furnish, lambda store: store.list_sidecars(KEY)),
+    "turn_lock": (furnish, turn),
 }
 
 
 class Faults:
-    """Counts the calls that the lowest modules and what they use make below a root, and lets one of them fail."""
+    """Counts the calls that the lowest modules and what they use make, and lets something happen at one of them."""
 
-    def __init__(self):
-        self.made, self.fails_at, self.number = [], None, 0
+    def __init__(self, place=None, happens=None):
+        self.made, self._place, self._happens, self._now = [], place, happens, False
 
     def __enter__(self):
-        self._patches = [mock.patch.object(os, name, self._failing(name, getattr(os, name))) for name in CALLS]
-        self._patches.append(mock.patch.object(fcntl, "flock", self._failing("flock", fcntl.flock)))
+        self._patches = [
+            mock.patch.object(module, name, self._watched(name, getattr(module, name)))
+            for name in CALLS
+            for module in (os, fcntl)
+            if hasattr(module, name)
+        ]
         for patch in self._patches:
             patch.start()
         return self
@@ -91,29 +155,50 @@ class Faults:
         for patch in self._patches:
             patch.stop()
 
-    def _failing(self, name, real):
+    @property
+    def where(self):
+        return f"call {self._place}, {self.made[self._place : self._place + 1]}"
+
+    def _watched(self, name, real):
         def call(*args, **kwargs):
             # A failed close makes the standard library's rmtree close once more, which is no business of ours.
-            depth = 1 if name == "close" else 8
-            if not _from_the_lowest(depth):
+            if self._now or not _from_the_lowest(1 if name == "close" else 8):
                 return real(*args, **kwargs)
-            place = len(self.made)
             self.made.append(name)
-            if place != self.fails_at:
+            if len(self.made) - 1 != self._place:
                 return real(*args, **kwargs)
             if name == "close":  # Linux closes all the same
                 real(*args, **kwargs)
-            raise OSError(self.number, os.strerror(self.number))
+                return self._let_happen()
+            self._let_happen()
+            return real(*args, **kwargs)
 
         return call
 
+    def _let_happen(self):
+        self._now = True
+        try:
+            self._happens()
+        finally:
+            self._now = False
 
-def _from_the_lowest(depth=8):
+
+def failing(number):
+    def fail():
+        raise OSError(getattr(errno, number), os.strerror(getattr(errno, number)))
+
+    return fail
+
+
+_LOWEST = {module.__file__ for module in LOWEST}
+
+
+def _from_the_lowest(depth):
     frame = sys._getframe(2)
     for _ in range(depth):
         if frame is None:
             return False
-        if frame.f_code.co_filename.endswith(("file_io.py", "file_locks.py", "file_atomic.py")):
+        if frame.f_code.co_filename in _LOWEST:
             return True
         frame = frame.f_back
     return False
@@ -131,26 +216,38 @@ def _is_file(fd):
 
 
 async def look(store):
+    """Return all that a store has of the session but times and checksums; None if there is none."""
     info = await store.load(KEY)
     if info is None:
         return None
+    entries = [(entry["seq"], entry["item"]) for entry in await store.entries(KEY)]
     names = await store.list_sidecars(KEY)
-    return info, await store.entries(KEY), {name: await store.read_sidecar(KEY, name) for name in names}
+    facts = info.model_dump(exclude={"created_at", "updated_at"})
+    return facts, entries, {name: await store.read_sidecar(KEY, name) for name in names}
 
 
 async def prepared(folder, name):
-    store = FileStore(folder)
-    if name != "create":
-        await create(store)
-        await store.append(KEY, [said("b")])
-        await store.write_sidecar(KEY, "run_state.json", b"old")
-    return store
+    """Return a store in which the operation of a name can be done; what is there before it is made once, and copied."""
+    prepare, first = {**CHANGES, **OTHERS}[name][0], folder.with_name("first")
+    if not first.exists():
+        first.mkdir()
+        await prepare(FileStore(first / "sessions"))
+    shutil.copytree(first, folder)
+    return FileStore(folder / "sessions")
+
+
+async def done(folder, name):
+    """Return what there is after an operation at which nothing fails."""
+    store = await prepared(folder, name)
+    await CHANGES[name][1](store)
+    return await look(store)
 
 
 async def assert_usable(store):
     """No lock is left, and the next operations work."""
     if await store.load(KEY) is None:
         await create(store)
+        assert await store.list_sidecars(KEY) == [], "it has the sidecars of a dead session"
     await asyncio.wait_for(store.append(KEY, [said("next")]), 5)
     assert (await store.items(KEY))[-1] == said("next")["item"]
     await turn(store)
@@ -158,31 +255,32 @@ async def assert_usable(store):
 
 @pytest.mark.parametrize("number", ERRORS)
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_change_of_which_any_call_fails_is_whole_or_absent(tmp_path, name, number):
-    async def attempt(place):
-        store = await prepared(tmp_path / str(place), name)
-        before, files, faults = await look(store), open_files(), Faults()
-        faults.fails_at, faults.number, failed = place, getattr(errno, number), None
-        with faults:
+def test_a_change_of_which_any_call_fails_is_whole_or_absent(base, name, number):
+    async def attempt(place, whole):
+        store = await prepared(base / str(place), name)
+        before, files, failed = await look(store), open_files(), None
+        torn = b"" if before is None else store.path(KEY).read_bytes()
+        with Faults(place, failing(number)) as faults:
             try:
-                await CHANGES[name](store)
+                await CHANGES[name][1](store)
             except SessionIOError as error:
                 failed = error
-        where = f"{number} from call {place}, {faults.made[place : place + 1]}"
-        assert open_files() == files, where
+        assert open_files() == files, faults.where
         after = await look(store)
         if failed is not None:
-            assert failed.errno == getattr(errno, number), where
-            assert after == before or (name == "delete" and after is None), where
+            assert failed.errno == getattr(errno, number), faults.where
+            assert after == before or (CHANGES[name][1] is delete and after is None), faults.where
         else:
-            assert after != before, where
+            assert after == whole, faults.where
+        if name == "append to a torn file":
+            assert torn in [path.read_bytes() for path in store.path(KEY).parent.glob("order-42.json*")], faults.where
         await assert_usable(store)
-        shutil.rmtree(tmp_path / str(place))
+        shutil.rmtree(base / str(place))
         return place < len(faults.made)
 
     async def work():
-        place = 0
-        while await attempt(place):
+        place, whole = 0, await done(base / "whole", name)
+        while await attempt(place, whole):
             place += 1
         assert place > 5
 
@@ -191,23 +289,21 @@ def test_a_change_of_which_any_call_fails_is_whole_or_absent(tmp_path, name, num
 
 @pytest.mark.parametrize("number", ERRORS)
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_reading_of_which_any_call_fails_is_right_or_an_error(tmp_path, name, number):
+def test_a_reading_of_which_any_call_fails_is_right_or_an_error(base, name, number):
     async def work():
-        store = await prepared(tmp_path / "sessions", name)
-        expected, files, place = await OTHERS[name](store), open_files(), 0
+        store = await prepared(base / "sessions", name)
+        expected, files, place = await OTHERS[name][1](store), open_files(), 0
         while True:
-            faults, found, failed = Faults(), expected, None
-            faults.fails_at, faults.number = place, getattr(errno, number)
-            with faults:
+            found, failed = expected, None
+            with Faults(place, failing(number)) as faults:
                 try:
-                    found = await OTHERS[name](store)
+                    found = await OTHERS[name][1](store)
                 except SessionIOError as error:
                     failed = error
-            where = f"{number} from call {place}, {faults.made[place : place + 1]}"
-            assert open_files() == files, where
-            assert failed is None or failed.errno == getattr(errno, number), where
-            if name not in ("scan", "find"):  # one broken file must not hide the others: it is left out, and logged
-                assert found == expected, where
+            assert open_files() == files, faults.where
+            assert failed is None or failed.errno == getattr(errno, number), faults.where
+            # One broken file must not hide the others: it is left out, and logged.
+            assert found == expected or (name in ("scan", "find") and found == []), faults.where
             if place >= len(faults.made):
                 break
             place += 1
@@ -217,26 +313,112 @@ def test_a_reading_of_which_any_call_fails_is_right_or_an_error(tmp_path, name, 
     asyncio.run(work())
 
 
+TURNS = {
+    "a streamed send": ([], "send", ("t", 1, "answers", True)),
+    "a send that pauses": ([], "send", ("t", 0, "pauses", False)),
+    "a resume": ([("send", ("p", 0, "pauses", False))], "resume", (True, "t", 0, "answers", False)),
+    "a retry": ([("send", ("f", 0, "fails", False))], "retry", ("t", 0, "answers", False)),
+}
+
+
+async def words(store):
+    """Return the history in words, whose totals are their fold."""
+    entries = await store.entries(KEYS[0])
+    assert (await store.load(KEYS[0])).context == fold(ContextStats(), entries)
+    return State(tuple(word(entry) for entry in entries))
+
+
+@pytest.mark.parametrize("name", TURNS)
+def test_a_turn_of_which_any_call_fails_keeps_whole_batches_and_says_so(base, name):
+    """Each call fails with one of the errors, in turn."""
+    before, operation, arguments = TURNS[name]
+
+    async def prepare():
+        world = World(FileStore(base / "first"))
+        for what, given in [("create", ("first", [1])), *before]:
+            await crash.operation(what).act(world, KEYS[0], *given)
+
+    async def attempt(place):
+        shutil.copytree(base / "first", base / str(place))
+        world = World(FileStore(base / str(place)))
+        stages = OPERATIONS[operation].stages(await words(world.store), *arguments)
+        await world.manager.get_session(KEYS[0].session_id)  # so that the turn need not look for it
+        number, files, failed = ERRORS[place % len(ERRORS)], open_files(), None
+        with Faults(place, failing(number)) as faults:
+            try:
+                await OPERATIONS[operation].act(world, KEYS[0], *arguments)
+            except (SessionIOError, ReplyNotStoredError) as error:
+                failed = error.__cause__ if isinstance(error, ReplyNotStoredError) else error
+        assert open_files() == files, faults.where
+        found = await words(world.store)
+        if failed is None:
+            assert found == stages[-1], faults.where
+        else:
+            assert failed.errno == getattr(errno, number), faults.where
+            ends = [(), ("~run:failed",), ("~usage", "~run:failed")]  # what was spent is stored with the end
+            assert found in [stage.plus(*end) for stage in stages for end in ends], faults.where
+        if place % 3 == 0 or failed is None:
+            await assert_goes_on(world)
+        async with world.store.turn_lock(KEYS[0], timeout=0):
+            pass
+        shutil.rmtree(base / str(place))
+        return place < len(faults.made)
+
+    async def work():
+        await prepare()
+        place = 0
+        while await attempt(place):
+            place += 1
+        print(place, "calls")
+        assert place > 30
+
+    asyncio.run(work())
+
+
+async def assert_goes_on(world):
+    """No lock is left, and the next turn works, which is a resume where one waits."""
+    waits = (await words(world.store)).waits_for_approval
+    how, arguments = ("resume", (True, "n", 0, "answers", False)) if waits else ("send", ("n", 0, "answers", False))
+    await asyncio.wait_for(OPERATIONS[how].act(world, KEYS[0], *arguments), 5)
+    assert (await words(world.store)).words[-3:] == ("~n!", "~usage", "~run:completed")
+
+
+@pytest.mark.xfail(strict=True, reason="a session that cannot be read is left out of the search, and so called missing")
+def test_a_session_that_cannot_be_read_is_not_called_missing(base):
+    """A manager that does not know yet whose session it is looks for it below every agent."""
+
+    async def work():
+        store = await prepared(base / "whole", "append")
+        async with SessionManager(store) as manager:
+            with Faults() as faults:
+                await manager.get_session(KEY.session_id)
+        for place in range(len(faults.made)):
+            async with SessionManager(store) as manager:
+                with Faults(place, failing(ERRORS[place % len(ERRORS)])), contextlib.suppress(SessionIOError):
+                    assert (await manager.get_session(KEY.session_id)).key == KEY
+
+    asyncio.run(work())
+
+
 @pytest.mark.parametrize("name", CHANGES)
-def test_writes_that_come_back_short_are_continued(tmp_path, name):
+def test_writes_that_come_back_short_are_continued(base, name):
     real = os.pwrite
 
     async def work():
-        store = await prepared(tmp_path / "sessions", name)
-        before = await look(store)
+        store = await prepared(base / "sessions", name)
         with mock.patch.object(os, "pwrite", lambda fd, data, offset: real(fd, bytes(data)[:11], offset)):
-            await CHANGES[name](store)
-        assert await look(store) != before
+            await CHANGES[name][1](store)
+        assert await look(store) == await done(base / "whole", name)
         await assert_usable(store)
 
     asyncio.run(work())
 
 
-def test_a_batch_whose_sync_failed_is_not_there_for_anyone(tmp_path):
+def test_a_batch_whose_sync_failed_is_not_there_for_anyone(base):
     """Not for this process, which has seen the new tail, and not for the next one."""
 
     async def work():
-        store = await prepared(tmp_path, "append")
+        store = await prepared(base / "whole", "append")
         before, real, calls = await look(store), os.fdatasync, []
 
         def sync(fd):
@@ -249,7 +431,7 @@ def test_a_batch_whose_sync_failed_is_not_there_for_anyone(tmp_path):
             await store.append(KEY, [said("lost")])
         assert await look(store) == before
         with mock.patch.object(file_engine, "_tails", Recent(8)):
-            assert await look(FileStore(tmp_path)) == before
+            assert await look(FileStore(store.root)) == before
 
     asyncio.run(work())
 
@@ -377,52 +559,141 @@ def test_a_full_disk_keeps_what_was_acknowledged_and_takes_more_when_there_is_ro
     assert count > 10
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_is_an_error_and_reading_goes_on(tmp_path):
-    async def work():
-        store = await prepared(tmp_path, "append")
-        folder = store.path(KEY).parent
-        before = await look(store)
-        folder.chmod(0o500)
+READ_ONLY = """
+    async def refused(what, act):
         try:
-            for name in ("rewrite", "delete"):
-                with pytest.raises(SessionIOError):
-                    await CHANGES[name](store)
-            assert await look(store) == before
-        finally:
-            folder.chmod(0o700)
-        await assert_usable(store)
+            await act()
+        except SessionIOError as error:
+            assert error.errno == 13, (what, error.errno)
+        else:
+            raise AssertionError(f"{what} was not refused")
 
+    async def prepare():
+        await store.create(SessionInfo(id="order-42", agent_id="support"), [said("first")])
+        await store.write_sidecar(key, "a.json", b"old")
+
+    async def look():
+        return await store.load(key), await store.entries(key), await store.read_sidecar(key, "a.json")
+
+    async def work():
+        before, folder = await look(), store.path(key).parent
+        acts = {
+            "create": lambda: store.create(SessionInfo(id="order-43", agent_id="support")),
+            "rewrite": lambda: store.rewrite(key, lambda history: history.with_facts(name="new")),
+            "delete": lambda: store.delete(key),
+            "turn": lambda: store.turn_lock(key, 0).__aenter__(),
+        }
+        os.chmod(folder, 0o500)
+        for what, act in acts.items():
+            await refused(what, act)
+        assert await look() == before
+        await store.append(key, [said("second")])  # which changes no name
+        os.chmod(folder, 0o700)
+        before = await look()
+        os.chmod(store.path(key), 0o400)
+        await refused("append", lambda: store.append(key, [said("third")]))
+        os.chmod(store.path(key), 0o600)
+        os.chmod(folder / "order-42", 0o500)
+        await refused("replaced sidecar", lambda: store.write_sidecar(key, "a.json", b"new"))
+        await refused("first sidecar in a folder", lambda: store.write_sidecar(key, "checkpoints/a.json", b"new"))
+        await refused("removed sidecar", lambda: store.delete_sidecar(key, "a.json"))
+        os.chmod(folder / "order-42", 0o700)
+        await store.delete_sidecar(key, "a.json")
+        (folder / "order-42").rmdir()
+        os.chmod(folder, 0o500)
+        await refused("first sidecar", lambda: store.write_sidecar(key, "a.json", b"new"))
+        os.chmod(folder, 0o700)
+        os.chmod(store.root, 0o500)
+        await refused("create", lambda: store.create(SessionInfo(id="a", agent_id="sales")))
+        os.chmod(store.root, 0o700)
+        assert (await look())[:2] == before[:2]
+        for act in (acts["create"], acts["rewrite"], lambda: store.write_sidecar(key, "a.json", b"new")):
+            await act()
+        assert os.listdir(folder / "order-42") == ["a.json"]
+
+    os.mkdir(store.root)
+    if os.geteuid() == 0:  # who may write everywhere, and nobody cannot load a module
+        asyncio.run(asyncio.to_thread(int))
+        os.chown(store.root, 65534, 65534)
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    asyncio.run(prepare())
     asyncio.run(work())
+    print(os.geteuid())
+"""
+
+
+def test_a_read_only_folder_or_file_is_an_error_and_reading_goes_on():
+    """In a process that is not root: it becomes nobody after all modules are loaded."""
+    with tempfile.TemporaryDirectory(prefix="read-only-") as folder:
+        os.chmod(folder, 0o711)
+        assert run_child(READ_ONLY, f"{folder}/sessions") != ["0"]
+
+
+LAST_LOOKS = {
+    **dict.fromkeys(CHANGES, "replace"),
+    **dict.fromkeys(OTHERS, "open"),
+    **dict.fromkeys(["create", "create where a deletion died", "delete", "delete with sidecars"], "unlink"),
+    "delete_sidecar": "unlink",
+    "append": "stat",
+    "entries of a torn file": "stat",
+    "list_sidecars": "listdir",
+    "turn_lock": "fchmod",
+}
+"""The call by which an operation looks for the last time whether what it works on is still there."""
+
+
+def last_look(name, made):
+    look = LAST_LOOKS[name]
+    if name.startswith("delete"):
+        return made.index(look)  # what is unlinked later are second names
+    if name == "turn_lock":
+        return made.index(look) - 1  # it counts the names of the lock file just before
+    return len(made) - 1 - made[::-1].index(look)
+
+
+async def there_is(store, name, whole):
+    """Tell whether what an operation has reported as done can be seen."""
+    if "write_sidecar" in name or "first sidecar" in name:
+        path = "other/a.json" if "folder" in name else "run_state.json"
+        return await store.read_sidecar(KEY, path) == b"new"
+    return await look(store) == whole
 
 
 @pytest.mark.parametrize("name", [*CHANGES, *OTHERS])
-def test_a_folder_that_is_removed_meanwhile_is_an_error_of_ours(tmp_path, name):
+def test_an_operation_whose_folder_was_removed_is_done_or_an_error(base, name):
+    """Removed before its last look, it may not be told as done, if it has not made the folder anew and is there."""
+
+    async def attempt(place, expected, whole, looks):
+        store, failed, found = await prepared(base / str(place), name), None, None
+        with Faults(place, lambda: shutil.rmtree(store.root)) as faults:
+            try:
+                found = await {**CHANGES, **OTHERS}[name][1](store)
+            except (SessionNotFoundError, SessionIOError) as error:
+                failed = error
+        assert len(faults.made) > place, "it did not come that far"
+        assert not isinstance(failed, SessionIOError) or failed.errno == errno.ENOENT, faults.where
+        if place > looks:
+            assert failed is None, faults.where
+            assert name in CHANGES or found == expected, faults.where
+        elif failed is None and name in CHANGES:
+            assert found is False or await there_is(store, name, whole), f"told as done after {faults.where}"
+        elif failed is None:
+            assert found in (expected, None, []) or name == "list_sidecars", faults.where
+        await assert_usable(store)
+
     async def work():
-        place = 0
-        while True:
-            root = tmp_path / str(place)
-            store = await prepared(root, name)
-            faults = Faults()
-            real = faults._failing
-
-            def removing(call, function, real=real, root=root, faults=faults, place=place):
-                def made(*args, **kwargs):
-                    if len(faults.made) == place and call != "close" and _from_the_lowest():
-                        faults.made.append("removed")
-                        shutil.rmtree(root, ignore_errors=True)
-                    return wrapped(*args, **kwargs)
-
-                wrapped = real(call, function)
-                return made
-
-            faults._failing = removing
-            with faults:
-                with contextlib.suppress(SessionNotFoundError, SessionIOError):
-                    await {**CHANGES, **OTHERS}[name](store)
-            if "removed" not in faults.made:
-                break
-            place += 1
+        store, whole = await prepared(base / "expected", name), None
+        with Faults() as faults:
+            expected = await {**CHANGES, **OTHERS}[name][1](store)
+        if name in CHANGES:
+            whole = await look(store)
+        looks = last_look(name, faults.made)
+        if name in CHANGES and "pwrite" in faults.made:
+            assert "pwrite" not in faults.made[looks:], "it writes and does not look again"
+        for place in range(len(faults.made)):
+            await attempt(place, expected, whole, looks)
 
     before = open_files()
     asyncio.run(work())
