@@ -157,19 +157,10 @@ def encode_as(data, chance):
     )
 
 
-BYTES = (
-    cut,
-    change_byte,
-    change_byte,
-    remove,
-    insert,
-    zero,
-    copy_within,
-    from_another,
-    move_lines,
-    line_ends,
-    encode_as,
-)
+AT_ONE_PLACE = (cut, change_byte, change_byte, remove, insert, zero, copy_within)
+"""Changes that leave all that stands in front of one place."""
+
+BYTES = (*AT_ONE_PLACE, from_another, move_lines, line_ends, encode_as)
 
 
 def odd_value(chance):
