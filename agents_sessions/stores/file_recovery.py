@@ -201,8 +201,8 @@ def _refuse_untyped(entry: Entry, place: int) -> None:
         typed({**entry, "item": {}} if "item" in entry else entry)
     except ValidationError as error:
         raise Damage(f"entry {place} of its history has an invalid value of {invalid_fields(error)}") from None
-    except KeyError as error:
-        raise Damage(f"entry {place} of its history has a record without {error.args[0]!r}") from None
+    except (KeyError, TypeError):
+        raise Damage(f"entry {place} of its history has a record that is incomplete or of no known type") from None
 
 
 def _are_texts(*values: object) -> bool:

@@ -656,11 +656,11 @@ def without(record, name):
 
 UNTYPED = {
     "a time that is none": ({"at": "today", "item": {"role": "user", "content": "x"}}, "invalid value of at"),
-    "a record of no known type": ({"record": {"type": "note", "requests": []}}, "invalid value of type"),
-    "a record without a type": ({"record": {"requests": []}}, "record without 'type'"),
+    "a record of no known type": ({"record": {"type": "note", "requests": []}}, "of no known type"),
+    "a record without a type": ({"record": {"requests": []}}, "record that is incomplete"),
     "a run without usage": ({"record": without(RUN, "usage")}, "invalid value of usage"),
     "a run of no known status": ({"record": {**RUN, "status": "lost"}}, "invalid value of status"),
-    "a handoff from nobody": ({"record": {"type": "handoff", "to": "b"}}, "record without 'from'"),
+    "a handoff from nobody": ({"record": {"type": "handoff", "to": "b"}}, "record that is incomplete"),
     "usage that is no number": ({"record": {"type": "usage", "requests": [{**USAGE, "requests": "many"}]}}, "requests"),
 }
 
@@ -803,7 +803,10 @@ def test_a_time_that_is_none_is_now(time):
         ),
         (lambda history: history[3].update(item={"x": float("inf")}), "entry 4 of its history holds NaN"),
         (lambda history: history[3].update(more=float("inf")), "entry 4 of its history holds NaN"),
-        (lambda history: history.append({"record": {}}), "entry 5 of its history has a record without 'type'"),
+        (
+            lambda history: history.append({"record": {}}),
+            "entry 5 of its history has a record that is incomplete or of no known type",
+        ),
     ],
 )
 def test_an_edit_that_cannot_be_taken_tells_where(change, why):

@@ -66,6 +66,15 @@ class State(NamedTuple):
         return [word for word in self.words if word[0] == "~"][-1:] == ["~run:awaiting_approval"]
 
     @property
+    def unanswered(self) -> list[str]:
+        """The calls of the newest turn that have no output."""
+        ends = ("~run:completed", "~run:failed", "~run:interrupted")
+        newest = max((place for place, word in enumerate(self.words) if word in ends), default=-1)
+        parts = [word.partition(":") for word in self.words[newest + 1 :]]
+        answered = [call for kind, _, call in parts if kind == "~function_call_output"]
+        return [call for kind, _, call in parts if kind == "~function_call" and call not in answered]
+
+    @property
     def last_call(self) -> str:
         return next(word for word in reversed(self.words) if word.startswith("~function_call:")).partition(":")[2]
 
@@ -100,7 +109,7 @@ def appended(state: State, tag: str, sizes: list[int]) -> Stages:
 
 
 def popped(state: State) -> Stages:
-    is_item = [w.lstrip("~").split(":")[0] not in ("usage", "run") for w in state.words]
+    is_item = [w.lstrip("~").split(":")[0] not in ("usage", "decision", "run") for w in state.words]
     if not any(is_item):
         return [state, state]
     place = max(place for place, it_is in enumerate(is_item) if it_is)
@@ -135,7 +144,10 @@ def ran(stages: Stages, turn: Turn) -> Stages:
 
 
 def begun(state: State) -> Stages:
-    return [state, state.plus("~run:interrupted")] if state.turn_is_open else [state]
+    if not state.turn_is_open:
+        return [state]
+    lost = [f"~function_call_output:{call}" for call in state.unanswered]
+    return [state, state.plus(*lost, "~run:interrupted")]
 
 
 def sent(state: State, *turn: Any) -> Stages:
@@ -148,7 +160,8 @@ def retried(state: State, *turn: Any) -> Stages:
 
 
 def resumed(state: State, _approve: bool, *turn: Any) -> Stages:
-    return ran([state, state.plus(f"~function_call_output:{state.last_call}")], Turn(*turn))
+    decided = state.plus("~decision")
+    return ran([state, decided, decided.plus(f"~function_call_output:{state.last_call}")], Turn(*turn))
 
 
 # --- the operations --------------------------------------------------------------------------------------------
@@ -582,7 +595,7 @@ class Watch:
             os.utime(left, (0, 0))
         file_engine._swept.clear()
         for key in [info.key async for info in self.store.scan()]:
-            if await self.store.list_sidecars(key):
+            if self.store.path(key).with_suffix("").exists():
                 await self.store.write_sidecar(key, "opened", b"")
                 await self.store.delete_sidecar(key, "opened")
         left_over = [path.name for path in self._temporaries()]

@@ -490,7 +490,7 @@ def test_a_file_that_goes_on_as_zeros_costs_a_few_times_its_size(store, path, he
 BY_HAND = {
     "sealed": bytes,
     "torn": lambda data: data[:-300],
-    "edited": lambda data: data.replace(b'"id":"order-42"', b'"name":"Zo","id":"order-42"'),
+    "edited": lambda data: data.replace(b'"id":"order-42"', b'"mode":"plan","id":"order-42"'),
     "pretty-printed": lambda data: json.dumps(json.loads(data), indent=1).encode(),
 }
 

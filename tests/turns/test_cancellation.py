@@ -41,7 +41,7 @@ def collected(caplog):
 @pytest.fixture(params=["memory", "file"])
 def new_store(request, tmp_path, monkeypatch):
     """Make one store after the other, all of which take a fixed number of steps for each operation."""
-    monkeypatch.setattr(file_store, "_in_thread", in_two_steps)
+    monkeypatch.setattr(file_store, "in_thread", in_two_steps)
     folders = (tmp_path / str(number) for number in range(10_000))
     return MemoryStore if request.param == "memory" else lambda: FileStore(next(folders), durability="process")
 
