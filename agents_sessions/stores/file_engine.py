@@ -61,6 +61,7 @@ class Holder(NamedTuple):
 # Shared by all roots of the process, because two of them may be the same.
 _tails: Recent[tuple[str, ...], document.Sealed] = Recent(1024)
 _swept: Recent[tuple[int, int], bool] = Recent(4096)
+_anchored: Recent[tuple[int, int], bool] = Recent(4096)
 
 
 class FileEngine:
@@ -103,11 +104,19 @@ class FileEngine:
         name = _names(key)[1]
         with self._errors(key, creating=True), self._folder(key, create=True) as folder:
             _sweep_once(folder)
+            self._anchor_once(folder)
             sidecars.remove_all(folder, name, durable=self._durable, only_ours=True)
             try:
                 atomic.create(folder, name, data, durable=self._durable)
             except FileExistsError:
                 raise SessionExistsError(key.session_id, key.agent_id) from None
+
+    def _anchor_once(self, folder: int) -> None:
+        """Bring the name of an agent's folder to the disk, which a process that was killed may have made."""
+        place = io.identity_of(folder)
+        if self._durable and _anchored.get(place) is None:
+            io.sync_root(self._root, durable=True)
+            _anchored.put(place, True)
 
     def append(
         self, key: SessionKey, batch: Sequence[document.EncodedEntry], at: str, expected_seq: int | None

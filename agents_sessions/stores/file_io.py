@@ -143,11 +143,22 @@ def make_directory(root: str, *parts: str, durable: bool) -> None:
     missing = [Path(root, *parts)]
     while not missing[-1].parent.exists():
         missing.append(missing[-1].parent)
+    _sync_name(missing[-1].parent, durable=durable)
     for made in reversed(missing):
         with contextlib.suppress(FileExistsError):
             made.mkdir(mode=DIRECTORY_MODE)
             made.chmod(DIRECTORY_MODE)  # a umask may have taken the owner's own rights
         _sync_path(made.parent, durable=durable)
+
+
+def _sync_name(there: Path, *, durable: bool) -> None:
+    """Bring the name of a folder to the disk, which a process may have made that was killed before its sync."""
+    try:
+        _sync_path(there.parent, durable=durable)
+    except OSError as error:
+        # Where this user may not look, or the disk takes no sync, it was not made by us.
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL):
+            raise
 
 
 def _sync_path(folder: Path, *, durable: bool) -> None:
@@ -156,6 +167,11 @@ def _sync_path(folder: Path, *, durable: bool) -> None:
         sync_directory(fd, durable=durable)
     finally:
         close(fd)
+
+
+def sync_root(root: str, *, durable: bool) -> None:
+    """Bring the names of the folders of a root to the disk."""
+    _sync_path(Path(root), durable=durable)
 
 
 def sync_directory(dir_fd: int, *, durable: bool) -> None:

@@ -26,8 +26,11 @@ def write(root: str, agent: int, where: tuple[str, ...], file: str, data: bytes,
     if not exists(agent, where[1]):
         with held(agent):  # see `remove_all`
             make_directory(root, *where[:2], durable=False)
-        sync_directory(agent, durable=durable)
+    sync_directory(agent, durable=durable)  # always: who made the folder may have been killed before
     with directory(root, *where, create=True, durable=durable) as folder:
+        if len(where) > 2:
+            with directory(root, *where[:2]) as above:
+                sync_directory(above, durable=durable)
         sweep(folder)
         replace(folder, file, data, durable=durable)
 

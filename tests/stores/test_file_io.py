@@ -323,7 +323,23 @@ def test_a_folder_is_made_with_those_above_it_and_synced(tmp_path, synced):
     fd = file_io.open_directory(str(tmp_path / "root"), "a", "b", create=True)
     assert status_of(fd) == place(tmp_path / "root" / "a" / "b")
     os.close(fd)
-    assert synced == [("fsync", place(each)) for each in (tmp_path, tmp_path / "root", tmp_path / "root" / "a")]
+    root = tmp_path / "root"
+    assert synced == [("fsync", place(each)) for each in (tmp_path.parent, tmp_path, root, root / "a")]
+
+
+def first():
+    """Tell the first call from the others."""
+    made = []
+    return lambda *args: not made and not made.append(args)
+
+
+def test_a_folder_above_that_takes_no_sync_is_no_obstacle(tmp_path):
+    for number in (errno.EACCES, errno.EINVAL):
+        with failing("fsync", number, first()):
+            file_io.make_directory(str(tmp_path), str(number), durable=True)
+    with failing("fsync", errno.EIO, first()), pytest.raises(OSError, match="Errno 5"):
+        file_io.make_directory(str(tmp_path), "a", durable=True)
+    assert sorted(os.listdir(tmp_path)) == sorted([str(errno.EACCES), str(errno.EINVAL)])
 
 
 def test_a_folder_is_made_without_a_sync_where_none_is_wanted(tmp_path, synced):
@@ -334,7 +350,7 @@ def test_a_folder_is_made_without_a_sync_where_none_is_wanted(tmp_path, synced):
 
 def test_a_folder_that_is_needed_for_a_while_is_made_and_synced(tmp_path, synced):
     with file_io.directory(str(tmp_path), "a", create=True):
-        assert synced == [("fsync", place(tmp_path))]
+        assert synced == [("fsync", place(tmp_path.parent)), ("fsync", place(tmp_path))]
 
 
 def test_a_folder_that_is_there_is_neither_made_nor_synced(tmp_path, synced):
@@ -373,7 +389,8 @@ def test_a_folder_that_was_there_keeps_its_mode(tmp_path, synced):
     file_io.make_directory(str(tmp_path), "a", "b", durable=True)
     assert mode(tmp_path / "a") == 0o750
     assert mode(tmp_path / "a" / "b") == 0o700
-    assert synced == [("fsync", place(tmp_path)), ("fsync", place(tmp_path / "a"))]
+    expected = [tmp_path.parent, tmp_path, tmp_path, tmp_path / "a"]
+    assert synced == [("fsync", place(each)) for each in expected]
 
 
 def test_a_folder_that_cannot_be_synced_is_an_error(tmp_path):

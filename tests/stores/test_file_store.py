@@ -1238,6 +1238,47 @@ def test_a_stale_temporary_is_swept(store, path, as_new_process):
     assert not left.exists()
 
 
+def synced_by(monkeypatch, act):
+    """Return the folders that are synced meanwhile, in the order of their syncs."""
+    real, synced = os.fsync, []
+
+    def fsync(fd):
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        real(fd)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", fsync)
+        act()
+    return synced
+
+
+@linux
+def test_a_folder_that_another_process_has_made_is_synced_with_the_first_session_in_it(store, path, monkeypatch):
+    path.parent.mkdir(parents=True)
+    scan(store)
+    root, folder = str(store.root), str(path.parent)
+    assert synced_by(monkeypatch, lambda: create(store, "a")) == [root, folder]
+    assert synced_by(monkeypatch, lambda: create(store, "b", key=SessionKey("support", "other"))) == [folder]
+    assert synced_by(monkeypatch, lambda: append(store, "b")) == []
+
+
+@linux
+def test_a_folder_of_sidecars_that_another_process_has_made_is_synced(store, path, monkeypatch):
+    create(store, "a")
+    inner = path.with_suffix("") / "checkpoints"
+    for folder in (path.with_suffix(""), inner):
+        folder.mkdir(mode=0o700)
+    written = synced_by(monkeypatch, lambda: asyncio.run(store.write_sidecar(KEY, "checkpoints/a.json", b"1")))
+    assert written == [str(path.parent), str(path.with_suffix("")), str(inner)]
+
+
+@linux
+def test_nothing_is_synced_where_that_is_not_wanted(tmp_path, monkeypatch):
+    store = FileStore(tmp_path, durability="process")
+    assert synced_by(monkeypatch, lambda: create(store, "a")) == []
+    assert synced_by(monkeypatch, lambda: asyncio.run(store.write_sidecar(KEY, "c/a.json", b"1"))) == []
+
+
 def test_a_young_temporary_is_left(store, path, as_new_process):
     path.parent.mkdir(parents=True)
     left = temporary(path, age=500)
