@@ -163,11 +163,17 @@ def _temporary(dir_fd: int, name: str, data: bytes | bytearray, *, durable: bool
         close_locked(fd)
 
 
-def set_aside(dir_fd: int, name: str) -> str:
-    """Keep a damaged file under a second name, and return that name."""
+@contextlib.contextmanager
+def set_aside(dir_fd: int, name: str) -> Iterator[str]:
+    """Keep a damaged file under a second name, unless what replaces it fails; gives that name."""
     aside = f"{name}.torn-{secrets.token_hex(4)}"
     _link(dir_fd, name, aside)
-    return aside
+    try:
+        yield aside
+    except BaseException:
+        with contextlib.suppress(OSError):  # one copy too many does no harm
+            os.unlink(aside, dir_fd=dir_fd)
+        raise
 
 
 def remove(dir_fd: int, name: str, *, durable: bool) -> None:

@@ -33,7 +33,7 @@ Read = Callable[[int, int], bytearray]
 """`read(offset, length)` of a file's bytes: a buffer that is the caller's own."""
 
 MAX_SEQ = 2**53
-"""Largest number that is taken from a line: beyond it, some readers of JSON round."""
+"""Largest number that is taken from a line or a tail: beyond it, some readers of JSON round."""
 
 SECTOR = 512
 """What a disk writes whole or not at all."""
@@ -272,7 +272,7 @@ def parse_tail(text: bytes, offset: int) -> Tail | None:
     if updated_at != canonical or any(type(number) is not int for number in numbers):
         return None
     seq, body, start, end = numbers
-    if end != offset or not 0 < body <= start <= end or not 0 <= seq <= MAX_SEQ**2:
+    if end != offset or not 0 < body <= start <= end or not 0 <= seq <= MAX_SEQ:
         return None
     return Tail(text, seq, body, start, end, context, updated_at)
 

@@ -130,7 +130,10 @@ class FileEngine:
                 read = partial(io.read_range, fd)
                 sealed = document.read_sealed(read, io.size_of(fd), _tails.get(self.place(key)))
                 if sealed is None:  # edited or torn: brought back into shape by this write
-                    return self._append_by_rewriting(key, folder, fd, entries, expected_seq)
+                    totals = self._append_by_rewriting(key, folder, fd, entries, expected_seq)
+                    if totals is None:
+                        continue
+                    return totals
                 self._check_identity(key, sealed.header)
                 _check_seq(key, sealed.tail.seq, expected_seq)
                 if not batch:
@@ -145,20 +148,24 @@ class FileEngine:
 
     def _append_by_rewriting(
         self, key: SessionKey, folder: int, fd: int, entries: Sequence[Entry], expected_seq: int | None
-    ) -> Totals:
+    ) -> Totals | None:
         def change(history: History) -> History:
             _check_seq(key, history.info.seq, expected_seq)
             return history.with_entries([*history.entries, *entries])
 
         info = self._rewrite_locked(key, folder, fd, change)
-        return Totals(info.seq, info.updated_at, info.context)
+        return None if info is None else Totals(info.seq, info.updated_at, info.context)
 
     def rewrite(self, key: SessionKey, change: Change) -> SessionInfo:
         """Put a changed session in the place of the old one."""
-        with self._locked(key) as (folder, fd):
-            return self._rewrite_locked(key, folder, fd, change)
+        while True:
+            with self._locked(key) as (folder, fd):
+                info = self._rewrite_locked(key, folder, fd, change)
+            if info is not None:
+                return info
 
-    def _rewrite_locked(self, key: SessionKey, folder: int, fd: int, change: Change) -> SessionInfo:
+    def _rewrite_locked(self, key: SessionKey, folder: int, fd: int, change: Change) -> SessionInfo | None:
+        """Return None if someone who does not know the lock has replaced the file meanwhile."""
         name = _names(key)[1]
         whole = self._decode(key, fd)
         self._check_identity(key, whole.header)
@@ -174,16 +181,24 @@ class FileEngine:
         old_size = io.size_of(fd)
         self.limits.check_header(after.info, len(data), before.info, old_size)
         self.limits.check_document(key, len(data), [e for e in after.entries if "seq" not in e], old_size)
+        if not io.leads_to(folder, name, fd):
+            return None
         if whole.shape == "torn":
-            aside = atomic.set_aside(folder, name)
-            logger.warning(
-                "session %r of agent %r had a torn last write; repaired, the damaged file is kept as %s",
-                key.session_id,
-                key.agent_id,
-                aside,
-            )
-        atomic.replace(folder, name, data, durable=self._durable)
+            self._replace_torn(key, folder, data)
+        else:
+            atomic.replace(folder, name, data, durable=self._durable)
         return after.info.model_copy(update={"seq": seq, "context": context, "updated_at": updated_at})
+
+    def _replace_torn(self, key: SessionKey, folder: int, data: bytearray) -> None:
+        name = _names(key)[1]
+        with atomic.set_aside(folder, name) as aside:
+            atomic.replace(folder, name, data, durable=self._durable)
+        logger.warning(
+            "session %r of agent %r had a torn last write; repaired, the damaged file is kept as %s",
+            key.session_id,
+            key.agent_id,
+            aside,
+        )
 
     def delete(self, key: SessionKey) -> None:
         """Remove a session and all that belongs to it."""

@@ -156,7 +156,7 @@ def _sync_name(there: Path, *, durable: bool) -> None:
     try:
         _sync_path(there.parent, durable=durable)
     except OSError as error:
-        # Where this user may not look, or the disk takes no sync, it was not made by us.
+        # Where this process may not look, or the disk takes no sync, it was not made by us.
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL):
             raise
 

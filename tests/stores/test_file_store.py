@@ -918,6 +918,51 @@ def test_an_append_to_a_file_replaced_meanwhile_is_done_again(store, path, monke
     assert on_disk(path) == [new.decode(), "b", "c"]
 
 
+@pytest.mark.parametrize("shape", ["sealed", "edited"])
+@pytest.mark.parametrize("act", [lambda store: rename(store, "new"), lambda store: append(store, "c")])
+def test_a_rewrite_of_a_file_replaced_meanwhile_is_done_again(store, path, monkeypatch, act, shape):
+    create(store, "aaa", name="old")
+    append(store, "b")
+    if shape == "edited":
+        path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
+    changed = path.with_name("editor.swp")
+    changed.write_bytes(path.read_bytes().replace(b"aaa", b"saved"))
+    real, done = file_engine.document.encode_document, []
+
+    def encode(document):
+        if not done:
+            done.append(True)
+            os.rename(changed, path)
+        return real(document)
+
+    monkeypatch.setattr(file_engine.document, "encode_document", encode)
+    act(store)
+    assert done or shape == "sealed"
+    assert on_disk(path)[:2] == ["saved" if done else "aaa", "b"]
+    assert load(store).name == "new" or texts(store)[-1] == "c"
+
+
+def test_a_rewrite_of_a_file_removed_meanwhile_does_not_bring_it_back(store, path, monkeypatch):
+    create(store, "a")
+    real = file_engine.document.encode_document
+    monkeypatch.setattr(file_engine.document, "encode_document", lambda new: path.unlink() or real(new))
+    with pytest.raises(SessionNotFoundError):
+        rename(store, "new")
+    assert not path.exists()
+
+
+def test_a_repair_that_fails_leaves_no_second_copy_of_the_damaged_file(store, path, calls):
+    create(store, "a")
+    torn = tear(path, 900)
+    for _ in range(3):
+        calls.fails = lambda name, _: errno.ENOSPC if name == "pwrite" else None
+        with pytest.raises(SessionIOError):
+            append(store, "b")
+        calls.heal()
+        assert os.listdir(path.parent) == [path.name]
+        assert path.read_bytes() == torn
+
+
 @pytest.mark.parametrize("operation", ["append", "rewrite", "pop"])
 def test_a_file_replaced_between_opening_and_locking_is_opened_again(store, path, monkeypatch, operation):
     create(store, "a")
