@@ -367,7 +367,6 @@ class FileEngine:
         with self._errors(key), self._folder(key) as agent, locks.locked(agent, _names(key)[1]) as fd:
             self._check_holds(key, fd)
             sidecars.write(self._root, agent, folders, file, data, durable=self._durable)
-            self._check_is_there(key)  # a stranger may have removed the session: folders of its own are no success
 
     def list_sidecars(self, key: SessionKey) -> list[str]:
         """Return the names of what is stored beside a session."""
