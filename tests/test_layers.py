@@ -29,6 +29,7 @@ FLOORS = {
     "stores.file_recovery": 2,
     "stores.file_limits": 2,
     "stores.file_queries": 2,
+    "stores.file_errors": 2,
     "stores.file_names": 2,
     "stores.file_threads": 2,
     "stores.file_sidecars": 2,

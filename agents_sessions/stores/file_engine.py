@@ -17,18 +17,14 @@ from typing import NamedTuple, TypeVar
 from agents_sessions.entries import Entry, now, timestamp
 from agents_sessions.errors import (
     SessionConflictError,
-    SessionCorruptedError,
     SessionError,
     SessionExistsError,
-    SessionIOError,
     SessionLimitError,
     SessionNotFoundError,
-    SessionPathError,
     SessionStorageError,
-    SessionVersionError,
 )
 from agents_sessions.info import SessionInfo, SessionKey
-from agents_sessions.lossless_json import JsonObject, decode_json, encode_json
+from agents_sessions.lossless_json import decode_json, encode_json
 from agents_sessions.naming import encode_name
 from agents_sessions.recent import Recent
 from agents_sessions.stores import file_atomic as atomic
@@ -38,6 +34,7 @@ from agents_sessions.stores import file_locks as locks
 from agents_sessions.stores import file_recovery as recovery
 from agents_sessions.stores import file_sidecars as sidecars
 from agents_sessions.stores.base import Change, History, Totals, check_change, renumber
+from agents_sessions.stores.file_errors import UNTOLD, check_identity, told
 from agents_sessions.stores.file_limits import Limits
 from agents_sessions.stores.file_names import SUFFIX, beside, sidecar_of
 from agents_sessions.stores.file_names import names_of as _names
@@ -48,7 +45,6 @@ logger = logging.getLogger("agents_sessions")
 _T = TypeVar("_T")
 _HOLDER_BYTES = 4096
 _HINT_BYTES = 1 << 16
-_UNTOLD = (OSError, io.NotRegular, document.Damage, document.NewerFormat)
 
 
 class Holder(NamedTuple):
@@ -134,7 +130,7 @@ class FileEngine:
                     if totals is None:
                         continue
                     return totals
-                self._check_identity(key, sealed.header)
+                check_identity(key, self.path(key), sealed.header)
                 _check_seq(key, sealed.tail.seq, expected_seq)
                 if not batch:
                     return totals_of(sealed.tail)
@@ -168,7 +164,7 @@ class FileEngine:
         """Return None if someone who does not know the lock has replaced the file meanwhile."""
         name = _names(key)[1]
         whole = self._decode(key, fd)
-        self._check_identity(key, whole.header)
+        check_identity(key, self.path(key), whole.header)
         before = History(info_of(whole), whole.entries)
         after = change(before)
         if after is before and whole.shape == "sealed":
@@ -234,7 +230,7 @@ class FileEngine:
             with contextlib.suppress(io.WouldWait, document.Damage):
                 return self._view(key, io.read_range, query)
             whole = _decoded(self._read_under_lock(key, *_names(key)))
-            self._check_identity(key, whole.header)
+            check_identity(key, self.path(key), whole.header)
             if whole.shape == "torn":
                 logger.warning(
                     "session %r of agent %r has a torn last write; the next write will repair it",
@@ -256,7 +252,7 @@ class FileEngine:
             sealed = document.read_sealed(read, io.size_of(fd), _tails.get(place))
             if sealed is None:
                 raise io.WouldWait
-            self._check_identity(key, sealed.header)
+            check_identity(key, self.path(key), sealed.header)
             _remember(place, sealed)
             return query.of_sealed(read, sealed)
         finally:
@@ -309,7 +305,7 @@ class FileEngine:
             raise
         except FileNotFoundError:
             return None
-        except (*_UNTOLD, SessionError) as error:
+        except (*UNTOLD, SessionError) as error:
             logger.warning("left out %s: %s", self.root / folder / name, error)
             return None
         return info
@@ -419,10 +415,10 @@ class FileEngine:
             folder = io.open_directory(self._root, folder_name)
             fd = locks.open_locked(folder, name)
             yield folder, fd
-        except _UNTOLD as error:
+        except UNTOLD as error:
             if isinstance(error, (BlockingIOError, SessionError)):
                 raise
-            raise self._told(key, error) from error
+            raise told(key, self.path(key), error) from error
         finally:
             if fd >= 0:
                 locks.close_locked(fd)
@@ -433,30 +429,10 @@ class FileEngine:
     def _errors(self, key: SessionKey, *, creating: bool = False, path: Path | None = None) -> Iterator[None]:
         try:
             yield
-        except _UNTOLD as error:
+        except UNTOLD as error:
             if isinstance(error, (BlockingIOError, SessionError)):
                 raise
-            raise self._told(key, error, creating=creating, path=path) from error
-
-    def _told(
-        self, key: SessionKey, error: Exception, *, creating: bool = False, path: Path | None = None
-    ) -> SessionError:
-        """Return what happened in terms of the session, which cannot be missing while it is created."""
-        if isinstance(error, FileNotFoundError) and not creating:
-            return SessionNotFoundError(key.session_id, key.agent_id)
-        if isinstance(error, io.NotRegular):
-            return self._unusable(SessionPathError, key, str(error))
-        if isinstance(error, document.NewerFormat):
-            reason = f"the file is of format {error}, newer than this version reads; update agents-sessions"
-            return self._unusable(SessionVersionError, key, reason)
-        if isinstance(error, document.Damage):
-            return self._unusable(SessionCorruptedError, key, f"the file cannot be used: {error}")
-        reason = f"the operating system refused: {getattr(error, 'strerror', error)}"
-        number = getattr(error, "errno", None)
-        return SessionIOError(key.session_id, key.agent_id, str(path or self.path(key)), reason, number)
-
-    def _unusable(self, kind: type[SessionStorageError], key: SessionKey, reason: str) -> SessionStorageError:
-        return kind(key.session_id, key.agent_id, str(self.path(key)), reason)
+            raise told(key, path or self.path(key), error, creating=creating) from error
 
     def _check_is_there(self, key: SessionKey) -> None:
         """Refuse a session that is not there: a deletion that died may have left its sidecars, which are no one's."""
@@ -468,15 +444,10 @@ class FileEngine:
         with contextlib.suppress(document.Damage, document.NewerFormat, SessionLimitError):
             sealed = document.read_sealed(partial(io.read_range, fd), io.size_of(fd), _tails.get(self.place(key)))
             header = self._decode(key, fd).header if sealed is None else sealed.header
-            self._check_identity(key, header)
-
-    def _check_identity(self, key: SessionKey, header: JsonObject) -> None:
-        if (header.get("agent_id"), header.get("id")) != key:
-            reason = "the file holds another session: it was renamed by hand, or the disk takes two names for one"
-            raise self._unusable(SessionPathError, key, reason)
+            check_identity(key, self.path(key), header)
 
 
-# --- files and names -------------------------------------------------------------------------------------------
+# --- small steps ---------------------------------------------------------------------------------------------
 
 
 def _decoded(data: bytes) -> document.Document:

@@ -143,11 +143,12 @@ def make_directory(root: str, *parts: str, durable: bool) -> None:
     missing = [Path(root, *parts)]
     while not missing[-1].parent.exists():
         missing.append(missing[-1].parent)
-    _sync_name(missing[-1].parent, durable=durable)
     for made in reversed(missing):
         with contextlib.suppress(FileExistsError):
             made.mkdir(mode=DIRECTORY_MODE)
             made.chmod(DIRECTORY_MODE)  # a umask may have taken the owner's own rights
+        if made is missing[-1]:
+            _sync_name(made.parent, durable=durable)
         _sync_path(made.parent, durable=durable)
 
 
