@@ -40,7 +40,7 @@ def model(*steps):
 
 
 def user(text):
-    return {"role": "user", "content": text}
+    return {"role": "user", "content": text, "note": "Zaunkönig"}
 
 
 @pytest.fixture(params=["file", "memory"])

@@ -70,7 +70,7 @@ def path(store):
 
 
 def said(text):
-    return item_entry({"role": "user", "content": text})
+    return item_entry({"role": "user", "content": text, "note": "Zaunkönig"})
 
 
 def create(store, *contents, key=KEY, **facts):

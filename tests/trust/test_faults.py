@@ -44,7 +44,7 @@ def base():
 
 
 def said(text):
-    return item_entry({"role": "user", "content": text})
+    return item_entry({"role": "user", "content": text, "note": "Zaunkönig"})
 
 
 async def create(store):

@@ -43,7 +43,7 @@ def base():
 
 
 def said(text):
-    return item_entry({"role": "user", "content": text})
+    return item_entry({"role": "user", "content": text, "note": "Zaunkönig"})
 
 
 def handed(name):

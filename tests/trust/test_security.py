@@ -116,13 +116,32 @@ def test_a_linked_sidecar_is_replaced_and_not_written_through(store, path, victi
 
 @symbolic_or_hard
 def test_a_linked_temporary_is_swept_without_its_target(store, path, victim, link):
+    """A hard link is removed as what a dead process left; a symbolic one is not opened, and so stays."""
     path.parent.mkdir(parents=True)
+    left = path.with_name(".order-42.json.1badf00d.tmp")
+    left.touch()
     planted = path.with_name(".order-42.json.0badf00d.tmp")
     link(victim, planted)
-    if link is os.symlink:
-        os.utime(planted, (0, 0), follow_symlinks=False)
+    for each in (left, planted):
+        os.utime(each, (0, 0), follow_symlinks=False)
     make(store, "a")
-    assert victim.exists()
+    stays = [planted.name] if link is os.symlink else []
+    assert sorted(os.listdir(path.parent)) == [*stays, "order-42.json"]
+    assert victim.stat().st_nlink == 1
+    assert stays == [] or os.readlink(planted) == str(victim)
+
+
+def test_a_linked_temporary_folder_is_not_swept_through(store, path, tmp_path):
+    path.parent.mkdir(parents=True)
+    outside, planted = tmp_path / "outside", path.with_name(".order-42.0badf00d.tmp")
+    outside.mkdir()
+    (outside / "kept").touch()
+    planted.symlink_to(outside)
+    for each in (outside, planted):
+        os.utime(each, (0, 0), follow_symlinks=False)
+    make(store, "a")
+    assert os.listdir(outside) == ["kept"]
+    assert os.readlink(planted) == str(outside)
 
 
 @pytest.mark.parametrize("what", ["a folder", "a file", "nothing"])
@@ -269,6 +288,21 @@ def test_no_log_error_or_repr_shows_what_a_session_holds(store, path, caplog):
 
 async def _scan(store):
     return [info.key async for info in store.scan()]
+
+
+def test_the_suite_hears_what_any_of_its_tests_logs_and_knows_a_message_by_its_text(request, store):
+    """`tests/conftest.py` fails the test; here it is asked before."""
+    listening = request.config.pluginmanager.getplugin("listening")
+    logger, before = logging.getLogger("agents_sessions.some.module"), listening.heard
+    try:
+        raise ValueError(SECRET)
+    except ValueError:
+        logger.debug("it failed", exc_info=True)
+    logger.info("%s", said(SECRET))
+    logger.debug(SECRET)
+    logger.info("nothing of it")
+    assert listening.heard == before + 4
+    assert len(listening.taken()) == 3
 
 
 # --- code ------------------------------------------------------------------------------------------------------
