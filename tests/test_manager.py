@@ -11,6 +11,7 @@ from agents_sessions.errors import (
     InvalidItemError,
     SessionAmbiguousError,
     SessionClosedError,
+    SessionCorruptedError,
     SessionExistsError,
     SessionIdError,
     SessionNotFoundError,
@@ -446,3 +447,17 @@ def test_a_stream_that_has_ended_is_forgotten(store):
 def test_every_method_says_what_it_is_for():
     public = [member for name, member in vars(SessionManager).items() if not name.startswith("_")]
     assert all(inspect.getdoc(member) for member in public)
+
+
+def test_a_session_that_is_damaged_is_not_called_missing(tmp_path):
+    async def run():
+        manager = SessionManager(FileStore(tmp_path, durability="process"))
+        info = await manager.create_session("support")
+        manager.store.path(info.key).write_bytes(b"damaged")
+        fresh = SessionManager(manager.store)
+        with pytest.raises(SessionCorruptedError):
+            await fresh.get_session(info.id)
+        with pytest.raises(SessionExistsError):
+            await fresh.create_session("billing", session_id=info.id)
+
+    asyncio.run(run())

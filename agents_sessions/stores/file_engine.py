@@ -19,13 +19,14 @@ from agents_sessions.errors import (
     SessionConflictError,
     SessionError,
     SessionExistsError,
+    SessionIdError,
     SessionLimitError,
     SessionNotFoundError,
     SessionStorageError,
 )
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.lossless_json import decode_json, encode_json
-from agents_sessions.naming import encode_name
+from agents_sessions.naming import decode_name, encode_name
 from agents_sessions.recent import Recent
 from agents_sessions.stores import file_atomic as atomic
 from agents_sessions.stores import file_document as document
@@ -289,10 +290,21 @@ class FileEngine:
         return [info for info in found if info is not None]
 
     def find(self, session_id: str) -> list[SessionKey]:
-        """Return the sessions of that id, whichever agent's they are."""
+        """Return the sessions of that id, whichever agent's they are. One that cannot be read is not missing."""
         name = encode_name(session_id) + SUFFIX
-        found = (self._load_by_name(folder, name) for folder in self.agents())
-        return [info.key for info in found if info is not None]
+        found = (self._find_in(folder, name, session_id) for folder in self.agents())
+        return [key for key in found if key is not None]
+
+    def _find_in(self, folder: str, name: str, session_id: str) -> SessionKey | None:
+        info = self._load_by_name(folder, name)
+        if info is not None:
+            return info.key
+        with contextlib.suppress(UnicodeError, SessionIdError):
+            key = SessionKey(decode_name(folder), session_id)
+            with self._errors(key), contextlib.suppress(FileNotFoundError, PermissionError):
+                with io.directory(self._root, folder) as fd:
+                    return key if _names(key) == (folder, name) and io.exists(fd, name) else None
+        return None
 
     def _load_by_name(self, folder: str, name: str) -> SessionInfo | None:
         """Load a session whose ids are known only from its header."""

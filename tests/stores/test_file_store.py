@@ -733,7 +733,7 @@ def test_one_broken_file_does_not_hide_the_others(store, path, caplog):
     path.with_name("dangling.json").symlink_to("nowhere")
     with caplog.at_level(logging.WARNING):
         assert scan(store) == [KEY]
-        assert asyncio.run(store.find("broken")) == []
+        assert asyncio.run(store.find("broken")) == [SessionKey(KEY.agent_id, "broken")]
     assert "broken.json" in caplog.text
     assert "secret" not in caplog.text
 

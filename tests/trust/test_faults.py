@@ -388,7 +388,6 @@ async def assert_goes_on(world):
     assert (await words(world.store)).words[-3:] == ("~n!", "~usage", "~run:completed")
 
 
-@pytest.mark.xfail(strict=True, reason="a session that cannot be read is left out of the search, and so called missing")
 def test_a_session_that_cannot_be_read_is_not_called_missing(base):
     """A manager that does not know yet whose session it is looks for it below every agent."""
 
