@@ -37,6 +37,8 @@ listening = Listening()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(listening, "listening")
+    if config.option.log_level is None:
+        config.option.log_level = "WARNING"  # of what pytest itself keeps, which would be every record
     logger = logging.getLogger("agents_sessions")
     logger.setLevel(logging.DEBUG)
     logger.addHandler(listening)

@@ -5,6 +5,7 @@
 
 import asyncio
 import gc
+import itertools
 import os
 import re
 import shutil
@@ -28,7 +29,7 @@ from agents_sessions.turns import lock
 
 SENDS = int(os.environ.get("TRUST_SENDS", "1000"))
 SESSIONS = max(500, SENDS // 10)
-LONG = 100_000 if SENDS > 10_000 else 10_000
+LONG = 100_000
 KEY = SessionKey("support", "order-42")
 QUIET = RunConfig(tracing_disabled=True)
 
@@ -100,11 +101,10 @@ def traced(strace: str, folder: Path, length: int) -> list[tuple[Counter[str], C
 def test_an_append_makes_the_same_system_calls_at_any_length(strace, tmp_path):
     short, long = (traced(strace, tmp_path, length) for length in (10, LONG))
     assert len(short) == len(long) == 20
-    usual_short, usual_long = (Counter(str(sorted(made.items())) for made, _ in each) for each in (short, long))
-    print(f"\nan append: {usual_long.most_common(1)[0][0]}")
-    assert usual_short.most_common(1)[0][0] == usual_long.most_common(1)[0][0]
-    for name in ("pwrite64", "fdatasync"):
-        assert [made[name] for made, _ in short + long] == [1] * 40
+    calls = short[0][0]
+    print(f"\nan append, {calls.total()} calls: {dict(sorted(calls.items()))}")
+    assert [made for made, _ in short + long] == [calls] * 40
+    assert (calls["pwrite64"], calls["fdatasync"]) == (1, 1)
     for what, names in (("written", WRITING), ("read", READING)):
         few, many = (max(sum(moved[name] for name in names) for _, moved in each) for each in (short, long))
         print(f"{few:8} bytes {what} at 10 entries, {many} at {LONG}")
@@ -136,6 +136,15 @@ def standing() -> dict[str, int]:
     }
 
 
+def least_growth(standings: list[dict[str, int]]) -> dict[str, int]:
+    """Return the smallest growth from one standing to the next: what stays of each turn shows in all of them.
+
+    What comes once (a thread, a cache that fills, an arena) shows in one, at a time that no one knows.
+    """
+    steps = list(itertools.pairwise(standings))
+    return {name: min(after[name] - before[name] for before, after in steps) for name in standings[0]}
+
+
 def assert_nothing_waits():
     assert len(file_store._file_gates) == len(file_store._turn_gates) == 0
     assert lock._begun == {}
@@ -153,19 +162,20 @@ def test_a_process_that_sends_for_ever_does_not_grow(kind, tmp_path):
     async def work():
         async with SessionManager(make_store(kind, tmp_path), agents=agent_of, run_config=QUIET) as manager:
             await manager.create_session("support", session_id=KEY.session_id)
-            await send(manager, SENDS // 2)
-            before = standing()
-            await send(manager, SENDS // 2)
-            after = standing()
+            standings = []
+            for _ in range(5):
+                await send(manager, SENDS // 5)
+                standings.append(standing())
             assert len(manager._streams) == len(manager._addresses._gates) == 0
-            return before, after
+            return standings
 
-    before, after = asyncio.run(work())
-    print(f"\n{kind} after {SENDS // 2} sends: {before}\n{kind} after {SENDS} sends: {after}")
+    standings = asyncio.run(work())
+    print(f"\n{kind} after each {SENDS // 5} sends:", *standings, sep="\n")
     assert_nothing_waits()
-    assert after["open files"] == before["open files"]
-    assert after["objects"] - before["objects"] < 150, "some object stays of each turn"
-    assert after["bytes"] - before["bytes"] < 8 << 20
+    growth = least_growth(standings)
+    assert growth["open files"] == 0
+    assert growth["objects"] < SENDS // 10, "some object stays of each turn"
+    assert growth["bytes"] < 1 << 20
 
 
 @linux
@@ -175,19 +185,19 @@ def test_streams_that_no_one_reads_leave_nothing(kind, tmp_path):
         async with SessionManager(make_store(kind, tmp_path), agents=agent_of, run_config=QUIET) as manager:
             await manager.create_session("support", session_id=KEY.session_id)
             standings = []
-            for number in range(120):
+            for number in range(160):
                 await manager.stream_message(KEY.session_id, "hello").reply()
                 if number % 10 == 9:
                     await manager.clear_session(KEY.session_id)
-                if number in (59, 119):
+                if number % 40 == 39:
                     standings.append(standing())
             assert len(manager._streams) == 0
             return standings
 
-    before, after = asyncio.run(work())
+    growth = least_growth(asyncio.run(work()))
     assert_nothing_waits()
-    assert after["open files"] == before["open files"]
-    assert after["objects"] - before["objects"] < 60
+    assert growth["open files"] == 0
+    assert growth["objects"] < 20, "some object stays of each stream"
 
 
 @linux
@@ -229,7 +239,8 @@ def test_many_who_wait_for_one_session_leave_no_gate(tmp_path):
                 await store.append(KEY, [item_entry({"x": 1})])
 
         tasks = [asyncio.create_task(turn()) for _ in range(200)]
-        await asyncio.sleep(0.02)
+        while not await store.entries(KEY):  # one has had its turn, and the others wait
+            await asyncio.sleep(0)
         for task in tasks[::3]:
             task.cancel()
         await asyncio.wait(tasks)
