@@ -271,8 +271,8 @@ class Turns:
                 paused = PausedTurn.of(recorder.run_id, run.agent, recorder.mark(), recorder.unanswered(), result)
                 await paused.save(self.store, recorder.key)
             await recorder.finish(status, last_agent=result.last_agent.name)
-            if status != "awaiting_approval":
-                await self._drop_paused(run)
+            if status == "cancelled" or (status == "completed" and run.decision is not None):
+                await self.store.delete_sidecar(recorder.key, RUN_STATE)
         except Exception as error:
             failure = ReplyNotStoredError(recorder.key.session_id, recorder.key.agent_id)
             failure.reply = _reply_of(recorder, status, result)
@@ -321,10 +321,6 @@ class Turns:
             return history.with_entries(kept)
 
         await self.store.rewrite(run.recorder.key, change)
-
-    async def _drop_paused(self, run: _Run) -> None:
-        if run.info.context.last_status == "awaiting_approval":
-            await self.store.delete_sidecar(run.recorder.key, RUN_STATE)
 
     async def _waiting_calls(self, key: SessionKey) -> tuple[str, ...]:
         info = await self.store.load(key)
