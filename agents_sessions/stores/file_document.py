@@ -196,8 +196,12 @@ class Append(NamedTuple):
     """The file as it is once the write is done."""
 
 
-def plan_append(sealed: Sealed, batch: Sequence[EncodedEntry], entries: Iterable[Entry], at: str) -> Append:
-    """Return the write that appends a batch to a sealed file: new lines and a new tail over the old tail."""
+def plan_append(sealed: Sealed, batch: Sequence[EncodedEntry], entries: Iterable[Entry], at: str) -> Append | None:
+    """Return the write that appends a batch to a sealed file: new lines and a new tail over the old tail.
+
+    None if the old tail is so much longer (it had a very long name in it) that a sector of nothing but padding would
+    stand behind the new one: inside the text of a later append, of which a sector is missing, it would pass for text.
+    """
     line, header, old = sealed
     lines = encode_batch(batch, first_seq=old.seq + 1, salt=salt_of(header), opens=old.end == old.body)
     end = old.end + len(lines)
@@ -213,6 +217,8 @@ def plan_append(sealed: Sealed, batch: Sequence[EncodedEntry], entries: Iterable
         updated_at=updated_at,
         longer_than=old.end + len(old.text),
     )
+    if text.endswith(b" " * SECTOR + b"\n"):
+        return None
     tail = Tail(text, seq, old.body, old.end, end, context, updated_at)
     return Append(old.end, lines + text, Sealed(line, header, tail))
 

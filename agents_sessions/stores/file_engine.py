@@ -126,16 +126,18 @@ class FileEngine:
             with self._locked(key) as (folder, fd):
                 read = partial(io.read_range, fd)
                 sealed = document.read_sealed(read, io.size_of(fd), _tails.get(self.place(key)))
-                if sealed is None:  # edited or torn: brought back into shape by this write
+                plan = None
+                if sealed is not None:
+                    check_identity(key, self.path(key), sealed.header)
+                    _check_seq(key, sealed.tail.seq, expected_seq)
+                    if not batch:
+                        return totals_of(sealed.tail)
+                    plan = document.plan_append(sealed, batch, entries, at)
+                if sealed is None or plan is None:  # edited or torn: brought back into shape; or see `plan_append`
                     totals = self._append_by_rewriting(key, folder, fd, entries, expected_seq)
                     if totals is None:
                         continue
                     return totals
-                check_identity(key, self.path(key), sealed.header)
-                _check_seq(key, sealed.tail.seq, expected_seq)
-                if not batch:
-                    return totals_of(sealed.tail)
-                plan = document.plan_append(sealed, batch, entries, at)
                 self.limits.check_added(key, plan.offset + len(plan.data), entries)
                 old = sealed.tail.text
                 if atomic.append(folder, name, fd, plan.offset, plan.data, old=old, durable=self._durable):

@@ -1,5 +1,6 @@
 """Bytes in, bytes out: the layout, and what is read of a file whose seal holds."""
 
+import asyncio
 import json
 import secrets
 
@@ -10,9 +11,11 @@ from session_bytes import AT, LATER, appended, grown, new_file, planned, reader,
 
 from agents_sessions.context import ContextStats
 from agents_sessions.entries import record_entry
+from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.stores import file_document as document
 from agents_sessions.stores import file_recovery as recovery
 from agents_sessions.stores.file_document import Damage, NewerFormat
+from agents_sessions.stores.file_store import FileStore
 
 # --- layout ----------------------------------------------------------------------------------------------------
 
@@ -67,7 +70,7 @@ def test_an_append_costs_the_same_bytes_at_any_length():
 
 
 def test_an_append_always_covers_the_tail_before_it():
-    handoffs = [record_entry({"type": "handoff", "from": "a", "to": name}) for name in ("x" * 3000, "y", "z" * 900, "")]
+    handoffs = [record_entry({"type": "handoff", "from": "a", "to": name}) for name in ("x" * 500, "y", "z" * 600, "")]
     data = new_file()
     for entry in handoffs:
         plan = planned(data, [entry])
@@ -481,3 +484,26 @@ def test_the_name_of_a_newer_format_is_told_and_bounded(version):
     with pytest.raises(NewerFormat) as caught:
         document.check_format({"format": f"agents-sessions/{version}"})
     assert caught.value.args == (f"agents-sessions/{version}"[:40],)
+
+
+def test_no_append_leaves_a_sector_of_nothing_but_padding():
+    """Where it did not reach the disk, it would pass for a part of the text that a later append put there."""
+    long = [record_entry({"type": "handoff", "from": "a", "to": "b" * 3000})]
+    short = [record_entry({"type": "handoff", "from": "b", "to": "c"})]
+    data = appended(new_file(), long)
+    sealed = document.read_sealed(reader(data), len(data))
+    assert document.plan_append(sealed, [document.encode_entry(entry, LATER) for entry in short], short, LATER) is None
+
+
+def test_an_append_whose_padding_would_fill_a_sector_writes_the_file_anew(tmp_path):
+    store, key = FileStore(tmp_path, durability="process"), SessionKey("support", "order-42")
+
+    async def work():
+        await store.create(SessionInfo(agent_id="support", id="order-42"))
+        await store.append(key, [record_entry({"type": "handoff", "from": "a", "to": "b" * 3000})])
+        totals = await store.append(key, [record_entry({"type": "handoff", "from": "b", "to": "c"})])
+        return totals, await store.entries(key)
+
+    totals, entries = asyncio.run(work())
+    assert (totals.seq, totals.context.last_agent, len(entries)) == (2, "c", 2)
+    assert b" " * 512 not in store.path(key).read_bytes()

@@ -53,8 +53,8 @@ APPENDS = {
     "looks like a tail": ([said(LOOKALIKE)], [[said(LOOKALIKE * 5), said(LOOKALIKE * 9)]]),
     "brackets": ([said("a")], [[item_entry({"x": [[[{"y": [[{}]]}]]] * 30}), item_entry({"z": [{}] * 200})]]),
     "a tail that shrinks": (
-        [record_entry({"type": "handoff", "from": "a", "to": "]}" * 900})],
-        [[record_entry({"type": "handoff", "from": "a", "to": "b"}), said("c")]],
+        [record_entry({"type": "handoff", "from": "a", "to": "]}" * 300})],
+        [[record_entry({"type": "handoff", "from": "a", "to": "b"}), said("c" * 100)]],
     ),
     "a tail that grows": (
         [said("a")],

@@ -240,7 +240,8 @@ def new_file(entries, **facts):
 def grown(data, batch):
     at = "2026-11-20T21:29:00.456Z"
     sealed = document.read_sealed(lambda offset, length: bytearray(data[offset : offset + length]), len(data))
-    plan = document.plan_append(sealed, [document.encode_entry(entry, at) for entry in batch], batch, at)
+    while (plan := document.plan_append(sealed, [document.encode_entry(e, at) for e in batch], batch, at)) is None:
+        batch = [*batch, said("y" * 500)]  # it would be a rewrite
     return data[: plan.offset] + plan.data + data[plan.offset + len(plan.data) :], plan
 
 
