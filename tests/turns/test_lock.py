@@ -10,7 +10,8 @@ from datetime import timedelta
 
 import pytest
 from agents import function_tool
-from script import agent, calls, check_totals, echo, history, managed, opened, stored, turn
+from agents.testing import ModelStep
+from script import agent, calls, check_totals, echo, history, managed, opened, says, stored, turn
 
 from agents_sessions.errors import SessionBusyError, SessionReentryError
 from agents_sessions.info import SessionKey
@@ -139,22 +140,51 @@ def test_a_busy_session_takes_no_message(file_store, held):
 def test_the_lock_of_a_killed_process_is_free_at_once(file_store, held):
     os.kill(held.pid, signal.SIGKILL)
     held.join()
-    begun = time.monotonic()
-    asyncio.run(managed(file_store, echo()).send_message("s", "hello", timeout=5))
-    assert time.monotonic() - begun < 1
+    assert asyncio.run(managed(file_store, echo()).send_message("s", "hello", timeout=0)).text == "hello"
+
+
+class Pausing:
+    """An agent that says when its turn has begun, and answers when it may."""
+
+    def __init__(self) -> None:
+        self.begun, self.may_answer = asyncio.Event(), asyncio.Event()
+        self.agent = agent("support", ModelStep.respond(self._answer), "next")
+
+    async def _answer(self, _call):
+        self.begun.set()
+        await self.may_answer.wait()
+        return says("answer")
+
+
+async def begin(pausing, manager, session_id, content="one"):
+    """Return the task of a turn that holds its session."""
+    sending = asyncio.create_task(manager.send_message(session_id, content))
+    await asyncio.wait_for(pausing.begun.wait(), 30)
+    return sending
+
+
+async def still_waits(task) -> bool:
+    """Give a task time to end which should not, and say whether it waits."""
+    done, _ = await asyncio.wait({task}, timeout=0.05)
+    return not done
 
 
 def test_a_holder_in_this_process_is_named_with_its_age(store):
-    async def run(manager, session_id):
-        first = asyncio.create_task(manager.send_message(session_id, "one"))
-        await asyncio.sleep(0.05)
-        with pytest.raises(SessionBusyError, match=r"this process|process \d+") as caught:
-            await manager.send_message(session_id, "two", timeout=0.05)
-        await first
-        return caught.value
+    pausing = Pausing()
 
-    error = turn(store, echo(pause=0.3), act=run)
-    assert 0.05 <= error.held_for.total_seconds() < 0.3
+    async def run(manager, session_id):
+        begun = time.monotonic()
+        first = await begin(pausing, manager, session_id)
+        await asyncio.sleep(0.02)
+        with pytest.raises(SessionBusyError, match=r"this process|process \d+") as caught:
+            await manager.send_message(session_id, "two", timeout=0)
+        elapsed = time.monotonic() - begun
+        pausing.may_answer.set()
+        await first
+        return caught.value.held_for.total_seconds(), elapsed
+
+    age, elapsed = turn(store, pausing.agent, act=run)
+    assert 0.02 <= age <= elapsed
 
 
 def inward(store, send):
@@ -245,10 +275,10 @@ def test_a_tool_can_send_to_another_session(store):
 
 def test_a_task_that_a_tool_left_behind_can_send_later(store):
     async def run():
-        later = []
+        later, over = [], asyncio.Event()
 
         async def send() -> None:
-            await asyncio.sleep(0.05)
+            await over.wait()
             await manager.send_message("s", "later")
 
         @function_tool
@@ -258,6 +288,7 @@ def test_a_task_that_a_tool_left_behind_can_send_later(store):
 
         manager = managed(store, agent("support", calls("leave"), "end", "answer", tools=[leave]))
         await manager.send_message(await opened(manager), "hello")
+        over.set()
         await later[0]
 
     asyncio.run(run())
@@ -266,37 +297,44 @@ def test_a_task_that_a_tool_left_behind_can_send_later(store):
 
 @pytest.mark.parametrize("act", ["clear_session", "delete_session"])
 def test_a_change_of_the_history_waits_for_the_turn(store, act):
+    pausing = Pausing()
+
     async def run(manager, session_id):
-        sending = asyncio.create_task(manager.send_message(session_id, "hello"))
-        await asyncio.sleep(0.02)
-        await getattr(manager, act)(session_id)
+        sending = await begin(pausing, manager, session_id)
+        changing = asyncio.create_task(getattr(manager, act)(session_id))
+        assert await still_waits(changing)
+        pausing.may_answer.set()
+        await changing
         assert sending.done()
         return await sending
 
-    assert turn(store, echo(pause=0.1), act=run).status == "completed"
+    assert turn(store, pausing.agent, act=run).status == "completed"
 
 
 def test_a_failed_turn_sets_the_session_free(store):
     async def run(manager, session_id):
         with pytest.raises(ValueError, match="no"):
             await manager.send_message(session_id, "one")
-        return await manager.send_message(session_id, "two", timeout=1)
+        return await manager.send_message(session_id, "two", timeout=0)
 
     assert turn(store, agent("support", ValueError("no"), "yes"), act=run).text == "yes"
 
 
 def test_a_message_that_waits_can_be_cancelled(store):
+    pausing = Pausing()
+
     async def run(manager, session_id):
-        first = asyncio.create_task(manager.send_message(session_id, "one"))
-        await asyncio.sleep(0.02)
+        first = await begin(pausing, manager, session_id)
         second = asyncio.create_task(manager.send_message(session_id, "two"))
-        await asyncio.sleep(0.02)
+        assert await still_waits(second)
         second.cancel()
         await asyncio.wait({second})
+        assert second.cancelled()
+        pausing.may_answer.set()
         await first
-        return await manager.send_message(session_id, "three", timeout=1)
+        return await manager.send_message(session_id, "three", timeout=0)
 
-    assert turn(store, echo(pause=0.5), act=run).text == "one three"
+    assert turn(store, pausing.agent, act=run).text == "next"
     assert alternates(store, 2)
 
 
