@@ -19,6 +19,9 @@ from dataclasses import dataclass, field
 from unittest import mock
 
 SECTOR = 512
+RECORDED = ("open", "pwrite", "ftruncate", "fsync", "fdatasync", "link", "unlink", "remove", "replace", "rename",
+            "mkdir", "rmdir")  # fmt: skip
+"""The calls that change what is on the disk, or bring it there."""
 
 State = dict[str, bytes | None]
 """Paths below the base: the bytes of a file, or None for a folder."""
@@ -113,8 +116,7 @@ class SimDisk:
         """Write down the calls that are made meanwhile."""
         self._moment("begin")
         with contextlib.ExitStack() as stack:
-            for name in ("open", "pwrite", "ftruncate", "fsync", "fdatasync", "link", "unlink", "remove", "replace",
-                         "rename", "mkdir", "rmdir"):  # fmt: skip
+            for name in RECORDED:
                 real = getattr(os, name)
                 stack.enter_context(mock.patch.object(os, name, self._watched(name, real)))
             yield
