@@ -12,7 +12,7 @@ import pytest
 
 from agents_sessions.context import ContextStats, fold
 from agents_sessions.entries import item_entry
-from agents_sessions.errors import SessionVersionError
+from agents_sessions.errors import SessionCorruptedError, SessionVersionError
 from agents_sessions.info import SessionKey
 from agents_sessions.stores.file_store import FileStore
 
@@ -83,6 +83,56 @@ def test_a_newer_format_is_refused_and_not_touched(store, version):
             with pytest.raises(SessionVersionError):
                 asyncio.run(act(KEY))
         assert path.read_bytes() == data
+
+
+# --- what holds today of a document that names an older version; docs/file-format.md says what a second one needs ---
+
+
+def older(data):
+    return data.replace(b"agents-sessions/1", b"agents-sessions/0")
+
+
+def test_an_older_document_is_read_and_brought_up_by_the_next_write(store):
+    """As if a person had written it: without what this version adds to an entry, and the old file is not kept."""
+    path = store.path(KEY)
+    history = [{"item": fuzz.MESSAGE["item"], "by": "hand"}, {"item": fuzz.OUTPUT["item"]}]
+    ids = {"format": "agents-sessions/0", "id": KEY.session_id, "agent_id": KEY.agent_id}
+    path.write_text(json.dumps({**ids, "name": "Zo", "history": history}, indent=1))
+    before = path.read_bytes()
+    assert asyncio.run(store.items(KEY)) == [entry["item"] for entry in history]
+    assert path.read_bytes() == before, "a reader wrote"
+    asyncio.run(store.append(KEY, [fuzz.MESSAGE]))
+    new = json.loads(path.read_bytes())
+    assert (new["format"], new["name"]) == ("agents-sessions/1", "Zo")
+    assert [(entry["seq"], entry["item"]) for entry in new["history"]] == [
+        (1, fuzz.MESSAGE["item"]),
+        (2, fuzz.OUTPUT["item"]),
+        (3, fuzz.MESSAGE["item"]),
+    ]
+    assert new["history"][0]["by"] == "hand"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_older_document_whose_seal_holds_is_taken_for_one_of_the_first_format(store):
+    path = store.path(KEY)
+    path.write_bytes(fuzz.sealed_anew(json.loads(older(FIXTURE.read_bytes()))))
+    asyncio.run(store.append(KEY, [fuzz.MESSAGE]))
+    assert json.loads(path.read_bytes())["format"] == "agents-sessions/0"
+    entries = asyncio.run(store.entries(KEY))
+    bodies = [entry.get("item", entry.get("record")) for entry in entries]
+    assert bodies == [*expected(), fuzz.MESSAGE["item"]]
+
+
+def test_an_older_document_of_another_shape_is_damage_and_no_empty_history(store):
+    path = store.path(KEY)
+    ids = {"format": "agents-sessions/0", "id": KEY.session_id, "agent_id": KEY.agent_id}
+    for shape in ({"messages": [fuzz.MESSAGE["item"]]}, {"history": {"1": fuzz.MESSAGE["item"]}}, {"history": ["Hi"]}):
+        path.write_text(json.dumps({**ids, **shape}))
+        before = path.read_bytes()
+        for act in (store.load, store.items, store.entries, lambda key: store.append(key, [fuzz.MESSAGE])):
+            with pytest.raises(SessionCorruptedError):
+                asyncio.run(act(KEY))
+        assert path.read_bytes() == before
 
 
 if __name__ == "__main__":  # only for a new format: the file of an old one is never made again
