@@ -558,7 +558,8 @@ class Watch:
             await self._repair(key, info, entries)
         names = await self.store.list_sidecars(key)
         assert set(names) <= {"state.json", "run_state.json"}
-        assert info.context.last_status != "awaiting_approval" or "run_state.json" in names
+        waits = info.context.last_status == "awaiting_approval" and info.context.open_run is None
+        assert not waits or "run_state.json" in names
         saved = await StoredSession(self.store, key).load_state_json()
         return State(
             tuple(word(entry) for entry in entries),

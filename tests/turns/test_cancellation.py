@@ -163,7 +163,11 @@ def check(store, message, *, sent):
     assert stored(store)[-1] == "completed"
 
 
-@pytest.mark.parametrize("name", TURNS)
+@pytest.mark.parametrize(
+    ("new_store", "name"),
+    [*(("memory", name) for name in TURNS), ("file", "send"), ("file", "resume"), ("file", "reject and send")],
+    indirect=["new_store"],
+)
 def test_a_turn_that_is_cancelled_at_any_step_can_be_gone_on_with(new_store, name):
     before, begin, message = TURNS[name]
 
