@@ -163,6 +163,17 @@ def check(store, message, *, sent):
     assert stored(store)[-1] == "completed"
 
 
+def sweep(new_store, cancelled_after, message):
+    """Cancel after no step, one, two and so on, until it is too late."""
+    steps, cut = 0, True
+    while cut:
+        store = new_store()
+        cut, sent = asyncio.run(cancelled_after(steps, store))
+        check(store, message, sent=sent)
+        steps += 1
+    assert steps > FEWEST_STEPS
+
+
 @pytest.mark.parametrize(
     ("new_store", "name"),
     [*(("memory", name) for name in TURNS), ("file", "send"), ("file", "resume"), ("file", "reject and send")],
@@ -180,13 +191,7 @@ def test_a_turn_that_is_cancelled_at_any_step_can_be_gone_on_with(new_store, nam
         await go_on(store)
         return task.cancelled(), sent
 
-    steps, cut = 0, True
-    while cut:
-        store = new_store()
-        cut, sent = asyncio.run(cancelled_after(steps, store))
-        check(store, message, sent=sent)
-        steps += 1
-    assert steps > FEWEST_STEPS
+    sweep(new_store, cancelled_after, message)
 
 
 @pytest.mark.parametrize(
@@ -222,13 +227,7 @@ def test_a_stream_that_is_cancelled_at_any_step_can_be_gone_on_with(new_store, n
         await go_on(store)
         return status != "completed", sent
 
-    steps, cut = 0, True
-    while cut:
-        store = new_store()
-        cut, sent = asyncio.run(cancelled_after(steps, store))
-        check(store, message, sent=sent)
-        steps += 1
-    assert steps > FEWEST_STEPS
+    sweep(new_store, cancelled_after, message)
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["there", "new"])
