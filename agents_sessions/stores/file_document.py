@@ -17,7 +17,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 from zlib import crc32
 
 import msgspec
@@ -284,7 +284,14 @@ def parse_tail(text: bytes, offset: int) -> Tail | None:
 
 
 def seal_holds(header: bytes, batch: bytes | bytearray, tail: Tail) -> bool:
-    """Tell whether the checksum of a tail agrees with the header line, the last batch and the tail itself."""
+    """Tell whether the checksum of a tail agrees with the header line, the last batch and the tail itself.
+
+    And whether its number is that of the last line: a smaller one would hide the newest entries from those who ask
+    for what came after it, and be given again.
+    """
+    last = batch.rfind(b"\n", 0, -1) + 1
+    if batch and not batch.startswith(b'{"seq":%d,' % tail.seq, last + 1):
+        return False
     place = tail.text.rfind(CRC_OPENS)
     sealed = crc32(tail.text[:place], crc32(batch, crc32(header)))
     closing = tail.text[place:]
@@ -429,12 +436,17 @@ def _decode_list(text: bytearray, offset: int) -> list[Entry]:
     except ValueError as error:
         raise Damage(f"its history is damaged after byte {offset}: {error}") from None
     try:
-        whole = all(type(entry["seq"]) is int and type(body_of(entry)) is dict for entry in entries)
+        whole = all(is_number(entry["seq"]) and type(body_of(entry)) is dict for entry in entries)
     except (KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
         raise Damage(f"its history has an entry that is none, after byte {offset}")
     return entries
+
+
+def is_number(value: object) -> bool:
+    """Tell whether a value can be the number of an entry."""
+    return type(value) is int and 0 < value <= MAX_SEQ
 
 
 def body_of(entry: Entry) -> object:
@@ -448,7 +460,7 @@ _NO_RECORD = msgspec.Raw()
 class _Line(msgspec.Struct, gc=False):
     """What `read_items` needs of a line. The rest is skipped, which halves the time of the most frequent read."""
 
-    seq: int
+    seq: Annotated[int, msgspec.Meta(gt=0, le=MAX_SEQ)]
     item: dict[str, Any] | None = None
     record: msgspec.Raw = _NO_RECORD
 

@@ -30,6 +30,7 @@ from agents_sessions.stores.file_document import (
     body_of,
     check_format,
     facts_of,
+    is_number,
     newest_seq,
     parse_header,
     parse_tail,
@@ -310,7 +311,7 @@ def _verify_line(line: bytes, salt: int, lead: bytes) -> Entry | None:
         )
     except (ValueError, KeyError, TypeError, AttributeError):  # four bytes of checksum can agree by chance
         return None
-    return entry if sound and all(type(number) is int and number <= MAX_SEQ for number in numbers) else None
+    return entry if sound and all(map(is_number, numbers)) else None
 
 
 def _torn_by_one_append(data: bytes, whole: int) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import secrets
+from zlib import crc32
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from agents_sessions.entries import record_entry
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.stores import file_document as document
 from agents_sessions.stores import file_recovery as recovery
-from agents_sessions.stores.file_document import Damage, NewerFormat
+from agents_sessions.stores.file_document import CRC_OPENS, Damage, NewerFormat
 from agents_sessions.stores.file_store import FileStore
 
 # --- layout ----------------------------------------------------------------------------------------------------
@@ -193,6 +194,19 @@ def test_the_last_line_that_begins_as_a_tail_is_the_tail():
     assert document.read_sealed(reader(other), len(other)).tail.seq == 2
 
 
+@pytest.mark.parametrize("claimed", [1, 2, 4, 30])
+def test_a_seal_whose_number_is_not_that_of_the_last_line_does_not_hold(claimed):
+    data = grown([said("a")], [said("b"), said("c")])
+    tail = document.read_sealed(reader(data), len(data)).tail
+    text = tail.text[: tail.text.rindex(CRC_OPENS)].replace(b'"seal":{"seq":3,', b'"seal":{"seq":%d,' % claimed)
+    sum_ = crc32(text, crc32(data[tail.start : tail.end], crc32(data[: tail.body])))
+    lying = data[: tail.end] + text + b'%s%08x"}}\n' % (CRC_OPENS, sum_)
+    assert document.read_sealed(reader(lying), len(lying)) is None
+    decoded = recovery.decode_document(lying)
+    assert (decoded.shape, [entry["seq"] for entry in decoded.entries]) == ("edited", [1, 2, 3])
+    assert decoded.seq >= 3, "no number is given twice"
+
+
 def test_the_end_of_an_ordinary_file_is_found_with_one_read():
     data = new_file([said("x" * 300_000)])
     watched = Watched(data)
@@ -324,6 +338,9 @@ def test_damage_under_a_seal_that_holds_is_refused():
         b'{"seq":1.5,"item":{}}',
         b'{"seq":"1","item":{}}',
         b'{"seq":true,"item":{}}',
+        b'{"seq":0,"item":{}}',
+        b'{"seq":-1,"item":{}}',
+        b'{"seq":9007199254740993,"item":{}}',
         b'{"seq":1,"item":[]}',
         b'{"seq":1,"item":7}',
         b'{"seq":1,"record":null}',

@@ -347,6 +347,7 @@ CASES = {
     # Values of odd types under checksums that hold.
     "totals-that-are-text-under-a-checksum": ("edited", range(1, 7)),
     "a-local-time-in-the-tail-under-a-checksum": ("edited", range(1, 7)),
+    "a-number-in-the-seal-below-that-of-the-last-line-under-a-checksum": ("edited", range(1, 8)),
     "a-line-without-a-time-under-a-checksum": ("torn", [1, 2, 3]),
     "a-number-of-four-thousand-digits-under-a-checksum": ("torn", [1, 2, 3]),
     "a-record-that-totals-cannot-count-under-a-checksum": "Damage",
