@@ -503,19 +503,28 @@ def test_a_turn_that_could_store_nothing_behind_its_decision_does_not_run_its_to
     assert sidecars(store) == []
 
 
-def test_approving_everything_means_what_waited_when_it_was_said(store):
-    """Of two who approve at once, the second does not approve what only came by the first."""
+def test_approving_everything_means_what_waited_when_it_was_said(store, monkeypatch):
+    """Of two who approve at once, one does not approve what only came by the other."""
     pauses(store)
+    read_sidecar, seen = store.read_sidecar, []
+
+    async def seeing(*arguments):
+        seen.append(await read_sidecar(*arguments))
+        return seen[-1]
 
     async def act(manager):
-        return await asyncio.gather(
-            manager.resume("s", approve=True), manager.resume("s", approve=True), return_exceptions=True
-        )
+        async with store.turn_lock(KEY, 0):
+            both = [asyncio.create_task(manager.resume("s", approve=True)) for _ in range(2)]
+            while len(seen) < len(both):
+                await asyncio.sleep(0)
+        return await asyncio.gather(*both, return_exceptions=True)
 
-    first, second = go_on(store, calls("pay", "c2", '{"to": "eve"}'), "done", act=act)
-    assert first.status == "awaiting_approval"
-    assert isinstance(second, NothingToResumeError)
-    assert str(second).endswith("other calls wait by now: c2")
+    monkeypatch.setattr(store, "read_sidecar", seeing)
+    ends = go_on(store, calls("pay", "c2", '{"to": "eve"}'), "done", act=act)
+    (refused,) = [end for end in ends if isinstance(end, NothingToResumeError)]
+    (reply,) = [end for end in ends if end is not refused]
+    assert reply.status == "awaiting_approval"
+    assert str(refused).endswith("other calls wait by now: c2")
     assert paid == ["bob"]
 
 
