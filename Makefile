@@ -12,7 +12,7 @@ demo: .venv/ready ## an agent holds a conversation across two processes
 	@$(BIN)/python examples/quickstart.py
 
 test: .venv/ready ## the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: .venv/ready ## style and format
 	@$(BIN)/ruff check .

@@ -34,6 +34,11 @@ from datetime import timedelta
 from typing import Any
 
 
+def printable(path: str) -> str:
+    """Return a path as any log can take it: a name on a disk may have bytes that are no text."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
 class SessionError(Exception):
     """Base of every error of this package."""
 
@@ -244,7 +249,7 @@ class SessionStorageError(_OfSession):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self._who}: {self.reason} ({self.path})"
+        return f"{self._who}: {self.reason} ({printable(self.path)})"
 
 
 class SessionCorruptedError(SessionStorageError):

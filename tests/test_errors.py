@@ -1,3 +1,4 @@
+import os
 import pickle
 from datetime import timedelta
 
@@ -92,3 +93,10 @@ def test_an_unknown_agent_is_told_who_is_known():
 
 def test_a_busy_session_tells_who_holds_it():
     assert "by process 7 on host for 3.0 s; gave up after 1.5 s" in str(sample(errors.SessionBusyError))
+
+
+def test_a_path_of_any_bytes_can_be_written_to_a_log():
+    path = os.fsdecode(b"/srv/Zo\xc3\xab/\xff.json")
+    error = errors.SessionPathError("order-42", "support", path, "a link")
+    assert error.path == path
+    assert str(error).endswith(r"(/srv/Zoë/\udcff.json)")

@@ -23,6 +23,7 @@ from agents_sessions.errors import (
     SessionLimitError,
     SessionNotFoundError,
     SessionStorageError,
+    printable,
 )
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.lossless_json import decode_json, encode_json
@@ -283,7 +284,7 @@ class FileEngine:
         except SessionStorageError as error:
             if not (among_others and isinstance(error.__cause__, (PermissionError, io.NotRegular))):
                 raise
-            logger.warning("left out the folder %s: %s", path, error.reason)
+            logger.warning("left out the folder %s: %s", printable(str(path)), error.reason)
             return []
 
     def load_some(self, folder: str, names: Sequence[str]) -> list[SessionInfo]:
@@ -320,7 +321,7 @@ class FileEngine:
         except FileNotFoundError:
             return None
         except (*UNTOLD, SessionError) as error:
-            logger.warning("left out %s: %s", self.root / folder / name, error)
+            logger.warning("left out %s: %s", printable(str(self.root / folder / name)), error)
             return None
         return info
 
