@@ -110,7 +110,7 @@ def enter(tree):
     shutil.rmtree(tempfile.tempdir, ignore_errors=True)
     os.mkdir(tempfile.tempdir)
     os.environ |= {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": tempfile.tempdir}
-    os.environ |= {"TRUST_SECONDS": "2", "FUZZ_SEED": "1"}
+    os.environ |= {"TRUST_SECONDS": "2", "TRUST_SEED": "1"}
     sys.path.insert(0, str(tree))
     log = os.open(f"{tree}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -6,12 +6,11 @@ what later children meet. `TRUST_KILLS` makes it longer: `make soak` kills 5,000
 
 import asyncio
 import os
-import random
 import time
 
 from crash import Nursery, Watch, rounds
+from seeds import SEED
 
-SEED = os.environ.get("TRUST_SEED") or f"{random.randrange(10**6)}"
 KILLS = int(os.environ.get("TRUST_KILLS", "300"))
 
 

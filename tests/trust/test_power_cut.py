@@ -1,7 +1,7 @@
 """The power goes at any moment of any operation; whatever the disk then shows is opened again.
 
 `POWER_CUT_STATES=1200000 pytest tests/trust/test_power_cut.py -s` checks about so many states of random appends, and of
-every other operation so many times more than the suite does; `POWER_CUT_SEED` repeats a run.
+every other operation so many times more than the suite does; `TRUST_SEED` repeats a run.
 """
 
 import asyncio
@@ -9,13 +9,13 @@ import itertools
 import json
 import os
 import random
-import secrets
 import shutil
 import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from seeds import SEED
 from simdisk import RECORDED, File, SimDisk, contents, lay_out
 from system_calls import CALLS
 
@@ -27,7 +27,6 @@ from agents_sessions.stores import file_recovery as recovery
 from agents_sessions.stores.file_store import FileStore
 
 KEY = SessionKey("support", "order-42")
-SEED = int(os.environ.get("POWER_CUT_SEED", secrets.randbits(32)))
 STATES = int(os.environ.get("POWER_CUT_STATES", "15000"))
 CONTENTS = max(24, STATES // 600)
 """Contents of one file that are tried per moment of an operation: those of an append have a test of their own."""
@@ -178,7 +177,7 @@ def unique(states):
 
 @pytest.mark.parametrize("name", SCENES)
 def test_a_power_cut_leaves_an_operation_whole_or_absent(base, name):
-    print("POWER_CUT_SEED", SEED)
+    print("TRUST_SEED", SEED)
     chance = random.Random(SEED)
     before, operation = SCENES[name]
 
@@ -303,7 +302,7 @@ def assert_whole_or_absent(state, before, after, new):
 
 
 def test_of_an_append_any_sectors_arrived():
-    print("POWER_CUT_SEED", SEED)
+    print("TRUST_SEED", SEED)
     chance = random.Random(SEED)
     begun, count, appends = time.monotonic(), 0, 0
     while count < STATES:
@@ -362,7 +361,7 @@ def test_an_append_cut_at_every_byte_of_it_with_any_size():
 
 def test_of_appends_that_were_never_synced_no_part_of_a_batch_is_kept():
     """Durability `process` promises less of a power cut: what is found may be damage, but never half a batch."""
-    print("POWER_CUT_SEED", SEED)
+    print("TRUST_SEED", SEED)
     chance = random.Random(SEED)
     read = 0
     for _ in range(STATES // 400):
