@@ -35,6 +35,7 @@ FLOORS = {
     "stores.file_sidecars": 2,
     "stores.file_io": 2,
     "stores.file_locks": 2,
+    "stores.file_turns": 2,
     "stores.file_atomic": 2,
     "stores": 3,
     "addresses": 4,

@@ -15,11 +15,13 @@ import stat
 import time
 from collections.abc import Iterator
 
+from agents_sessions.recent import Recent
 from agents_sessions.stores.file_io import (
     DIRECTORY_MODE,
     FILE_MODE,
     OPEN,
     NotRegular,
+    identity_of,
     leads_to,
     sync,
     sync_directory,
@@ -34,6 +36,9 @@ STALE_SECONDS = 600
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 """What `_temporary_name` makes. Whatever else is hidden below a root is someone else's."""
+
+_swept: Recent[tuple[int, int], bool] = Recent(4096)
+"""The folders that this process has swept."""
 
 
 def append(dir_fd: int, name: str, fd: int, offset: int, data: bytes, *, old: bytes, durable: bool) -> bool:
@@ -215,6 +220,14 @@ def remove_tree(dir_fd: int, name: str, *, durable: bool) -> None:
     except FileNotFoundError:
         return
     sync_directory(dir_fd, durable=durable)
+
+
+def sweep_once(dir_fd: int) -> None:
+    """Sweep a folder the first time that this process meets it."""
+    place = identity_of(dir_fd)
+    if _swept.get(place) is None:
+        _swept.put(place, True)
+        sweep(dir_fd)
 
 
 def sweep(dir_fd: int) -> None:

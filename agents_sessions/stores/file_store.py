@@ -21,11 +21,12 @@ from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.naming import encode_name
 from agents_sessions.stores.base import FILE_TIMEOUT, Change, History, SessionStore, Totals, check_facts
 from agents_sessions.stores.file_document import encode_entry
-from agents_sessions.stores.file_engine import FileEngine, Holder, this_process
 from agents_sessions.stores.file_io import WouldWait
 from agents_sessions.stores.file_limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES, Limits
 from agents_sessions.stores.file_queries import INFO_QUERY, Query, entries_query, items_query
 from agents_sessions.stores.file_threads import in_thread
+from agents_sessions.stores.file_turns import Holder, this_process
+from agents_sessions.stores.file_writer import FileWriter
 
 Durability = Literal["full", "process"]
 
@@ -75,22 +76,22 @@ class FileStore(SessionStore):
         limits.check()
         self.root = Path(root).absolute()
         self.durability: Durability = durability
-        self._engine = FileEngine(self.root, durable=durability == "full", limits=limits)
+        self._files = FileWriter(self.root, durable=durability == "full", limits=limits)
 
     def __repr__(self) -> str:
         return f"FileStore({str(self.root)!r}, durability={self.durability!r})"
 
     def path(self, key: SessionKey) -> Path:
         """Return where a session's file is, or would be."""
-        return self._engine.path(key)
+        return self._files.path(key)
 
     # --- the contract ---
 
     async def create(self, info: SessionInfo, entries: Sequence[Entry] = ()) -> SessionInfo:
         check_entries(entries)
         check_facts(info)
-        stored, data = self._engine.encode(info, entries)
-        await self._write(info.key, partial(self._engine.create, info.key, data))
+        stored, data = self._files.encode(info, entries)
+        await self._write(info.key, partial(self._files.create, info.key, data))
         return stored
 
     async def load(self, key: SessionKey) -> SessionInfo | None:
@@ -109,7 +110,7 @@ class FileStore(SessionStore):
         check_entries(entries)
         at = timestamp()
         batch = [encode_entry(entry, at) for entry in entries]
-        return await self._write(key, partial(self._engine.append, key, batch, at, expected_seq))
+        return await self._write(key, partial(self._files.append, key, batch, at, expected_seq))
 
     async def rewrite(self, key: SessionKey, change: Change) -> SessionInfo:
         def apart(history: History) -> History:
@@ -119,39 +120,39 @@ class FileStore(SessionStore):
                 raise _ChangeRaised(error) from None
 
         try:
-            return await self._write(key, partial(self._engine.rewrite, key, apart))
+            return await self._write(key, partial(self._files.rewrite, key, apart))
         except _ChangeRaised as raised:
             raise raised.error from raised.error.__cause__
 
     async def delete(self, key: SessionKey) -> None:
-        await self._write(key, partial(self._engine.delete, key))
+        await self._write(key, partial(self._files.delete, key))
 
     async def scan(self, agent_id: str | None = None) -> AsyncIterator[SessionInfo]:
         if agent_id is None:
-            folders = await in_thread(self._engine.agents)
+            folders = await in_thread(self._files.agents)
         else:
             folders = [encode_name(agent_id, what="agent_id")]
         for folder in folders:
-            names = await in_thread(partial(self._engine.files, folder, among_others=agent_id is None))
+            names = await in_thread(partial(self._files.files, folder, among_others=agent_id is None))
             for begin in range(0, len(names), _SCAN_BATCH):
-                some = partial(self._engine.load_some, folder, names[begin : begin + _SCAN_BATCH])
+                some = partial(self._files.load_some, folder, names[begin : begin + _SCAN_BATCH])
                 for info in await self._attempt(SessionKey(agent_id or folder, "*"), some, _plainly):
                     yield info
 
     async def find(self, session_id: str) -> list[SessionKey]:
-        return await self._attempt(SessionKey("*", session_id), partial(self._engine.find, session_id), _plainly)
+        return await self._attempt(SessionKey("*", session_id), partial(self._files.find, session_id), _plainly)
 
     async def read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
-        return await self._attempt(key, partial(self._engine.read_sidecar, key, name), _plainly)
+        return await self._attempt(key, partial(self._files.read_sidecar, key, name), _plainly)
 
     async def write_sidecar(self, key: SessionKey, name: str, data: bytes) -> None:
-        await self._write(key, partial(self._engine.write_sidecar, key, name, data))
+        await self._write(key, partial(self._files.write_sidecar, key, name, data))
 
     async def list_sidecars(self, key: SessionKey) -> list[str]:
-        return await self._attempt(key, partial(self._engine.list_sidecars, key), _plainly)
+        return await self._attempt(key, partial(self._files.list_sidecars, key), _plainly)
 
     async def delete_sidecar(self, key: SessionKey, name: str) -> bool:
-        return await self._write(key, partial(self._engine.delete_sidecar, key, name))
+        return await self._write(key, partial(self._files.delete_sidecar, key, name))
 
     @contextlib.asynccontextmanager
     async def turn_lock(self, key: SessionKey, timeout: float | None = None) -> AsyncIterator[None]:
@@ -167,7 +168,7 @@ class FileStore(SessionStore):
     # --- crossing to the worker thread ---
 
     def place(self, key: SessionKey) -> tuple[str, ...]:
-        return self._engine.place(key)
+        return self._files.place(key)
 
     async def _write(self, key: SessionKey, operation: Callable[[], _T]) -> _T:
         """Run a mutation in its turn, and await its outcome whatever happens to the caller."""
@@ -188,9 +189,9 @@ class FileStore(SessionStore):
         Decoding holds the GIL, so a thread would not free the event loop for it; it is there for the disk.
         """
         try:
-            return self._engine.read_at_once(key, query)
+            return self._files.read_at_once(key, query)
         except (WouldWait, BlockingIOError, SessionCorruptedError):  # BlockingIOError: someone has a lease of the file
-            return await self._attempt(key, partial(self._engine.read, key, query), _plainly)
+            return await self._attempt(key, partial(self._files.read, key, query), _plainly)
 
     async def _attempt(
         self, key: SessionKey, operation: Callable[[], _T], wait: Callable[[Awaitable[_T]], Awaitable[_T]]
@@ -211,7 +212,7 @@ class FileStore(SessionStore):
     async def _await_turn(self, key: SessionKey, begun: float, timeout: float | None) -> contextlib.ExitStack:
         """Wait for other processes. Each try is made on the event loop: nothing of it is synced to the disk."""
         pause = 0.001
-        while isinstance(taken := self._engine.try_turn(key), Holder):
+        while isinstance(taken := self._files.try_turn(key), Holder):
             waited = monotonic() - begun
             if timeout is not None and waited >= timeout:
                 raise SessionBusyError(key.session_id, key.agent_id, waited, *taken)

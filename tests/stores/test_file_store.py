@@ -32,10 +32,11 @@ from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.recent import Recent
 from agents_sessions.stores import (
     file_atomic,
-    file_engine,
+    file_document,
     file_io,
     file_locks,
     file_queries,
+    file_reader,
     file_recovery,
     file_sidecars,
     file_store,
@@ -224,7 +225,7 @@ def test_an_append_costs_the_same_at_any_length(tmp_path, calls, monkeypatch, ca
         create(store, *["x" * 50] * length)
         append(store, "warm")
         if not cached:
-            monkeypatch.setattr(file_engine, "_tails", Recent(8))
+            monkeypatch.setattr(file_reader, "_tails", Recent(8))
         calls.clear()
         append(store, "measured")
         costs.append((list(calls.made), calls.read, calls.written))
@@ -927,7 +928,7 @@ def test_a_rewrite_of_a_file_replaced_meanwhile_is_done_again(store, path, monke
         path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
     changed = path.with_name("editor.swp")
     changed.write_bytes(path.read_bytes().replace(b"aaa", b"saved"))
-    real, done = file_engine.document.encode_document, []
+    real, done = file_document.encode_document, []
 
     def encode(document):
         if not done:
@@ -935,7 +936,7 @@ def test_a_rewrite_of_a_file_replaced_meanwhile_is_done_again(store, path, monke
             os.rename(changed, path)
         return real(document)
 
-    monkeypatch.setattr(file_engine.document, "encode_document", encode)
+    monkeypatch.setattr(file_document, "encode_document", encode)
     act(store)
     assert done or shape == "sealed"
     assert on_disk(path)[:2] == ["saved" if done else "aaa", "b"]
@@ -944,8 +945,8 @@ def test_a_rewrite_of_a_file_replaced_meanwhile_is_done_again(store, path, monke
 
 def test_a_rewrite_of_a_file_removed_meanwhile_does_not_bring_it_back(store, path, monkeypatch):
     create(store, "a")
-    real = file_engine.document.encode_document
-    monkeypatch.setattr(file_engine.document, "encode_document", lambda new: path.unlink() or real(new))
+    real = file_document.encode_document
+    monkeypatch.setattr(file_document, "encode_document", lambda new: path.unlink() or real(new))
     with pytest.raises(SessionNotFoundError):
         rename(store, "new")
     assert not path.exists()
@@ -1245,12 +1246,12 @@ def test_a_child_forked_beside_a_writer_can_write(store, path):
     create(store)
     script = """
         async def work():
-            from agents_sessions.stores import file_engine, file_store
+            from agents_sessions.stores import file_reader, file_store
             async with file_store._file_gates.hold(store.place(key)):
                 def write():
                     asyncio.events._set_running_loop(None)
                     asyncio.run(asyncio.wait_for(store.append(key, [item_entry({"content": "child"})]), 20))
-                with file_engine._tails._mutex:
+                with file_reader._tails._mutex:
                     os.waitpid(in_child(write), 0)
             await store.append(key, [item_entry({"content": "parent"})])
         asyncio.run(work())
@@ -1266,7 +1267,7 @@ def test_a_child_forked_beside_a_writer_can_write(store, path):
 
 @pytest.fixture
 def as_new_process(monkeypatch):
-    monkeypatch.setattr(file_engine, "_swept", Recent(8))
+    monkeypatch.setattr(file_atomic, "_swept", Recent(8))
 
 
 def temporary(path, *, age):
@@ -1456,7 +1457,7 @@ def test_a_session_that_was_made_meanwhile_keeps_its_sidecars(store, path, orpha
         return real(fd, **how)
 
     monkeypatch.setattr(file_sidecars, "held", late)
-    engine = store._engine
+    engine = store._files
     with pytest.raises(SessionExistsError):
         engine.create(KEY, engine.encode(SessionInfo(id=KEY.session_id, agent_id=KEY.agent_id), [])[1])
     assert texts(store) == ["theirs"]

@@ -34,7 +34,7 @@ from agents_sessions.entries import Entry, item_entry, item_kind
 from agents_sessions.errors import SessionNotFoundError
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.session import StoredSession
-from agents_sessions.stores import file_engine
+from agents_sessions.stores import file_atomic
 from agents_sessions.stores.file_store import FileStore
 
 KEYS = [SessionKey("support", "one"), SessionKey("support", "two"), SessionKey("sales", "three")]
@@ -594,7 +594,7 @@ class Watch:
         before = self._temporaries()
         for left in before:
             os.utime(left, (0, 0))
-        file_engine._swept.clear()
+        file_atomic._swept.clear()
         for key in [info.key async for info in self.store.scan()]:
             if self.store.path(key).with_suffix("").exists():
                 await self.store.write_sidecar(key, "opened", b"")

@@ -27,7 +27,7 @@ from agents_sessions.errors import ReplyNotStoredError, SessionIOError, SessionN
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.manager import SessionManager
 from agents_sessions.recent import Recent
-from agents_sessions.stores import file_engine
+from agents_sessions.stores import file_reader
 from agents_sessions.stores.file_store import FileStore
 
 KEY = SessionKey("support", "order-42")
@@ -434,7 +434,7 @@ def test_a_batch_whose_sync_failed_is_not_there_for_anyone(base):
         with mock.patch.object(os, "fdatasync", sync), pytest.raises(SessionIOError):
             await store.append(KEY, [said("lost")])
         assert await look(store) == before
-        with mock.patch.object(file_engine, "_tails", Recent(8)):
+        with mock.patch.object(file_reader, "_tails", Recent(8)):
             assert await look(FileStore(store.root)) == before
 
     asyncio.run(work())

@@ -22,7 +22,7 @@ from agents.testing import ScriptedModel, assistant_message
 from agents_sessions.entries import item_entry
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.manager import SessionManager
-from agents_sessions.stores import file_engine, file_store
+from agents_sessions.stores import file_names, file_reader, file_store
 from agents_sessions.stores.file_store import FileStore
 from agents_sessions.stores.memory_store import MemoryStore
 from agents_sessions.turns import lock
@@ -224,8 +224,8 @@ def test_what_is_remembered_of_many_sessions_is_bounded(tmp_path):
 
     asyncio.run(work())
     assert_nothing_waits()
-    assert len(file_engine._tails) <= 1024
-    assert file_engine._names.cache_info().currsize <= 4096
+    assert len(file_reader._tails) <= 1024
+    assert file_names.names_of.cache_info().currsize <= 4096
 
 
 def test_many_who_wait_for_one_session_leave_no_gate(tmp_path):

@@ -16,7 +16,7 @@ from agents_sessions.errors import SessionError, SessionExistsError, SessionPath
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.recent import Recent
 from agents_sessions.session import StoredSession
-from agents_sessions.stores import file_engine
+from agents_sessions.stores import file_atomic
 from agents_sessions.stores.file_store import FileStore
 
 KEY = SessionKey("support", "order-42")
@@ -29,7 +29,7 @@ def said(text):
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_engine, "_swept", Recent(8))
+    monkeypatch.setattr(file_atomic, "_swept", Recent(8))
     return FileStore(tmp_path / "sessions")
 
 
@@ -310,7 +310,7 @@ def test_the_suite_hears_what_any_of_its_tests_logs_and_knows_a_message_by_its_t
 
 def test_nothing_that_runs_code_stands_in_the_package():
     """A session file is data: no pickle, no eval, no import of a name that a file holds."""
-    package = os.path.dirname(file_engine.__file__)
+    package = os.path.dirname(file_atomic.__file__)
     for folder, _, names in os.walk(os.path.dirname(package)):
         for name in (name for name in names if name.endswith(".py")):
             with open(f"{folder}/{name}") as file:

@@ -1,0 +1,56 @@
+"""The lock of a session's turns: a file beside the session's own, which says who holds it."""
+
+import os
+import socket
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from agents_sessions.entries import now, timestamp
+from agents_sessions.lossless_json import decode_json, encode_json
+from agents_sessions.stores.file_io import NotRegular, opened, read_range
+from agents_sessions.stores.file_locks import close_lock_file, open_lock_file
+
+_HOLDER_BYTES = 4096
+
+
+class Holder(NamedTuple):
+    """Who has the lock of a session's turns."""
+
+    process: str
+    held_for: timedelta | None
+
+
+class Turn(NamedTuple):
+    """The lock of a session's turns, held."""
+
+    folder: int
+    name: str
+    fd: int
+
+    def release(self) -> None:
+        """Let the next one have it. In a forked child, which does not have it, do nothing."""
+        close_lock_file(self.folder, self.name, self.fd)
+
+
+def try_turn(folder: int, file: str) -> Turn | Holder:
+    """Take the lock of the turns of the session in a file, or say who has it and for how long."""
+    name = f".{file}.turn"
+    holder = encode_json({"process": this_process(), "since": timestamp()})
+    try:
+        return Turn(folder, name, open_lock_file(folder, name, holder))
+    except BlockingIOError:
+        return _holder(folder, name)
+
+
+def _holder(folder: int, name: str) -> Holder:
+    try:
+        with opened(folder, name) as fd:
+            holder = decode_json(read_range(fd, 0, _HOLDER_BYTES))
+        return Holder(str(holder["process"]), now() - datetime.fromisoformat(holder["since"]))
+    except (OSError, NotRegular, ValueError, KeyError, TypeError):
+        return Holder("another process", None)
+
+
+def this_process() -> str:
+    """Return how this process is named to those who wait for it."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
