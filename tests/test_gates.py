@@ -300,13 +300,21 @@ def amid(number, act, between):
     return seen >= number
 
 
-def ends(act):
-    """Tell whether something ends, and does not wait for itself for ever."""
+def at_every_bytecode(scenario):
+    """Play a scenario with the first bytecode, the second and so on; it must end, and not wait for itself for ever."""
     done = []
-    thread = threading.Thread(target=lambda: done.append(act()), daemon=True)
+
+    def act():
+        number = 1
+        while asyncio.run(scenario(number)):
+            number += 1
+        done.append(number)
+
+    thread = threading.Thread(target=act, daemon=True)
     thread.start()
     thread.join(60)
-    return done
+    assert done
+    assert done[0] > 100
 
 
 @pytest.mark.parametrize("name", ["x", "y", "z"])
@@ -329,13 +337,7 @@ def test_a_holder_that_is_thrown_away_at_any_bytecode_leaves(name):
         assert len(gates) == 0
         return reached
 
-    def act():
-        number = 1
-        while asyncio.run(scenario(number)):
-            number += 1
-        return number
-
-    assert ends(act)[0] > 100
+    at_every_bytecode(scenario)
 
 
 def test_a_waiter_that_is_thrown_away_at_any_bytecode_of_a_leave_leaves():
@@ -352,13 +354,7 @@ def test_a_waiter_that_is_thrown_away_at_any_bytecode_of_a_leave_leaves():
         assert len(gates) == 0
         return reached
 
-    def act():
-        number = 1
-        while asyncio.run(scenario(number)):
-            number += 1
-        return number
-
-    assert ends(act)[0] > 100
+    at_every_bytecode(scenario)
 
 
 @in_loop

@@ -8,64 +8,15 @@ import re
 import secrets
 import shutil
 import stat
-import subprocess
-import sys
 import time
 from unittest import mock
 
 import pytest
+from system import other_process
 
-from agents_sessions.stores import file_atomic, file_locks
+from agents_sessions.stores import file_atomic
 
-LOCK = """
-import fcntl, os, sys
-fd = os.open(sys.argv[1], os.O_RDONLY)
-try:
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    print("held", flush=True)
-    sys.stdin.read()
-except BlockingIOError:
-    print("busy", flush=True)
-"""
-
-
-@contextlib.contextmanager
-def other_process(path):
-    """Another process tries to lock a file, and holds it for as long as it is needed; tells how that went."""
-    command = [sys.executable, "-S", "-c", LOCK, str(path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.stdin.close()
-
-
-def status_of(fd):
-    try:
-        status = os.fstat(fd)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def descriptors():
-    """Return the open ones, without that of the listing itself."""
-    return {fd: status for fd in map(int, os.listdir("/proc/self/fd")) if (status := status_of(fd))}
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_open_or_locked():
-    before = descriptors()
-    yield
-    assert descriptors().items() <= before.items()
-    assert file_locks._locks == set()
-
-
-@pytest.fixture
-def folder(tmp_path):
-    fd = os.open(tmp_path, os.O_RDONLY)
-    yield fd
-    os.close(fd)
+pytestmark = pytest.mark.usefixtures("nothing_stays_open_or_locked")
 
 
 @pytest.fixture

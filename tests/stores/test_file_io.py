@@ -11,37 +11,12 @@ import sys
 from unittest import mock
 
 import pytest
+from system import status_of
 
 from agents_sessions.stores import file_io
 
+pytestmark = pytest.mark.usefixtures("nothing_stays_open_or_locked")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads at once are Linux's")
-
-
-def descriptors():
-    """Return the open ones, without that of the listing itself."""
-    return {fd: status for fd in map(int, os.listdir("/proc/self/fd")) if (status := status_of(fd))}
-
-
-def status_of(fd):
-    try:
-        status = os.fstat(fd)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_open():
-    before = descriptors()
-    yield
-    assert descriptors().items() <= before.items()
-
-
-@pytest.fixture
-def folder(tmp_path):
-    fd = os.open(tmp_path, os.O_RDONLY)
-    yield fd
-    os.close(fd)
 
 
 @pytest.fixture

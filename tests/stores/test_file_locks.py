@@ -11,31 +11,12 @@ import textwrap
 from unittest import mock
 
 import pytest
+from system import other_process, status_of
 
 from agents_sessions.stores import file_locks
 from agents_sessions.stores.file_io import NotRegular
 
-LOCK = """
-import fcntl, os, sys
-fd = os.open(sys.argv[1], os.O_RDONLY)
-try:
-    fcntl.flock(fd, int(sys.argv[2]) | fcntl.LOCK_NB)
-    print("held", flush=True)
-    sys.stdin.read()
-except BlockingIOError:
-    print("busy", flush=True)
-"""
-
-
-@contextlib.contextmanager
-def other_process(path, how):
-    """Another process tries to lock a file, and holds it for as long as it is needed; tells how that went."""
-    command = [sys.executable, "-S", "-c", LOCK, str(path), str(how)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process.stdout.readline().strip()
-        finally:
-            process.stdin.close()
+pytestmark = pytest.mark.usefixtures("nothing_stays_open_or_locked")
 
 
 def can_lock(path, how=fcntl.LOCK_EX):
@@ -48,34 +29,6 @@ def held_elsewhere(path, how=fcntl.LOCK_EX):
     with other_process(path, how) as told:
         assert told == "held"
         yield
-
-
-def status_of(fd):
-    try:
-        status = os.fstat(fd)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def descriptors():
-    """Return the open ones, without that of the listing itself."""
-    return {fd: status for fd in map(int, os.listdir("/proc/self/fd")) if (status := status_of(fd))}
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_open_or_locked():
-    before = descriptors()
-    yield
-    assert descriptors().items() <= before.items()
-    assert file_locks._locks == set()
-
-
-@pytest.fixture
-def folder(tmp_path):
-    fd = os.open(tmp_path, os.O_RDONLY)
-    yield fd
-    os.close(fd)
 
 
 @pytest.fixture
