@@ -44,6 +44,7 @@ from agents_sessions.turns.lock import exclusive_turn
 from agents_sessions.turns.options import Chosen, RunArguments, fallback_model_of, model_of, of_session
 from agents_sessions.turns.recorder import Recorder
 from agents_sessions.turns.reply import Reply, text_of
+from agents_sessions.turns.rollback import rolled_back
 
 if TYPE_CHECKING:
     from agents import Agent
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
     from agents_sessions.entries import RunStatus
     from agents_sessions.info import SessionInfo, SessionKey
-    from agents_sessions.stores.base import History, SessionStore
+    from agents_sessions.stores.base import SessionStore
     from agents_sessions.turns.agents import AgentRegistry
 
 logger = logging.getLogger("agents_sessions")
@@ -302,25 +303,13 @@ class Turns:
         try:
             await recorder.finish(status, error=type(error).__name__)
             if rollback:
-                await self._roll_back(run)
+                agent = run.agent.name
+                await self.store.rewrite(recorder.key, lambda whole: rolled_back(whole, recorder.run_id, agent))
             await self.store.delete_sidecar(recorder.key, RUN_STATE)
         except Exception as second:  # noqa: BLE001
             # The first error is the one to raise; the turn stays open and the next one calls it interrupted.
             # Its text is not logged: a store of another maker may quote what it could not keep.
             logger.error("the end of turn %s could not be stored: %s", recorder.run_id, type(second).__name__)  # noqa: TRY400
-
-    async def _roll_back(self, run: _Run) -> None:
-        """Take a turn's items and handoffs out of the history. What it has cost, and that it failed, stays."""
-        mine = run.recorder.run_id
-
-        def change(history: History) -> History:
-            message = [entry["item"] for entry in history.entries if _is_message(entry, mine)]
-            kept = [entry for entry in history.entries if entry.get("run") != mine or _is_account(entry)]
-            end = max(place for place, entry in enumerate(kept) if entry.get("run") == mine)
-            kept[end] = _rolled_back(kept[end], run.agent.name, message)
-            return history.with_entries(kept)
-
-        await self.store.rewrite(run.recorder.key, change)
 
     async def _waiting_calls(self, key: SessionKey) -> tuple[str, ...]:
         info = await self.store.load(key)
@@ -406,16 +395,6 @@ def _reply_of(recorder: Recorder, status: RunStatus, result: Result) -> Reply:
     )
 
 
-def _is_message(entry: Entry, run_id: str) -> bool:
-    """Tell whether an entry is what a turn was sent: what no agent of it has produced."""
-    return entry.get("run") == run_id and "item" in entry and "agent" not in entry
-
-
-def _is_account(entry: Entry) -> bool:
-    """Tell whether an entry says what a turn has cost, or how it ended."""
-    return "record" in entry and entry["record"]["type"] != "handoff"
-
-
 def _decision_of(entries: Iterable[Entry]) -> DecisionRecord | None:
     """Return the last decision about tool calls among some entries."""
     decision = None
@@ -423,11 +402,3 @@ def _decision_of(entries: Iterable[Entry]) -> DecisionRecord | None:
         if "record" in entry and entry["record"]["type"] == "decision":
             decision = entry["record"]
     return decision
-
-
-def _rolled_back(entry: Entry, agent: str, message: list[Item]) -> Entry:
-    """Return the end of a turn that was rolled back: the next one begins where it began, `retry` finds its message."""
-    record = cast("RunRecord", {**entry["record"], "last_agent": agent})
-    if message:
-        record["message"] = [*message, *record.get("message", [])]
-    return {**entry, "record": record}
