@@ -89,9 +89,7 @@ def decode_document(data: bytes) -> Document:
         reason = str(error)
     else:
         check_format(edited)
-        if not _old_tail_shows(data):
-            if _is_doubled(edited, data):
-                raise Damage("a name stands twice in one of its objects")
+        if not _old_tail_shows(data) and not _check_names(edited, data):
             return _decode_edited(edited)
         reason = "its last append is mixed with what stood there before"
     return recover(data, reason)
@@ -101,20 +99,40 @@ def _reader(data: bytes) -> Read:
     return lambda offset, length: bytearray(data[offset : offset + length])
 
 
-def _is_doubled(document: JsonObject, data: bytes) -> bool:
-    """Tell whether a name stands twice in one object of an edited file, so that what the first one had is gone.
+def _check_names(document: JsonObject, data: bytes) -> bool:
+    """Tell whether a name stands twice in the tail, beside one that no tail has: half of it is the tail before.
 
-    In the tail, which a torn append can leave half old and half new, nothing is lost: it is computed again.
+    What else is doubled there is computed again, so that nothing is lost.
+
+    Raises:
+        Damage: A name stands twice in one object, and what the first one had is gone.
     """
     if _strings_of_value(document) == _strings_of_text(data, len(data)):
         return False
     end = data.rfind(b"\n" + TAIL_OPENS)
     try:
-        tail = decode_json(b"{" + data[end + len(b"\n],") :]) if end >= 0 else {"": None}
+        tail = decode_json(b"{" + data[end + len(b"\n],") :])
     except ValueError:
-        return True
-    above = {name: value for name, value in document.items() if name not in _COMPUTED}
-    return not tail.keys() <= _COMPUTED or _strings_of_value(above) < _strings_of_text(data, end)
+        tail = document
+    above = {name: value for name, value in document.items() if name not in tail}
+    mixed = not tail.keys() <= _COMPUTED
+    if _strings_of_value(above) < _strings_of_text(data, end) or (mixed and not _ends_whole(data)):
+        raise Damage("a name stands twice in one of its objects")
+    return mixed
+
+
+def _ends_whole(data: bytes) -> bool:
+    """Tell whether a tail stands behind lines that are all whole: if a name is doubled, then in the tail.
+
+    So it is if an append has lost its lines, and of its tail the begin: half of it is the one that stood there before.
+    """
+    header_line = data[: data.find(b"\n") + 1]
+    try:
+        salt = salt_of(parse_header(header_line))
+    except Damage:
+        return False
+    ends = (end for _, end in _whole_batches(data, len(header_line), salt))
+    return data.startswith(TAIL_OPENS, max(ends, default=len(header_line)))
 
 
 def _strings_of_text(data: bytes, end: int) -> int:

@@ -339,6 +339,7 @@ CASES = {
     "sector-of-the-old-tail-inside-new-lines": ("torn", [1]),
     "first-sector-with-a-few-bytes-of-the-old-tail": ("torn", [1]),
     "first-sector-of-the-old-tail-and-a-cut-at-the-end-of-a-later-line": ("torn", [1]),
+    "half-of-the-old-tail-and-half-of-the-new-one": ("torn", []),
     # Damage of any extent, where a person had moved every line.
     "lines-all-indented-by-a-tab": ("edited", range(1, 13)),
     "lines-all-indented-by-a-tab-and-one-broken": "Damage",
