@@ -83,6 +83,9 @@ class RunRecord(TypedDict):
     """True if neither the history nor this record has it, because it was too large."""
 
 
+MAX_GIVEN_SEQ = 2**52
+"""Largest number that an entry may bring along: beyond twice that, some readers of JSON round."""
+
 Record = UsageRecord | HandoffRecord | DecisionRecord | RunRecord
 
 
@@ -152,8 +155,9 @@ def _check_envelope(entry: Entry, where: str) -> None:
     for name in ("at", "agent", "run"):
         if not isinstance(entry.get(name, ""), str):
             raise InvalidItemError(where, f"has an `{name}` that is no text")
-    if type(entry.get("seq", 0)) is not int:
-        raise InvalidItemError(where, "has a `seq` that is no whole number")
+    seq = entry.get("seq", 0)
+    if type(seq) is not int or seq > MAX_GIVEN_SEQ:
+        raise InvalidItemError(where, "has a `seq` that is no whole number, or too large")
 
 
 def envelope_of(entry: Entry) -> JsonObject:

@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agents_sessions.entries import Entry, RunStatus, item_kind
+
+_EPOCH = "1970-01-01T00:00:00.000Z"
 
 
 class _Value(BaseModel):
@@ -135,6 +137,23 @@ def typed(entry: Entry) -> HistoryEntry:
         record["from_agent"], record["to_agent"] = record.pop("from"), record.pop("to")
         return HandoffEntry.model_validate({**envelope, **record})
     return _RECORDS[record["type"]].model_validate({**envelope, **record})
+
+
+def flaw_of(entry: Entry) -> str | None:
+    """Return what would keep an entry from being shown, or None. An item may hold anything."""
+    try:
+        typed({"seq": 1, "at": _EPOCH, **entry, "item": {}} if "item" in entry else {"seq": 1, "at": _EPOCH, **entry})
+    except ValidationError as error:
+        return f"an invalid value of {invalid_fields(error)}"
+    except (KeyError, TypeError):
+        return "a record that is incomplete or of no known type"
+    return None
+
+
+def invalid_fields(error: ValidationError) -> str:
+    """Return the names of the fields that a validation refused, and none of their values."""
+    places = [problem["loc"] for problem in error.errors(include_input=False)]
+    return ", ".join(str(place[0]) if place else "a name that is no text" for place in places)
 
 
 def messages(entries: Iterable[Entry]) -> list[Message]:

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from agents_sessions.addresses import Addresses
 from agents_sessions.errors import InvalidItemError, SessionExistsError, SessionNotFoundError
-from agents_sessions.history import HistoryEntry, Message, typed
+from agents_sessions.history import HistoryEntry, Message, invalid_fields, typed
 from agents_sessions.info import SessionInfo, SessionStatus, SessionType
 from agents_sessions.session import ManagedSession
-from agents_sessions.stores.base import History, SessionStore, invalid_fields
+from agents_sessions.stores.base import History, SessionStore
 from agents_sessions.stores.file_store import FileStore
 from agents_sessions.turns.agents import AgentRegistry, Agents
 from agents_sessions.turns.approvals import PendingApproval, load_paused

@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from agents_sessions.context import ContextStats, fold
 from agents_sessions.entries import Entry, Item, check_entries
 from agents_sessions.errors import InvalidItemError
-from agents_sessions.history import Message, messages
+from agents_sessions.history import Message, flaw_of, invalid_fields, messages
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.lossless_json import check_json
 
@@ -209,31 +209,42 @@ def check_facts(info: SessionInfo) -> None:
     try:
         check_json(info.metadata)
         check_json(extra)
-        SessionInfo.model_validate(dict(info)).header()
+        SessionInfo.model_validate(dict(info))
+        info.header()
     except ValidationError as error:
         raise InvalidItemError("the session's facts", f"invalid value of {invalid_fields(error)}") from None
+    except AttributeError:  # a text that spells a time can be read as one, but is none
+        raise InvalidItemError("the session's facts", "invalid value of created_at") from None
     except (ValueError, OverflowError) as error:
         raise InvalidItemError("the session's metadata", str(error)) from None
     if reserved:
         raise InvalidItemError("the session's facts", f"{', '.join(reserved)} is a name of the file format")
 
 
-def invalid_fields(error: ValidationError) -> str:
-    """Return the names of the fields that a validation refused, and none of their values."""
-    places = [problem["loc"] for problem in error.errors(include_input=False)]
-    return ", ".join(str(place[0]) if place else "a name that is no text" for place in places)
+def check_new(entries: Sequence[Entry]) -> None:
+    """Refuse entries that cannot be stored without loss, or could never be shown, before anything is touched.
+
+    Raises:
+        InvalidItemError: See `check_entries`; also for a record that is incomplete or of no known type, and for an `at`
+            that is no time.
+    """
+    check_entries(entries)
+    for number, entry in enumerate(entries, 1):
+        if ("record" in entry or "at" in entry) and (flaw := flaw_of(entry)):
+            raise InvalidItemError(f"item {number} of {len(entries)}", f"has {flaw}")
 
 
 def check_change(key: SessionKey, after: History) -> None:
     """Refuse what a `change` returned, if it cannot be stored.
 
     Raises:
-        InvalidItemError: See `check_entries` and `check_facts`.
+        InvalidItemError: See `check_new` and `check_facts`.
         ValueError: It has another id or agent.
     """
     if after.info.key != key:
         raise ValueError("a rewrite cannot change the id or the agent of a session")
     check_entries(after.entries)
+    check_new([entry for entry in after.entries if "seq" not in entry])
     check_facts(after.info)
 
 

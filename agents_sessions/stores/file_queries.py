@@ -7,9 +7,10 @@ from typing import Generic, NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from agents_sessions.entries import Entry, Item
+from agents_sessions.history import invalid_fields
 from agents_sessions.info import SessionInfo
 from agents_sessions.lossless_json import JsonObject
-from agents_sessions.stores.base import Totals, invalid_fields
+from agents_sessions.stores.base import Totals
 from agents_sessions.stores.file_document import (
     Damage,
     Document,

@@ -10,17 +10,14 @@ from datetime import datetime
 from typing import Any, cast
 from zlib import crc32
 
-from pydantic import ValidationError
-
 from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import Entry, envelope_of, timestamp
+from agents_sessions.entries import MAX_GIVEN_SEQ, Entry, envelope_of, timestamp
 from agents_sessions.errors import InvalidItemError
-from agents_sessions.history import typed
+from agents_sessions.history import flaw_of
 from agents_sessions.lossless_json import JsonObject, check_json, decode_json, encode_json
-from agents_sessions.stores.base import give_numbers, invalid_fields
+from agents_sessions.stores.base import give_numbers
 from agents_sessions.stores.file_document import (
     CRC_OPENS,
-    MAX_SEQ,
     SECTOR,
     TAIL_BYTES,
     TAIL_OPENS,
@@ -46,9 +43,6 @@ BEGIN_BYTES = 4096
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CLAIM = re.compile(rb'^[ \t,]*\{ ?"seq": ?(\d{1,16})(?:, ?"k": ?(\d{1,16}), ?"n": ?\d{1,16})?, ?"crc"', re.MULTILINE)
 """How a line of ours begins, also one that does not agree with its checksum."""
-
-_MAX_EDITED_SEQ = MAX_SEQ // 2
-"""Largest number that is taken from a hand: it leaves as many for the lines that come."""
 
 _NOTHING = ContextStats()
 _COMPUTED = {"context", "updated_at", "seal"}
@@ -182,7 +176,7 @@ def _decode_edited(document: JsonObject) -> Document:
 
 def _seq_of(part: object) -> int:
     seq = part.get("seq") if isinstance(part, dict) else None
-    return seq if type(seq) is int and 0 < seq <= _MAX_EDITED_SEQ else 0
+    return seq if type(seq) is int and 0 < seq <= MAX_GIVEN_SEQ else 0
 
 
 def _refuse_lossy(value: object, what: str) -> None:
@@ -210,18 +204,9 @@ def _accept_edited(value: object, place: int, updated_at: str) -> Entry:
     entry.setdefault("at", updated_at)
     if not _are_texts(entry["at"], entry.get("agent", ""), entry.get("run", "")):
         raise Damage(f"entry {place} of its history has an `at`, `agent` or `run` that is no text")
-    _refuse_untyped(entry, place)
+    if flaw := flaw_of(entry):
+        raise Damage(f"entry {place} of its history has {flaw}")
     return entry
-
-
-def _refuse_untyped(entry: Entry, place: int) -> None:
-    """Refuse what could be stored, and never be shown. An item may hold anything."""
-    try:
-        typed({**entry, "item": {}} if "item" in entry else entry)
-    except ValidationError as error:
-        raise Damage(f"entry {place} of its history has an invalid value of {invalid_fields(error)}") from None
-    except (KeyError, TypeError):
-        raise Damage(f"entry {place} of its history has a record that is incomplete or of no known type") from None
 
 
 def _are_texts(*values: object) -> bool:

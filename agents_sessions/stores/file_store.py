@@ -14,12 +14,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal, TypeVar
 
-from agents_sessions.entries import Entry, Item, check_entries, timestamp
+from agents_sessions.entries import Entry, Item, timestamp
 from agents_sessions.errors import SessionBusyError, SessionCorruptedError, SessionNotFoundError
 from agents_sessions.gates import Gates, settled
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.naming import encode_name
-from agents_sessions.stores.base import FILE_TIMEOUT, Change, History, SessionStore, Totals, check_facts
+from agents_sessions.stores.base import FILE_TIMEOUT, Change, History, SessionStore, Totals, check_facts, check_new
 from agents_sessions.stores.file_document import encode_entry
 from agents_sessions.stores.file_io import WouldWait
 from agents_sessions.stores.file_limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES, Limits
@@ -88,7 +88,7 @@ class FileStore(SessionStore):
     # --- the contract ---
 
     async def create(self, info: SessionInfo, entries: Sequence[Entry] = ()) -> SessionInfo:
-        check_entries(entries)
+        check_new(entries)
         check_facts(info)
         stored, data = self._files.encode(info, entries)
         await self._write(info.key, partial(self._files.create, info.key, data))
@@ -107,7 +107,7 @@ class FileStore(SessionStore):
         return await self._read(key, items_query(last=last))
 
     async def append(self, key: SessionKey, entries: Sequence[Entry], *, expected_seq: int | None = None) -> Totals:
-        check_entries(entries)
+        check_new(entries)
         at = timestamp()
         batch = [encode_entry(entry, at) for entry in entries]
         return await self._write(key, partial(self._files.append, key, batch, at, expected_seq))

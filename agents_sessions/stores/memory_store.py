@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic
 
 from agents_sessions.context import fold
-from agents_sessions.entries import Entry, check_entries, now, timestamp
+from agents_sessions.entries import Entry, now, timestamp
 from agents_sessions.errors import (
     SessionBusyError,
     SessionConflictError,
@@ -19,7 +19,16 @@ from agents_sessions.gates import Gates
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.lossless_json import decode_json, encode_json
 from agents_sessions.naming import encode_name, encode_sidecar_name
-from agents_sessions.stores.base import Change, History, SessionStore, Totals, check_change, check_facts, renumber
+from agents_sessions.stores.base import (
+    Change,
+    History,
+    SessionStore,
+    Totals,
+    check_change,
+    check_facts,
+    check_new,
+    renumber,
+)
 
 
 @dataclass
@@ -43,7 +52,7 @@ class MemoryStore(SessionStore):
 
     async def create(self, info: SessionInfo, entries: Sequence[Entry] = ()) -> SessionInfo:
         names = encode_name(info.agent_id, what="agent_id"), encode_name(info.id) + ".json"
-        check_entries(entries)
+        check_new(entries)
         check_facts(info)
         at = timestamp()
         numbered, seq, context = renumber(History(info, list(entries)), 0)
@@ -67,7 +76,7 @@ class MemoryStore(SessionStore):
         return found if last is None else found[max(0, len(found) - last) :]
 
     async def append(self, key: SessionKey, entries: Sequence[Entry], *, expected_seq: int | None = None) -> Totals:
-        check_entries(entries)
+        check_new(entries)
         with self._mutex:
             kept = self._kept(key)
             seq = kept.info.seq

@@ -364,6 +364,7 @@ class StoreContract:
             {"more": float("nan")},
             {"at": None},
             {"at": 5},
+            {"at": "yesterday"},
             {"agent": None},
             {"agent": ["x"]},
             {"run": None},
@@ -371,6 +372,7 @@ class StoreContract:
             {"seq": "1"},
             {"seq": 1.5},
             {"seq": True},
+            {"seq": 2**53},
         ],
     )
     def test_an_envelope_that_cannot_be_stored_is_refused(self, store: SessionStore, envelope: dict[str, Any]) -> None:
@@ -385,6 +387,31 @@ class StoreContract:
                 await store.rewrite(KEY, lambda history: history.with_entries([*history.entries, bad]))
             assert await store.load(KEY) == before
             assert texts(await store.entries(KEY)) == ["kept"]
+
+        asyncio.run(scenario())
+
+    @pytest.mark.parametrize(
+        "record",
+        [
+            {},
+            {"type": "note"},
+            {"type": "decision"},
+            {"type": "handoff", "from": "a"},
+            {"type": "run", "status": "odd", "usage": {}, "duration_ms": 1},
+            {"type": "usage", "requests": [{"requests": "many"}]},
+        ],
+    )
+    def test_a_record_that_could_never_be_shown_is_refused(self, store: SessionStore, record: dict[str, Any]) -> None:
+        async def scenario() -> None:
+            bad = cast("Entry", {"record": record})
+            with pytest.raises(InvalidItemError):
+                await store.create(info_of(), [bad])
+            before = await store.create(info_of(), [said("kept")])
+            with pytest.raises(InvalidItemError):
+                await store.append(KEY, [said("good"), bad])
+            with pytest.raises(InvalidItemError):
+                await store.rewrite(KEY, lambda history: history.with_entries([*history.entries, bad]))
+            assert await store.load(KEY) == before
 
         asyncio.run(scenario())
 
@@ -671,6 +698,13 @@ class StoreContract:
         spoiled = info_of().model_copy(update=facts)  # which validates nothing
         with pytest.raises(InvalidItemError, match=name):
             asyncio.run(store.create(spoiled))
+
+    @in_loop
+    async def test_a_text_that_spells_a_time_is_none(self, store: SessionStore) -> None:
+        spoiled = info_of().model_copy(update={"created_at": "2026-01-01T00:00:00.000Z"})
+        with pytest.raises(InvalidItemError, match="created_at"):
+            await store.create(spoiled)
+        assert await store.load(KEY) is None
 
     # --- nobody shares an object with the store ---
 

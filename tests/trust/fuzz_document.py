@@ -20,10 +20,11 @@ from multiprocessing import Process, Queue
 from pathlib import Path
 
 from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import check_entries, item_entry, record_entry
+from agents_sessions.entries import item_entry, record_entry
 from agents_sessions.errors import InvalidItemError
 from agents_sessions.stores import file_document as document
 from agents_sessions.stores import file_recovery as recovery
+from agents_sessions.stores.base import check_new
 from agents_sessions.stores.file_document import Damage, NewerFormat
 
 CASES = Path(__file__).parent / "cases"
@@ -287,7 +288,7 @@ def execute(data):
 def check_decoded(decoded):
     """What was read can be written, appended to and read again."""
     try:
-        check_entries(decoded.entries)  # as a store does before it writes
+        check_new(decoded.entries)  # as a store does before it writes
     except InvalidItemError:
         return
     again = bytes(document.encode_document(decoded))
