@@ -20,6 +20,7 @@ from agents.memory.session_settings import coerce_session_settings
 
 from agents_sessions.entries import Entry, item_entry, record_entry
 from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionExistsError, SessionNotFoundError
+from agents_sessions.gates import settled
 from agents_sessions.info import SessionInfo, SessionKey
 from agents_sessions.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.naming import encode_name
@@ -103,11 +104,15 @@ class StoredSession:
             InvalidItemError: An item cannot be stored as JSON without loss.
         """
         entries = [item_entry(item) for item in cast("list[Item]", items)]
-        spent = [] if wrapper is None else self._spent(wrapper)
-        if entries or spent:
-            await self._append([*entries, *spent])
         if wrapper is not None:
-            self._marks[wrapper] = UsageMark.of(wrapper.usage)
+            # A run that is first met here was resumed: what it spent before was stored before.
+            before = self._marks.setdefault(wrapper, UsageMark.of(wrapper.usage))
+            if rows := rows_since(before, wrapper.usage):
+                entries.append(record_entry({"type": "usage", "requests": rows}))
+                await settled(self._append_spent(entries, wrapper, UsageMark.of(wrapper.usage)))
+                return
+        if entries:
+            await self._append(entries)
 
     async def pop_item(self, *, wrapper: RunContextWrapper[Any] | None = None) -> TResponseInputItem | None:
         """Remove the newest item and return it, or None if there is none."""
@@ -115,6 +120,7 @@ class StoredSession:
 
         def change(history: History) -> History:
             nonlocal popped
+            popped = None  # a file that was replaced meanwhile is changed anew
             place = _newest_item(history.entries)
             if place is None:
                 return history
@@ -199,11 +205,10 @@ class StoredSession:
         """Return the session's key in the store."""
         return self.key
 
-    def _spent(self, wrapper: RunContextWrapper[Any]) -> list[Entry]:
-        # A run that is first met here was resumed: what it spent before was stored before.
-        mark = self._marks.get(wrapper)
-        rows = [] if mark is None else rows_since(mark, wrapper.usage)
-        return [record_entry({"type": "usage", "requests": rows})] if rows else []
+    async def _append_spent(self, entries: Sequence[Entry], wrapper: RunContextWrapper[Any], spent: UsageMark) -> None:
+        """Store entries with what a run has spent. Not to be cut in two: it would be stored again."""
+        await self._append(entries)
+        self._marks[wrapper] = spent
 
     async def _append(self, entries: Sequence[Entry]) -> None:
         try:

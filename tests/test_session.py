@@ -9,6 +9,7 @@ import pytest
 from agents import Agent, RunConfig, Runner, RunState, SQLiteSession, function_tool
 from agents.extensions.memory import EncryptedSession
 from agents.memory import OpenAIResponsesCompactionSession, Session, SessionSettings
+from agents.run_context import RunContextWrapper
 from agents.testing import ScriptedModel, assistant_message, function_call
 from agents.usage import Usage
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
@@ -407,3 +408,23 @@ def test_it_answers_as_sqlite_session_does(tmp_path):
 
     ours, theirs = asyncio.run(scenario())
     assert ours == theirs
+
+
+def test_an_add_that_is_cancelled_counts_what_was_spent_once(make):
+    async def run():
+        session = make()
+        wrapper = RunContextWrapper(context=None)
+        await session.get_items(wrapper=wrapper)
+        await session.add_items([user("a")], wrapper=wrapper)
+        wrapper.usage.add(Usage(requests=1, input_tokens=100, output_tokens=1, total_tokens=101))
+        for steps in range(30):
+            adding = asyncio.create_task(session.add_items([user("b")], wrapper=wrapper))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            adding.cancel()
+            await asyncio.wait({adding})
+        await session.add_items([user("c")], wrapper=wrapper)
+        return (await session.info()).context
+
+    context = asyncio.run(run())
+    assert (context.requests, context.total_tokens) == (1, 101)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agents.run_state import RunState
 from agents.usage import Usage
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agents_sessions.entries import DecisionRecord, Entry, Item, item_entry
-from agents_sessions.errors import NothingToResumeError
+from agents_sessions.errors import NothingToResumeError, SessionCorruptedError
+from agents_sessions.history import invalid_fields
 from agents_sessions.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.session import RUN_STATE
 from agents_sessions.usage import UsageMark
@@ -125,11 +126,24 @@ async def load_paused(store: SessionStore, info: SessionInfo) -> PausedTurn | No
     """Return the turn of a session that waits for approval, or None.
 
     The history decides: a state that was left behind by a turn that has ended meanwhile, or has gone on, is none.
+
+    Raises:
+        SessionCorruptedError: What is kept of it is damaged.
     """
     if info.context.last_status != "awaiting_approval" or info.context.open_run is not None:
         return None
     data = await store.read_sidecar(info.key, RUN_STATE)
-    return None if data is None else PausedTurn.model_validate(decode_json(data))
+    if data is None:
+        return None
+    try:
+        return PausedTurn.model_validate(decode_json(data))
+    except ValidationError as error:
+        reason = f"invalid value of {invalid_fields(error)}"
+    except ValueError as error:
+        reason = str(error)
+    # Outside of the handlers: what was read is in the error, and no error of ours quotes it.
+    reason = f"the turn that waits for approval cannot be used ({reason}); remove the file to give it up"
+    raise SessionCorruptedError(info.id, info.agent_id, RUN_STATE, reason)
 
 
 def decide(

@@ -5,6 +5,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import traceback
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +13,13 @@ import pytest
 from agents import GuardrailFunctionOutput, InputGuardrail, OutputGuardrail, Runner, function_tool
 from script import QUIET, agent, calls, check_totals, managed, opened, stored
 
+from agents_sessions.errors import SessionCorruptedError
 from agents_sessions.info import SessionKey
-from agents_sessions.session import StoredSession
+from agents_sessions.session import RUN_STATE, StoredSession
 from agents_sessions.stores.file_store import FileStore
 from agents_sessions.stores.memory_store import MemoryStore
+
+KEY = SessionKey("support", "s")
 
 
 @function_tool
@@ -201,3 +205,29 @@ def test_kill(file_store, streamed):
     assert reply.text == "again"
     assert stored(file_store) == [*kept, "interrupted", "assistant", "usage:1", "completed"]
     check_totals(file_store)
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"{", b"[]", b'{"run":"r","approvals":[{"arguments":{"card":"4929-1234-5678-9012"}}]}']
+)
+def test_a_paused_turn_that_is_damaged_is_told_so_and_shows_nothing(damaged):
+    """Every way to it says the same; with the file gone, the turn is given up."""
+    store = MemoryStore()
+
+    async def run():
+        manager = managed(store, agent("support", calls("pay"), "done", tools=[pay]))
+        await opened(manager)
+        await manager.send_message("s", "hello")
+        await store.write_sidecar(KEY, RUN_STATE, damaged)
+        for act in (
+            manager.pending_approvals("s"),
+            manager.resume("s", approve=True),
+            manager.send_message("s", "more"),
+        ):
+            with pytest.raises(SessionCorruptedError, match="waits for approval cannot be used") as caught:
+                await act
+            assert "4929" not in "".join(traceback.format_exception(caught.value))
+        await store.delete_sidecar(KEY, RUN_STATE)
+        return await manager.send_message("s", "more")
+
+    assert asyncio.run(run()).text == "done"
