@@ -2,9 +2,9 @@
 
 import ast
 import graphlib
-import statistics
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -137,14 +137,15 @@ def in_new_process(script):
     return run.stdout.split()
 
 
-def test_importing_the_package_imports_neither_the_sdk_nor_pydantic():
-    script = "import sys, agents_sessions; print('agents' in sys.modules, 'pydantic' in sys.modules)"
-    assert in_new_process(script) == ["False", "False"]
-
-
-def test_importing_the_package_takes_no_time():
-    script = "from time import perf_counter as t; begun = t(); import agents_sessions; print(t() - begun)"
-    assert statistics.median(float(in_new_process(script)[0]) for _ in range(7)) < 0.1
+def test_importing_the_package_imports_nothing_but_the_standard_library():
+    """What takes time, the SDK and pydantic, is imported with the first name that needs it."""
+    script = """
+        import sys
+        before = set(sys.modules)
+        import agents_sessions
+        print(*{name.partition(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names)
+    """
+    assert in_new_process(textwrap.dedent(script)) == ["agents_sessions"]
 
 
 def test_the_stores_do_not_import_the_sdk():
