@@ -21,8 +21,10 @@ from agents_sessions.stores.file_io import (
     FILE_MODE,
     OPEN,
     NotRegular,
+    Seen,
     identity_of,
     leads_to,
+    stands_as,
     sync,
     sync_directory,
     write_all,
@@ -93,9 +95,20 @@ def create(dir_fd: int, name: str, data: bytes | bytearray, *, durable: bool) ->
             raise
 
 
-def replace(dir_fd: int, name: str, data: bytes | bytearray, *, durable: bool) -> None:
-    """Put a new file in the place of a name, whole or not at all. The caller holds the old one's lock."""
+class Replaced(Exception):
+    """Someone who does not know the lock has replaced a file or written to it, before something took its place."""
+
+
+def replace(dir_fd: int, name: str, data: bytes | bytearray, *, durable: bool, over: Seen | None = None) -> None:
+    """Put a new file in the place of a name, whole or not at all. The caller holds the old one's lock.
+
+    Raises:
+        Replaced: What stands there is not the file that was seen, `over`, any more. It was not touched.
+    """
     with _temporary(dir_fd, name, data, durable=durable) as temporary:
+        # Now, and not before the new file was written and synced: an editor has all that time to save.
+        if over is not None and not stands_as(dir_fd, name, over):
+            raise Replaced
         with _kept(dir_fd, name, durable=durable):
             os.replace(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
             sync_directory(dir_fd, durable=durable)

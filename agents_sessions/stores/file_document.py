@@ -404,6 +404,11 @@ def read_newest(read: Read, tail: Tail, count: int, *, items_only: bool) -> list
     return newest
 
 
+def read_since(read: Read, tail: Tail, seq: int) -> list[Entry]:
+    """Return the entries of a sealed file from a number on, and maybe some before."""
+    return read_newest(read, tail, tail.seq - seq + 1, items_only=False)
+
+
 def _read_all(read: Read, offset: int, length: int) -> bytearray:
     chunk = read(offset, length)
     if len(chunk) < length:

@@ -16,6 +16,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
@@ -148,16 +149,16 @@ def make_directory(root: str, *parts: str, durable: bool) -> None:
             made.mkdir(mode=DIRECTORY_MODE)
             made.chmod(DIRECTORY_MODE)  # a umask may have taken the owner's own rights
         if made is missing[-1]:
-            _sync_name(made.parent, durable=durable)
+            sync_names(made.parent.parent, durable=durable)
         _sync_path(made.parent, durable=durable)
 
 
-def _sync_name(there: Path, *, durable: bool) -> None:
-    """Bring the name of a folder to the disk, which a process may have made that was killed before its sync."""
+def sync_names(folder: Path, *, durable: bool) -> None:
+    """Bring the names in a folder to the disk, one of which a process may have made that was killed before its sync."""
     try:
-        _sync_path(there.parent, durable=durable)
+        _sync_path(folder, durable=durable)
     except OSError as error:
-        # Where this process may not look, or the disk takes no sync, it was not made by us.
+        # Where this process may not look, or the disk takes no sync, none was made by us.
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EINVAL):
             raise
 
@@ -168,11 +169,6 @@ def _sync_path(folder: Path, *, durable: bool) -> None:
         sync_directory(fd, durable=durable)
     finally:
         close(fd)
-
-
-def sync_root(root: str, *, durable: bool) -> None:
-    """Bring the names of the folders of a root to the disk."""
-    _sync_path(Path(root), durable=durable)
 
 
 def sync_directory(dir_fd: int, *, durable: bool) -> None:
@@ -259,6 +255,29 @@ def open_regular(dir_fd: int, name: str, flags: int) -> int:
     except BaseException:
         close(fd)
         raise
+
+
+class Seen(NamedTuple):
+    """What tells a file from another one, and from itself after someone has written to it."""
+
+    device: int
+    inode: int
+    size: int
+    changed: int
+
+
+def seen(fd: int, name: str | None = None) -> Seen:
+    """Return what an open file is at this time, or a name in an open folder."""
+    status = os.fstat(fd) if name is None else os.stat(name, dir_fd=fd, follow_symlinks=False)
+    return Seen(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def stands_as(dir_fd: int, name: str, before: Seen) -> bool:
+    """Tell whether a name leads to the file that was seen, and no one has written to it since."""
+    try:
+        return seen(dir_fd, name) == before
+    except FileNotFoundError:
+        return False
 
 
 def leads_to(dir_fd: int, name: str, fd: int) -> bool:

@@ -13,9 +13,13 @@ Dangers that shaped it:
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 
 from agents_sessions.stores.file_io import FILE_MODE, OPEN, close, leads_to, open_regular, write_all
+
+FOLDER_SECONDS = 1.0
+"""How long the lock of a folder is waited for, in the thread that needs it."""
 
 _locks: set[int] = set()
 """Open files that are locked, or about to be."""
@@ -55,14 +59,14 @@ def _unlock(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
-def lock(fd: int, *, shared: bool = False, wait: bool = False) -> None:
+def lock(fd: int, *, shared: bool = False) -> None:
     """Lock an open file or folder. To be closed with `close_locked`, also if this fails.
 
     Raises:
         BlockingIOError: Someone else holds the lock at this moment.
     """
     _locks.add(fd)  # before the lock is taken: a child that is forked in between must not keep it
-    fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def _close_in_child() -> None:
@@ -87,12 +91,28 @@ def locked(dir_fd: int, name: str, *, create: bool = False) -> Iterator[int]:
 
 @contextlib.contextmanager
 def held(fd: int) -> Iterator[None]:
-    """Lock a folder that is open. The only lock that is waited for: it is held for a few calls, never for a sync."""
+    """Lock a folder that is open. The only lock that is waited for: it is held for a few calls, never for a sync.
+
+    Raises:
+        BlockingIOError: Someone else has it for a second, who is none of ours.
+    """
+    until = time.monotonic() + FOLDER_SECONDS
     try:
-        lock(fd, wait=True)
+        while not _try_lock(fd):
+            if time.monotonic() > until:
+                raise BlockingIOError
+            time.sleep(0.001)
         yield
     finally:
         _unlock(fd)
+
+
+def _try_lock(fd: int) -> bool:
+    try:
+        lock(fd)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def open_lock_file(dir_fd: int, name: str, holder: bytes) -> int:

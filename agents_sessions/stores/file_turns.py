@@ -1,5 +1,6 @@
 """The lock of a session's turns: a file beside the session's own, which says who holds it."""
 
+import contextlib
 import os
 import socket
 from datetime import datetime, timedelta
@@ -7,7 +8,7 @@ from typing import NamedTuple
 
 from agents_sessions.entries import now, timestamp
 from agents_sessions.lossless_json import decode_json, encode_json
-from agents_sessions.stores.file_io import NotRegular, opened, read_range
+from agents_sessions.stores.file_io import NotRegular, exists, opened, read_range
 from agents_sessions.stores.file_locks import close_lock_file, open_lock_file
 
 _HOLDER_BYTES = 4096
@@ -26,20 +27,33 @@ class Turn(NamedTuple):
     folder: int
     name: str
     fd: int
+    process: int
 
     def release(self) -> None:
         """Let the next one have it. In a forked child, which does not have it, do nothing."""
-        close_lock_file(self.folder, self.name, self.fd)
+        if self.process == os.getpid():  # in a child, the number may be that of a lock of its own
+            close_lock_file(self.folder, self.name, self.fd)
 
 
 def try_turn(folder: int, file: str) -> Turn | Holder:
     """Take the lock of the turns of the session in a file, or say who has it and for how long."""
-    name = f".{file}.turn"
+    name = _lock_of(file)
     holder = encode_json({"process": this_process(), "since": timestamp()})
     try:
-        return Turn(folder, name, open_lock_file(folder, name, holder))
+        return Turn(folder, name, open_lock_file(folder, name, holder), os.getpid())
     except BlockingIOError:
         return _holder(folder, name)
+
+
+def forget_turn(folder: int, file: str) -> None:
+    """Remove the lock that a turn has left which was killed, if it did: it names the session, which is gone."""
+    with contextlib.suppress(OSError, NotRegular):  # one that stays does no harm
+        if exists(folder, _lock_of(file)) and isinstance(taken := try_turn(folder, file), Turn):
+            taken.release()
+
+
+def _lock_of(file: str) -> str:
+    return f".{file}.turn"
 
 
 def _holder(folder: int, name: str) -> Holder:

@@ -30,7 +30,7 @@ from agents_sessions.stores.file_names import names_of as _names
 from agents_sessions.stores.file_names import sidecar_of
 from agents_sessions.stores.file_queries import info_of, totals_of
 from agents_sessions.stores.file_reader import FileReader, recall, remember
-from agents_sessions.stores.file_turns import Holder, try_turn
+from agents_sessions.stores.file_turns import Holder, forget_turn, try_turn
 
 logger = logging.getLogger("agents_sessions")
 
@@ -78,7 +78,7 @@ class FileWriter(FileReader):
         """Bring the name of an agent's folder to the disk, which a process that was killed may have made."""
         place = io.identity_of(folder)
         if self._durable and _anchored.get(place) is None:
-            io.sync_root(self._root, durable=True)
+            io.sync_names(self.root, durable=True)
             _anchored.put(place, True)
 
     def append(
@@ -88,6 +88,7 @@ class FileWriter(FileReader):
         self.limits.check_items(key, batch)
         entries = document.decode_batch(batch)
         name = _names(key)[1]
+        lost: list[Entry] = []
         while True:
             with self._locked(key) as (folder, fd):
                 read = partial(io.read_range, fd)
@@ -95,12 +96,14 @@ class FileWriter(FileReader):
                 plan = None
                 if sealed is not None:
                     check_identity(key, self.path(key), sealed.header)
+                    if lost and _holds(document.read_since(read, sealed.tail, lost[0]["seq"]), lost):
+                        return totals_of(sealed.tail)
                     _check_seq(key, sealed.tail.seq, expected_seq)
                     if not batch:
                         return totals_of(sealed.tail)
                     plan = document.plan_append(sealed, batch, entries, at)
                 if sealed is None or plan is None:  # edited or torn: brought back into shape; or see `plan_append`
-                    totals = self._append_by_rewriting(key, folder, fd, entries, expected_seq)
+                    totals = self._append_by_rewriting(key, folder, fd, entries, expected_seq, lost)
                     if totals is None:
                         continue
                     return totals
@@ -109,12 +112,22 @@ class FileWriter(FileReader):
                 if atomic.append(folder, name, fd, plan.offset, plan.data, old=old, durable=self._durable):
                     remember(self.place(key), plan.after)
                     return totals_of(plan.after.tail)
-            # Someone who does not know the lock, an editor, replaced the file meanwhile: do it again there.
+            # Someone who does not know the lock, an editor, replaced the file meanwhile: do it again there. Unless what
+            # was saved is a copy that has these entries already: they could be read as soon as they were written.
+            lost = [{**entry, "seq": seq} for seq, entry in enumerate(entries, plan.after.tail.seq - len(entries) + 1)]
 
     def _append_by_rewriting(
-        self, key: SessionKey, folder: int, fd: int, entries: Sequence[Entry], expected_seq: int | None
+        self,
+        key: SessionKey,
+        folder: int,
+        fd: int,
+        entries: Sequence[Entry],
+        expected_seq: int | None,
+        lost: Sequence[Entry],
     ) -> Totals | None:
         def change(history: History) -> History:
+            if lost and _holds(history.entries, lost):
+                return history
             _check_seq(key, history.info.seq, expected_seq)
             return history.with_entries([*history.entries, *entries])
 
@@ -131,7 +144,7 @@ class FileWriter(FileReader):
 
     def _rewrite_locked(self, key: SessionKey, folder: int, fd: int, change: Change) -> SessionInfo | None:
         """Return None if someone who does not know the lock has replaced the file meanwhile."""
-        name = _names(key)[1]
+        seen = io.seen(fd)
         whole = self._decode(key, fd)
         check_identity(key, self.path(key), whole.header)
         before = History(info_of(whole), whole.entries)
@@ -143,21 +156,21 @@ class FileWriter(FileReader):
         updated_at = max(now(), before.info.updated_at)
         new = document.Document(after.info.header(), entries, seq, context, timestamp(updated_at))
         data = document.encode_document(new)
-        old_size = io.size_of(fd)
-        self.limits.check_header(after.info, len(data), before.info, old_size)
-        self.limits.check_document(key, len(data), [e for e in after.entries if "seq" not in e], old_size)
-        if not io.leads_to(folder, name, fd):
+        self.limits.check_header(after.info, len(data), before.info, seen.size)
+        self.limits.check_document(key, len(data), [e for e in after.entries if "seq" not in e], seen.size)
+        try:
+            if whole.shape == "torn":
+                self._replace_torn(key, folder, data, seen)
+            else:
+                atomic.replace(folder, _names(key)[1], data, durable=self._durable, over=seen)
+        except atomic.Replaced:
             return None
-        if whole.shape == "torn":
-            self._replace_torn(key, folder, data)
-        else:
-            atomic.replace(folder, name, data, durable=self._durable)
         return after.info.model_copy(update={"seq": seq, "context": context, "updated_at": updated_at})
 
-    def _replace_torn(self, key: SessionKey, folder: int, data: bytearray) -> None:
+    def _replace_torn(self, key: SessionKey, folder: int, data: bytearray, seen: io.Seen) -> None:
         name = _names(key)[1]
         with atomic.set_aside(folder, name) as aside:
-            atomic.replace(folder, name, data, durable=self._durable)
+            atomic.replace(folder, name, data, durable=self._durable, over=seen)
         logger.warning(
             "session %r of agent %r had a torn last write; repaired, the damaged file is kept as %s",
             key.session_id,
@@ -180,7 +193,9 @@ class FileWriter(FileReader):
                 with contextlib.suppress(io.NotRegular):  # what a deletion has left that died on the way
                     sidecars.remove_all(folder, name, durable=self._durable, only_ours=True)
                 raise
-            sidecars.remove_all(folder, name, durable=self._durable)
+            with contextlib.suppress(BlockingIOError):  # then with the next session of that name
+                sidecars.remove_all(folder, name, durable=self._durable)
+            forget_turn(folder, name)
 
     # --- sidecars ---
 
@@ -199,6 +214,8 @@ class FileWriter(FileReader):
             with self._errors(key), self._folder(key) as agent, locks.locked(agent, _names(key)[1]) as fd:
                 self._check_holds(key, fd)
                 with io.directory(self._root, *folders) as folder:
+                    if io.is_folder(folder, file):
+                        return False
                     atomic.remove(folder, file, durable=self._durable)
         except SessionNotFoundError:
             return False
@@ -238,6 +255,16 @@ class FileWriter(FileReader):
                 locks.close_locked(fd)
             if folder >= 0:
                 io.close(folder)
+
+
+def _holds(entries: Sequence[Entry], some: Sequence[Entry]) -> bool:
+    """Tell whether a history has some entries, with the same numbers, times and bodies."""
+    found = {entry["seq"]: entry for entry in entries}
+    return all(_is_same(found.get(entry["seq"]), entry) for entry in some)
+
+
+def _is_same(entry: Entry | None, other: Entry) -> bool:
+    return entry is not None and all(entry.get(name) == other.get(name) for name in ("at", "item", "record"))
 
 
 def _check_seq(key: SessionKey, actual: int, expected: int | None) -> None:

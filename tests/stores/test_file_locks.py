@@ -244,41 +244,31 @@ def test_a_folder_is_free_whatever_happens_in_it(folder, tmp_path):
 
 
 def test_a_folder_that_another_process_holds_is_waited_for(folder, tmp_path):
-    with other_process(tmp_path, fcntl.LOCK_EX) as told:
-        assert told == "held"
-        with asked_to_wait() as waited, file_locks.held(folder):
-            pytest.fail("it is held twice")
-        assert waited == [folder]
+    with contextlib.ExitStack() as stack:
+        assert stack.enter_context(other_process(tmp_path)) == "held"
+        release = mock.Mock(side_effect=lambda _: stack.close())
+        with mock.patch.object(file_locks.time, "sleep", release), file_locks.held(folder):
+            assert not can_lock(tmp_path)
     assert can_lock(tmp_path)
     assert status_of(folder)[1] == inode(tmp_path)
 
 
-@contextlib.contextmanager
-def asked_to_wait():
-    """Instead of waiting for a lock, tell for which one, and give up."""
-    waited, real = [], fcntl.flock
-
-    def flock(fd, how):
-        if how & (fcntl.LOCK_NB | fcntl.LOCK_UN):
-            return real(fd, how)
-        waited.append(fd)
-        raise InterruptedError
-
-    with mock.patch.object(fcntl, "flock", flock), contextlib.suppress(InterruptedError):
-        yield waited
+def test_a_folder_that_is_held_for_long_is_busy(folder, tmp_path, monkeypatch):
+    """Whoever has it does not know what it is for, and may have it for ever."""
+    monkeypatch.setattr(file_locks, "FOLDER_SECONDS", 0.01)
+    with other_process(tmp_path) as told:
+        assert told == "held"
+        with pytest.raises(BlockingIOError), file_locks.held(folder):
+            pytest.fail("it is held twice")
+    assert can_lock(tmp_path)
 
 
 @pytest.mark.parametrize("shared", [False, True])
-def test_an_open_file_is_waited_for_only_if_that_is_wanted(path, shared):
+def test_an_open_file_is_not_waited_for(path, shared):
     fd = os.open(path, os.O_RDWR)
     with held_elsewhere(path), pytest.raises(BlockingIOError):
         file_locks.lock(fd, shared=shared)
     file_locks.close_locked(fd)
-    fd = os.open(path, os.O_RDWR)
-    with asked_to_wait() as waited:
-        file_locks.lock(fd, shared=shared, wait=True)
-    file_locks.close_locked(fd)
-    assert waited == [fd]
 
 
 def test_a_file_that_is_open_is_locked_alone_or_with_others(path):

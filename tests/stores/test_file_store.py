@@ -40,6 +40,7 @@ from agents_sessions.stores import (
     file_recovery,
     file_sidecars,
     file_store,
+    file_writer,
 )
 from agents_sessions.stores.file_store import FileStore
 from agents_sessions.testing import StoreContract
@@ -943,6 +944,72 @@ def test_a_rewrite_of_a_file_replaced_meanwhile_is_done_again(store, path, monke
     assert load(store).name == "new" or texts(store)[-1] == "c"
 
 
+@pytest.mark.parametrize("how", ["renamed", "in place"])
+@pytest.mark.parametrize("shape", ["sealed", "torn"])
+def test_a_rewrite_does_not_go_over_what_was_saved_while_it_was_synced(store, path, monkeypatch, how, shape):
+    create(store, "aaa")
+    saved = json.dumps({**json.loads(path.read_text()), "history": [{"item": {"role": "user", "content": "saved"}}]})
+    if shape == "torn":
+        tear(path, 900)
+    real, done = os.fdatasync, []
+
+    def sync(fd):
+        real(fd)
+        if not done:
+            done.append(fd)
+            if how == "renamed":
+                changed = path.with_name("editor.swp")
+                changed.write_text(saved)
+                os.rename(changed, path)
+            else:
+                path.write_text(saved)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    rename(store, "new")
+    assert done
+    assert (on_disk(path), load(store).name) == (["saved"], "new")
+    assert len(os.listdir(path.parent)) == 1
+
+
+def test_a_rewrite_does_not_bring_back_what_was_removed_while_it_was_synced(store, path, monkeypatch):
+    create(store, "a")
+    real = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (real(fd), path.unlink(missing_ok=True)))
+    with pytest.raises(SessionNotFoundError):
+        rename(store, "new")
+    assert os.listdir(path.parent) == []
+
+
+@pytest.mark.parametrize("shape", ["as it is", "pretty-printed", "edited"])
+@pytest.mark.parametrize("expected", [None, 1])
+def test_an_append_that_was_saved_by_someone_else_is_not_stored_twice(store, path, monkeypatch, shape, expected):
+    """What is written can be read before it is synced: an editor may save a copy that has it."""
+    create(store, "a")
+    real, done = os.fdatasync, []
+
+    def sync(fd):
+        if not done:
+            done.append(fd)
+            changed = path.with_name("editor.swp")
+            changed.write_bytes(path.read_bytes())
+            if shape != "as it is":
+                whole = json.loads(path.read_text())
+                if shape == "edited":
+                    whole["history"].append({"item": {"role": "user", "content": "by hand"}})
+                changed.write_text(json.dumps(whole, indent=1))
+            os.rename(changed, path)
+        real(fd)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    totals = asyncio.run(store.append(KEY, [said("b"), said("c")], expected_seq=expected))
+    assert done
+    there = ["a", "b", "c", "by hand"] if shape == "edited" else ["a", "b", "c"]
+    assert texts(store) == there
+    assert totals.context.items == len(texts(store))
+    append(store, "d")
+    assert texts(store) == [*there, "d"]
+
+
 def test_a_rewrite_of_a_file_removed_meanwhile_does_not_bring_it_back(store, path, monkeypatch):
     create(store, "a")
     real = file_document.encode_document
@@ -1201,6 +1268,24 @@ def test_a_forked_child_neither_has_nor_releases_the_locks_of_its_parent(store):
     """
     out, _ = run_forking(store, script).communicate(timeout=60)
     assert out.splitlines() == ["child takes it: False", "parent takes it: False", "free: True"]
+
+
+def test_a_child_that_leaves_the_turn_of_its_parent_keeps_a_turn_of_its_own(store):
+    """The lock of the child may have the number that the one of its parent had."""
+    create(store)
+    script = """
+        from agents_sessions.stores import file_io, file_turns
+        folder = file_io.open_directory(sys.argv[1], "support")
+        turn = file_turns.try_turn(folder, "other.json")
+        def work():
+            mine = file_turns.try_turn(folder, "order-42.json")
+            print(mine.fd == turn.fd)
+            turn.release()
+            print(asyncio.run(can_take()), flush=True)
+        os.waitpid(in_child(work), 0)
+    """
+    out, _ = run_forking(store, script).communicate(timeout=60)
+    assert out.splitlines() == ["True", "False"]
 
 
 def test_a_child_that_leaves_the_turn_of_its_parent_does_not_release_it(store):
@@ -1478,6 +1563,62 @@ def test_the_first_sidecar_waits_for_who_clears_the_folder_of_another(store, pat
 
     asyncio.run(work())
     assert os.listdir(path.parent) == []
+
+
+def test_a_deletion_ends_though_someone_holds_the_folder(store, path, monkeypatch):
+    """Its sidecars go with the next session of its name, as those of a deletion that was killed."""
+    monkeypatch.setattr(file_locks, "FOLDER_SECONDS", 0.01)
+    create(store, "old")
+    asyncio.run(store.write_sidecar(KEY, "a.json", b"1"))
+    with file_io.directory(str(store.root), "support") as folder:
+        fcntl.flock(folder, fcntl.LOCK_SH)
+        asyncio.run(store.delete(KEY))
+    assert load(store) is None
+    create(store, "new")
+    assert asyncio.run(store.list_sidecars(KEY)) == []
+
+
+def test_a_deletion_takes_the_lock_with_it_that_a_killed_turn_has_left(store, path):
+    create(store)
+    left = path.with_name(f".{path.name}.turn")
+    left.write_bytes(b"{}")
+    asyncio.run(store.delete(KEY))
+    assert os.listdir(path.parent) == []
+
+
+def test_a_deletion_leaves_the_lock_of_a_turn_that_runs(store, path):
+    create(store)
+
+    async def work():
+        async with store.turn_lock(KEY):
+            await store.delete(KEY)
+            assert os.listdir(path.parent) == [f".{path.name}.turn"]
+
+    asyncio.run(work())
+    assert os.listdir(path.parent) == []
+
+
+def test_a_folder_is_no_sidecar_that_could_be_removed(store):
+    create(store)
+    asyncio.run(store.write_sidecar(KEY, "d/b.json", b"1"))
+    assert not asyncio.run(store.delete_sidecar(KEY, "d"))
+    assert asyncio.run(store.list_sidecars(KEY)) == ["d/b.json"]
+
+
+def test_a_session_is_made_below_a_root_that_cannot_be_listed(store, path, monkeypatch):
+    """Whoever made the folder of its agent may list it: it was not this process."""
+    create(store, key=SessionKey("support", "other"))
+    monkeypatch.setattr(file_writer, "_anchored", Recent(8))
+    real = os.open
+
+    def refuse(name, *arguments, **how):
+        if os.fspath(name) == os.fspath(store.root):
+            raise PermissionError(errno.EACCES, "refused")
+        return real(name, *arguments, **how)
+
+    monkeypatch.setattr(os, "open", refuse)
+    create(store, "a")
+    assert texts(store) == ["a"]
 
 
 def test_a_session_is_not_made_beside_a_folder_that_is_none_of_its_own(store, path):

@@ -69,7 +69,7 @@ MUTANTS = [
     Mutant(
         "the lock of a file is not taken",
         "stores/file_locks.py",
-        "    fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))",
+        "    fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)",
         "    fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)",
         f"{CONCURRENCY} -k every_batch",
     ),
@@ -184,8 +184,8 @@ MUTANTS = [
     Mutant(
         "turns do not exclude each other",
         "stores/file_turns.py",
-        "open_lock_file(folder, name, holder))\n",
-        "open_lock_file(folder, name + os.urandom(4).hex(), holder))\n",
+        "open_lock_file(folder, name, holder), os.getpid())\n",
+        "open_lock_file(folder, name + os.urandom(4).hex(), holder), os.getpid())\n",
         f"{CONCURRENCY} -k every_batch",
     ),
     Mutant(
