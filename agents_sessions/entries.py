@@ -77,6 +77,8 @@ class RunRecord(TypedDict):
     duration_ms: int
     last_agent: NotRequired[str]
     error: NotRequired[str]
+    asked: NotRequired[list[str]]
+    """The calls among its items that it has paused for: they cannot have run until a decision approves them."""
     message: NotRequired[list[Item]]
     """What the turn was sent, if the history does not have it: it failed too early, or was rolled back."""
     message_lost: NotRequired[bool]

@@ -105,6 +105,8 @@ class RunEntry(_Envelope):
     last_agent: str | None = None
     error: str | None = None
     """The type of the error that ended it. Never its message, which may quote the conversation."""
+    asked: tuple[str, ...] = ()
+    """The calls among its items that wait for approval, without those that an agent used as a tool has made."""
 
 
 HistoryEntry: TypeAlias = ItemEntry | HandoffEntry | UsageEntry | DecisionEntry | RunEntry

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agents.run_state import RunState
 from agents.usage import Usage
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agents_sessions.entries import DecisionRecord, Entry, Item, item_entry
 from agents_sessions.errors import NothingToResumeError, SessionCorruptedError
 from agents_sessions.history import invalid_fields
 from agents_sessions.lossless_json import check_json, decode_json, encode_json
@@ -20,12 +19,9 @@ if TYPE_CHECKING:
     from agents import Agent, ModelResponse, RunResult, RunResultStreaming
     from agents.items import ToolApprovalItem
 
+    from agents_sessions.entries import DecisionRecord
     from agents_sessions.info import SessionInfo, SessionKey
     from agents_sessions.stores.base import SessionStore
-
-NOT_RUN = "The tool was not run."
-MAY_HAVE_RUN = "The output of this tool was lost. The tool may have run."
-"""The outputs that calls get if their turn ends without one: so that no model takes them for not made."""
 
 
 class PendingApproval(BaseModel):
@@ -55,6 +51,8 @@ class PausedTurn(BaseModel):
     approvals: list[PendingApproval]
     calls: list[str]
     """The calls of the history that have no output yet. Of a nested agent's approval it is the call of that agent."""
+    held: list[str]
+    """The calls that the turn has asked approval for and that never got it."""
     state: dict[str, Any]
     """The SDK's own run state."""
 
@@ -64,14 +62,19 @@ class PausedTurn(BaseModel):
         run_id: str,
         agent: Agent[Any],
         spent: UsageMark,
-        calls: Sequence[str],
+        calls: Iterable[str],
+        held: Iterable[str],
         result: RunResult | RunResultStreaming,
     ) -> PausedTurn:
         """Return what is to be kept of an interrupted run."""
-        approvals = [_pending(item) for item in result.interruptions]
-        state = _without_contexts(result.to_state().to_json())
         return cls(
-            run=run_id, agent=agent.name, spent=tuple(spent), approvals=approvals, calls=list(calls), state=state
+            run=run_id,
+            agent=agent.name,
+            spent=tuple(spent),
+            approvals=[_pending(item) for item in result.interruptions],
+            calls=list(calls),
+            held=list(held),
+            state=_without_contexts(result.to_state().to_json()),
         )
 
     @property
@@ -104,7 +107,7 @@ class PausedTurn(BaseModel):
         # There is no public way to either. A leg that meets no hook of the outer run shows its usage nowhere else.
         usage = Usage() if state._context is None else state._context.usage
         response = state._model_responses[-1] if state._model_responses else None
-        return Continued(agent, UsageMark(*self.spent), usage, response, tuple(self.calls))
+        return Continued(agent, UsageMark(*self.spent), usage, response, tuple(self.calls), frozenset(self.held))
 
 
 class Continued(NamedTuple):
@@ -120,6 +123,8 @@ class Continued(NamedTuple):
     """What the model said last."""
     calls: tuple[str, ...]
     """The calls of the history that have no output yet."""
+    held: frozenset[str]
+    """Those that approval was asked for and that never got it."""
 
 
 async def load_paused(store: SessionStore, info: SessionInfo) -> PausedTurn | None:
@@ -144,6 +149,11 @@ async def load_paused(store: SessionStore, info: SessionInfo) -> PausedTurn | No
     # Outside of the handlers: what was read is in the error, and no error of ours quotes it.
     reason = f"the turn that waits for approval cannot be used ({reason}); remove the file to give it up"
     raise SessionCorruptedError(info.id, info.agent_id, RUN_STATE, reason)
+
+
+def asked_for(result: RunResult | RunResultStreaming) -> set[str]:
+    """Return the run's own calls that wait for approval, without those inside agents used as tools."""
+    return {_call_id(item) for item in result.interruptions if item.agent.name == result.last_agent.name}
 
 
 def decide(
@@ -177,33 +187,6 @@ def decide(
     for call_id, reason in rejected.items():
         state.reject(waiting[call_id], rejection_message=reason)
     return {"type": "decision", "approved": approved, "rejected": list(rejected)}
-
-
-def unanswered(entries: Iterable[Entry], before: Iterable[str] = ()) -> list[str]:
-    """Return the ids of the function calls among some entries, and of those before, that have no output."""
-    calls = dict.fromkeys(before)
-    for entry in entries:
-        item = entry.get("item", {})
-        if item.get("type") == "function_call":
-            calls[str(item.get("call_id"))] = None
-        elif item.get("type") == "function_call_output":
-            calls.pop(str(item.get("call_id")), None)
-    return list(calls)
-
-
-def lost_outputs(calls: Iterable[str], decision: DecisionRecord | None, *, agent: str | None, run: str) -> list[Entry]:
-    """Return outputs for calls whose turn has ended without one: what may have happened, and no more."""
-    rejected = [] if decision is None else decision["rejected"]
-    ran = decision is not None and decision["approved"] != []
-    outputs: list[Item] = [
-        {
-            "type": "function_call_output",
-            "call_id": call_id,
-            "output": MAY_HAVE_RUN if ran and call_id not in rejected else NOT_RUN,
-        }
-        for call_id in calls
-    ]
-    return [item_entry(output, agent=agent, run=run) for output in outputs]
 
 
 def _without_contexts(state: Any) -> Any:

@@ -26,11 +26,11 @@ from agents_sessions.context import sum_requests
 from agents_sessions.entries import Entry, item_entry, item_kind, record_entry
 from agents_sessions.gates import settled
 from agents_sessions.session import StoredSession
-from agents_sessions.turns.approvals import lost_outputs, unanswered
+from agents_sessions.turns.unanswered import lost_outputs, unanswered
 from agents_sessions.usage import UsageMark, rows_since
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from agents import AgentHookContext, ModelResponse, RunContextWrapper, Tool
     from agents.items import TResponseInputItem
@@ -86,7 +86,10 @@ class Recorder(StoredSession):
         self._continued = continued
         self._message = message or []
         self._message_lost = False
-        self._decision: DecisionRecord | None = None
+        self._asked: list[str] = []
+        """The calls that the run has paused for."""
+        self.held: set[str] = set() if continued is None else {*continued.held}
+        """The calls that approval was asked for and that never got it."""
         self._mark = None if continued is None else continued.spent
         self._first_read = continued is None
         self._model = model
@@ -159,13 +162,18 @@ class Recorder(StoredSession):
     async def decide(self, decision: DecisionRecord) -> None:
         """Store a decision about the calls that wait, before any of them runs: so that none can ever run twice."""
         if decision["approved"] or decision["rejected"]:
-            self._decision = decision
+            self.held -= set(decision["approved"])
             self._waiting.append(record_entry(decision, run=self.run_id))
             await self._flush()
 
     def forget_message(self) -> None:
         """Do not keep the message in the record of the turn: it is, or its session would be, too large."""
         self._message_lost = self._message != []
+
+    def ask(self, calls: Collection[str]) -> None:
+        """Note the calls of the history that the run pauses for: so far they cannot have run."""
+        self._asked = sorted(calls)
+        self.held |= set(calls)
 
     def unanswered(self) -> list[str]:
         """Return the calls of the turn that have no output in the history."""
@@ -175,7 +183,7 @@ class Recorder(StoredSession):
         """Store what is still to be stored and, in the same batch, the end of the turn."""
         if status in ("failed", "cancelled"):
             calls = unanswered(self._waiting, self.unanswered())
-            self._waiting += lost_outputs(calls, self._decision, agent=self.agent, run=self.run_id)
+            self._waiting += lost_outputs(calls, self.held, agent=self.agent, run=self.run_id)
         self._note_seen()
         record: RunRecord = {
             "type": "run",
@@ -188,6 +196,8 @@ class Recorder(StoredSession):
             record["last_agent"] = agent
         if error is not None:
             record["error"] = error
+        if status == "awaiting_approval":
+            record["asked"] = self._asked
         if self._message and not any(map(self._is_message, [*self.written, *self._waiting])):
             if self._message_lost:
                 record["message_lost"] = True

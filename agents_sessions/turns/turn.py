@@ -17,7 +17,7 @@ from agents import Runner, RunResult, RunResultStreaming
 from agents.memory import SessionSettings
 
 from agents_sessions.context import sum_requests
-from agents_sessions.entries import DecisionRecord, Entry, Item, RunRecord, check_entries, item_entry, record_entry
+from agents_sessions.entries import DecisionRecord, Item, RunRecord, check_entries, item_entry, record_entry
 from agents_sessions.errors import (
     ApprovalPendingError,
     InvalidItemError,
@@ -31,7 +31,7 @@ from agents_sessions.errors import (
 from agents_sessions.gates import settled
 from agents_sessions.history import TokenUsage, typed
 from agents_sessions.session import RUN_STATE
-from agents_sessions.turns.approvals import Continued, PausedTurn, decide, load_paused, lost_outputs, unanswered
+from agents_sessions.turns.approvals import Continued, PausedTurn, asked_for, decide, load_paused
 from agents_sessions.turns.events import (
     ApprovalNeeded,
     HandedOff,
@@ -45,6 +45,7 @@ from agents_sessions.turns.options import Chosen, RunArguments, fallback_model_o
 from agents_sessions.turns.recorder import Recorder
 from agents_sessions.turns.reply import Reply, text_of
 from agents_sessions.turns.rollback import rolled_back
+from agents_sessions.turns.unanswered import held_back, lost_outputs, unanswered
 
 if TYPE_CHECKING:
     from agents import Agent
@@ -211,7 +212,7 @@ class Turns:
             key.agent_id,
         )
         mine = [entry for entry in await self.store.entries(key) if entry.get("run") == run_id]
-        outputs = lost_outputs(unanswered(mine), _decision_of(mine), agent=info.context.last_agent, run=run_id)
+        outputs = lost_outputs(unanswered(mine), held_back(mine), agent=info.context.last_agent, run=run_id)
         record: RunRecord = {"type": "run", "status": "interrupted", "usage": sum_requests([]), "duration_ms": 0}
         await self.store.delete_sidecar(key, RUN_STATE)
         totals = await self.store.append(key, [*outputs, record_entry(record, run=run_id)])
@@ -269,7 +270,9 @@ class Turns:
             status = "awaiting_approval"
         try:
             if status == "awaiting_approval":
-                paused = PausedTurn.of(recorder.run_id, run.agent, recorder.mark(), recorder.unanswered(), result)
+                calls = recorder.unanswered()
+                recorder.ask(asked_for(result) & set(calls))
+                paused = PausedTurn.of(recorder.run_id, run.agent, recorder.mark(), calls, recorder.held, result)
                 await paused.save(self.store, recorder.key)
             await recorder.finish(status, last_agent=result.last_agent.name)
             if status == "cancelled" or (status == "completed" and run.decision is not None):
@@ -393,12 +396,3 @@ def _reply_of(recorder: Recorder, status: RunStatus, result: Result) -> Reply:
         interruptions=list(result.interruptions),
         run_result=result,
     )
-
-
-def _decision_of(entries: Iterable[Entry]) -> DecisionRecord | None:
-    """Return the last decision about tool calls among some entries."""
-    decision = None
-    for entry in entries:
-        if "record" in entry and entry["record"]["type"] == "decision":
-            decision = entry["record"]
-    return decision

@@ -226,7 +226,7 @@ MUTANTS = [
     Mutant(
         "a call is left without an output",
         "turns/recorder.py",
-        "            self._waiting += lost_outputs(calls, self._decision, agent=self.agent, run=self.run_id)\n",
+        "            self._waiting += lost_outputs(calls, self.held, agent=self.agent, run=self.run_id)\n",
         "",
         "tests/turns/test_cancellation.py -k memory-resume",
     ),

@@ -50,7 +50,7 @@ from agents_sessions.manager import SessionManager
 from agents_sessions.session import FileSession, StoredSession
 from agents_sessions.stores.file_store import FileStore
 from agents_sessions.stores.memory_store import MemoryStore
-from agents_sessions.turns.approvals import MAY_HAVE_RUN, NOT_RUN
+from agents_sessions.turns.unanswered import MAY_HAVE_RUN, NOT_RUN
 
 EXAMPLES = os.environ.get("TRUST_EXAMPLES")
 KEYS = [SessionKey("support", "one"), SessionKey("support", "two"), SessionKey("billing", "one")]
@@ -146,15 +146,16 @@ class Kept:
         """The end that the next turn gives to one that has none: an output for each call, and the run."""
         tally = self.tally
         mine = [entry for entry in self.entries if entry.get("run") == tally["open_run"] is not None]
-        calls, approved, rejected = [], (), ()
-        for said in map(word, mine):
+        calls, held = [], set()
+        for entry, said in zip(mine, map(word, mine), strict=True):
+            held |= set(entry.get("record", {}).get("asked", ()))
             if said[0] == "function_call":
                 calls.append(said[2])
             elif said[0] == "function_call_output" and said[2] in calls:
                 calls.remove(said[2])
             elif said[0] == "decision":
-                approved, rejected = said[1:]
-        texts = {id_: MAY_HAVE_RUN if approved and id_ not in rejected else NOT_RUN for id_ in calls}
+                held -= set(said[1])
+        texts = {id_: NOT_RUN if id_ in held else MAY_HAVE_RUN for id_ in calls}
         outputs = [("function_call_output", tally["last_agent"], id_, text) for id_, text in texts.items()]
         return [*outputs, ("run", "interrupted", 0, None, None, ())] if tally["open_run"] is not None else []
 

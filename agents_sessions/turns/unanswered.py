@@ -1,0 +1,52 @@
+"""Calls that a turn leaves without an output, and what is known of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from typing import TYPE_CHECKING
+
+from agents_sessions.entries import item_entry
+
+if TYPE_CHECKING:
+    from agents_sessions.entries import Entry, Item
+
+NOT_RUN = "The tool was not run."
+MAY_HAVE_RUN = "The output of this tool was lost. The tool may have run."
+"""The outputs that calls get if their turn ends without one: so that no model takes them for not made."""
+
+
+def unanswered(entries: Iterable[Entry], before: Iterable[str] = ()) -> list[str]:
+    """Return the ids of the function calls among some entries, and of those before, that have no output."""
+    calls = dict.fromkeys(before)
+    for entry in entries:
+        item = entry.get("item", {})
+        if item.get("type") == "function_call":
+            calls[str(item.get("call_id"))] = None
+        elif item.get("type") == "function_call_output":
+            calls.pop(str(item.get("call_id")), None)
+    return list(calls)
+
+
+def held_back(entries: Iterable[Entry]) -> set[str]:
+    """Return the calls of a turn, given its entries, that were asked approval for and never got it.
+
+    Only they have not run for sure. A call that waits for one inside its agent has: the agent may have called others.
+    """
+    held: set[str] = set()
+    for entry in entries:
+        if "record" not in entry:
+            continue
+        if entry["record"]["type"] == "run":
+            held |= set(entry["record"].get("asked", ()))
+        elif entry["record"]["type"] == "decision":
+            held -= set(entry["record"]["approved"])
+    return held
+
+
+def lost_outputs(calls: Iterable[str], held: Container[str], *, agent: str | None, run: str) -> list[Entry]:
+    """Return outputs for calls whose turn has ended without one: what may have happened, and no more."""
+    outputs: list[Item] = [
+        {"type": "function_call_output", "call_id": call_id, "output": NOT_RUN if call_id in held else MAY_HAVE_RUN}
+        for call_id in calls
+    ]
+    return [item_entry(output, agent=agent, run=run) for output in outputs]
