@@ -66,6 +66,8 @@ class DecisionRecord(TypedDict):
     approved: list[str]
     """Call ids."""
     rejected: list[str]
+    message: NotRequired[list[Item]]
+    """What the turn was sent with it. The history has it as items once what was decided has its outputs."""
 
 
 class RunRecord(TypedDict):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agents import Agent, ModelResponse, RunResult, RunResultStreaming
     from agents.items import ToolApprovalItem
 
-    from agents_sessions.entries import DecisionRecord
+    from agents_sessions.entries import DecisionRecord, Item
     from agents_sessions.info import SessionInfo, SessionKey
     from agents_sessions.stores.base import SessionStore
 
@@ -53,6 +53,8 @@ class PausedTurn(BaseModel):
     """The calls of the history that have no output yet. Of a nested agent's approval it is the call of that agent."""
     held: list[str]
     """The calls that the turn has asked approval for and that never got it."""
+    message: list[dict[str, Any]]
+    """What it was sent while it waited, if its nested agent asked again before the history had it."""
     state: dict[str, Any]
     """The SDK's own run state."""
 
@@ -64,6 +66,7 @@ class PausedTurn(BaseModel):
         spent: UsageMark,
         calls: Iterable[str],
         held: Iterable[str],
+        message: list[Item],
         result: RunResult | RunResultStreaming,
     ) -> PausedTurn:
         """Return what is to be kept of an interrupted run."""
@@ -74,6 +77,7 @@ class PausedTurn(BaseModel):
             approvals=[_pending(item) for item in result.interruptions],
             calls=list(calls),
             held=list(held),
+            message=message,
             state=_without_contexts(result.to_state().to_json()),
         )
 
@@ -107,7 +111,9 @@ class PausedTurn(BaseModel):
         # There is no public way to either. A leg that meets no hook of the outer run shows its usage nowhere else.
         usage = Usage() if state._context is None else state._context.usage
         response = state._model_responses[-1] if state._model_responses else None
-        return Continued(agent, UsageMark(*self.spent), usage, response, tuple(self.calls), frozenset(self.held))
+        return Continued(
+            agent, UsageMark(*self.spent), usage, response, tuple(self.calls), frozenset(self.held), self.message
+        )
 
 
 class Continued(NamedTuple):
@@ -125,6 +131,8 @@ class Continued(NamedTuple):
     """The calls of the history that have no output yet."""
     held: frozenset[str]
     """Those that approval was asked for and that never got it."""
+    message: list[Item]
+    """What the run was sent and the history does not have yet."""
 
 
 async def load_paused(store: SessionStore, info: SessionInfo) -> PausedTurn | None:

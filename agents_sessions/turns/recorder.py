@@ -51,7 +51,8 @@ class Recorder(StoredSession):
         store: Where the session is kept.
         key: The session.
         run_id: The turn that all entries of this run belong to.
-        message: What the run is given. Kept in the end of a turn that fails before the Runner has stored it.
+        message: What the run is given, beside what it has not stored yet of a message that came before. Kept in the
+            end of a turn that fails before the Runner has stored it.
         hooks: The user's own hooks, called after ours.
         model: The model that the run config names for all agents, if it does.
         fallback_model: The model of agents that name none.
@@ -84,7 +85,7 @@ class Recorder(StoredSession):
         self.usage = None if continued is None else continued.usage
         """The run's own, growing usage, once a hook or a call has shown it."""
         self._continued = continued
-        self._message = message or []
+        self._message = [*([] if continued is None else continued.message), *(message or [])]
         self._message_lost = False
         self._asked: list[str] = []
         """The calls that the run has paused for."""
@@ -179,6 +180,10 @@ class Recorder(StoredSession):
         """Return the calls of the turn that have no output in the history."""
         return unanswered(self.written, () if self._continued is None else self._continued.calls)
 
+    def unstored(self) -> list[Item]:
+        """Return what the run was sent, if the history does not have it."""
+        return [] if any(map(self._is_message, [*self.written, *self._waiting])) else self._message
+
     async def finish(self, status: RunStatus, *, last_agent: str | None = None, error: str | None = None) -> None:
         """Store what is still to be stored and, in the same batch, the end of the turn."""
         if status in ("failed", "cancelled"):
@@ -198,11 +203,10 @@ class Recorder(StoredSession):
             record["error"] = error
         if status == "awaiting_approval":
             record["asked"] = self._asked
-        if self._message and not any(map(self._is_message, [*self.written, *self._waiting])):
-            if self._message_lost:
-                record["message_lost"] = True
-            else:
-                record["message"] = self._message
+        if self._message_lost and self.unstored():
+            record["message_lost"] = True
+        elif message := self.unstored():
+            record["message"] = message
         self._waiting.append(record_entry(record, run=self.run_id))
         await self._flush()
 

@@ -45,7 +45,7 @@ from agents_sessions.turns.options import Chosen, RunArguments, fallback_model_o
 from agents_sessions.turns.recorder import Recorder
 from agents_sessions.turns.reply import Reply, text_of
 from agents_sessions.turns.rollback import rolled_back
-from agents_sessions.turns.unanswered import held_back, lost_outputs, unanswered
+from agents_sessions.turns.unanswered import held_back, lost_outputs, unanswered, unstored_message
 
 if TYPE_CHECKING:
     from agents import Agent
@@ -114,6 +114,7 @@ class Turns:
                 raise ApprovalPendingError(key.session_id, key.agent_id, paused.call_ids)
             run = await self._paused_run(info, paused, arguments, message)
             run.decision = decide(key, run.input, approve=False, reject=True)
+            run.decision["message"] = message
             run.input.add_input(content)
             return run
 
@@ -214,6 +215,8 @@ class Turns:
         mine = [entry for entry in await self.store.entries(key) if entry.get("run") == run_id]
         outputs = lost_outputs(unanswered(mine), held_back(mine), agent=info.context.last_agent, run=run_id)
         record: RunRecord = {"type": "run", "status": "interrupted", "usage": sum_requests([]), "duration_ms": 0}
+        if message := unstored_message(mine):
+            record["message"] = message
         await self.store.delete_sidecar(key, RUN_STATE)
         totals = await self.store.append(key, [*outputs, record_entry(record, run=run_id)])
         return info.model_copy(update={"seq": totals.seq, "context": totals.context})
@@ -272,7 +275,9 @@ class Turns:
             if status == "awaiting_approval":
                 calls = recorder.unanswered()
                 recorder.ask(asked_for(result) & set(calls))
-                paused = PausedTurn.of(recorder.run_id, run.agent, recorder.mark(), calls, recorder.held, result)
+                paused = PausedTurn.of(
+                    recorder.run_id, run.agent, recorder.mark(), calls, recorder.held, recorder.unstored(), result
+                )
                 await paused.save(self.store, recorder.key)
             await recorder.finish(status, last_agent=result.last_agent.name)
             if status == "cancelled" or (status == "completed" and run.decision is not None):

@@ -1,4 +1,4 @@
-"""Calls that a turn leaves without an output, and what is known of them. Pure."""
+"""What a turn leaves open when it is cut off: calls without an output, and a message that is in no item. Pure."""
 
 from __future__ import annotations
 
@@ -41,6 +41,20 @@ def held_back(entries: Iterable[Entry]) -> set[str]:
         elif entry["record"]["type"] == "decision":
             held -= set(entry["record"]["approved"])
     return held
+
+
+def unstored_message(entries: Iterable[Entry]) -> list[Item]:
+    """Return what a turn, given its entries, was sent while it waited for approval, if no item has it.
+
+    It comes with the decision and is stored behind the outputs of what was decided, which may take a while.
+    """
+    message: list[Item] = []
+    for entry in entries:
+        if "record" in entry and entry["record"]["type"] == "decision":
+            message += entry["record"].get("message", [])
+        elif "item" in entry and "agent" not in entry:
+            message = []
+    return message
 
 
 def lost_outputs(calls: Iterable[str], held: Container[str], *, agent: str | None, run: str) -> list[Entry]:

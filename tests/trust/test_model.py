@@ -142,6 +142,16 @@ class Kept:
         return next(ends, {}).get("message", [])
 
     @property
+    def sent(self) -> list[Any]:
+        """What the open turn was sent while it was paused, if no item has it."""
+        mine = [entry for entry in self.entries if entry.get("run") == self.tally["open_run"] is not None]
+        decided = [place for place, entry in enumerate(mine) if word(entry)[0] == "decision"]
+        behind = mine[decided[-1] :] if decided else []
+        if any("item" in entry and "agent" not in entry for entry in behind):
+            return []
+        return behind[0]["record"].get("message", []) if behind else []
+
+    @property
     def interrupted(self) -> list[Word]:
         """The end that the next turn gives to one that has none: an output for each call, and the run."""
         tally = self.tally
@@ -157,7 +167,8 @@ class Kept:
                 held -= set(said[1])
         texts = {id_: NOT_RUN if id_ in held else MAY_HAVE_RUN for id_ in calls}
         outputs = [("function_call_output", tally["last_agent"], id_, text) for id_, text in texts.items()]
-        return [*outputs, ("run", "interrupted", 0, None, None, ())] if tally["open_run"] is not None else []
+        message = tuple(text_of(item) for item in self.sent)
+        return [*outputs, ("run", "interrupted", 0, None, None, message)] if tally["open_run"] is not None else []
 
     @property
     def pending(self) -> Paused | None:
@@ -1056,7 +1067,7 @@ class Sessions(stateful.RuleBasedStateMachine):
         error, outputs = decisions_of(kept, verb, options)
         if error is not None:
             return play.refuse(error)
-        items = kept.unstored if verb == "retry" and not play.begun else []
+        items = (kept.sent if play.begun else kept.unstored) if verb == "retry" else []
         if message is not None:
             items = [{"role": "user", "content": message}] if isinstance(message, str) else message
         play.message = [text_of(item) for item in items]
