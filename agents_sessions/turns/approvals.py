@@ -32,7 +32,8 @@ class PendingApproval(BaseModel):
     call_id: str
     tool: str
     arguments: str = ""
-    """What the model wants to call the tool with, as JSON text."""
+    """What the model wants to call the tool with: the JSON text, or for a custom tool the text, that it wrote. For a
+    shell or a patch, the commands or the change as JSON text."""
     agent: str
     """The agent that asks."""
 
@@ -49,8 +50,9 @@ class PausedTurn(BaseModel):
     spent: tuple[int, ...]
     """What the run had spent when it paused: a resumed run counts on from there."""
     approvals: list[PendingApproval]
-    calls: list[str]
-    """The calls of the history that have no output yet. Of a nested agent's approval it is the call of that agent."""
+    calls: dict[str, str]
+    """The calls of the history that have no output yet: types by ids. Of a nested agent's approval it is the call of
+    that agent."""
     held: list[str]
     """The calls that the turn has asked approval for and that never got it."""
     message: list[dict[str, Any]]
@@ -64,7 +66,7 @@ class PausedTurn(BaseModel):
         run_id: str,
         agent: Agent[Any],
         spent: UsageMark,
-        calls: Iterable[str],
+        calls: dict[str, str],
         held: Iterable[str],
         message: list[Item],
         result: RunResult | RunResultStreaming,
@@ -75,7 +77,7 @@ class PausedTurn(BaseModel):
             agent=agent.name,
             spent=tuple(spent),
             approvals=[_pending(item) for item in result.interruptions],
-            calls=list(calls),
+            calls=calls,
             held=list(held),
             message=message,
             state=_without_contexts(result.to_state().to_json()),
@@ -111,9 +113,7 @@ class PausedTurn(BaseModel):
         # There is no public way to either. A leg that meets no hook of the outer run shows its usage nowhere else.
         usage = Usage() if state._context is None else state._context.usage
         response = state._model_responses[-1] if state._model_responses else None
-        return Continued(
-            agent, UsageMark(*self.spent), usage, response, tuple(self.calls), frozenset(self.held), self.message
-        )
+        return Continued(agent, UsageMark(*self.spent), usage, response, self.calls, frozenset(self.held), self.message)
 
 
 class Continued(NamedTuple):
@@ -127,8 +127,8 @@ class Continued(NamedTuple):
     """Its usage, which grows on."""
     response: ModelResponse | None
     """What the model said last."""
-    calls: tuple[str, ...]
-    """The calls of the history that have no output yet."""
+    calls: dict[str, str]
+    """The calls of the history that have no output yet: types by ids."""
     held: frozenset[str]
     """Those that approval was asked for and that never got it."""
     message: list[Item]
@@ -216,8 +216,16 @@ def _reasons(reject: Mapping[str, str | None] | Iterable[str]) -> dict[str, str 
 
 def _pending(item: ToolApprovalItem) -> PendingApproval:
     return PendingApproval(
-        call_id=_call_id(item), tool=item.tool_name or "", arguments=item.arguments or "", agent=item.agent.name
+        call_id=_call_id(item), tool=item.tool_name or "", arguments=_arguments(item), agent=item.agent.name
     )
+
+
+def _arguments(item: ToolApprovalItem) -> str:
+    if item.arguments:
+        return item.arguments
+    call = item.raw_item.model_dump(exclude_unset=True) if isinstance(item.raw_item, BaseModel) else item.raw_item
+    act = call.get("action", call.get("operation"))
+    return "" if act is None else encode_json(act).decode()
 
 
 def _call_id(item: ToolApprovalItem) -> str:

@@ -176,9 +176,9 @@ class Recorder(StoredSession):
         self._asked = sorted(calls)
         self.held |= set(calls)
 
-    def unanswered(self) -> list[str]:
-        """Return the calls of the turn that have no output in the history."""
-        return unanswered(self.written, () if self._continued is None else self._continued.calls)
+    def unanswered(self) -> dict[str, str]:
+        """Return the calls of the turn that have no output in the history: types by ids."""
+        return unanswered(self.written, {} if self._continued is None else self._continued.calls)
 
     def unstored(self) -> list[Item]:
         """Return what the run was sent, if the history does not have it."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from agents_sessions.entries import item_entry
@@ -15,16 +16,27 @@ MAY_HAVE_RUN = "The output of this tool was lost. The tool may have run."
 """The outputs that calls get if their turn ends without one: so that no model takes them for not made."""
 
 
-def unanswered(entries: Iterable[Entry], before: Iterable[str] = ()) -> list[str]:
-    """Return the ids of the function calls among some entries, and of those before, that have no output."""
-    calls = dict.fromkeys(before)
+_OUTPUTS = {
+    "function_call": "function_call_output",
+    "custom_tool_call": "custom_tool_call_output",
+    "shell_call": "shell_call_output",
+    "local_shell_call": "local_shell_call_output",
+    "apply_patch_call": "apply_patch_call_output",
+}
+"""The calls that tools of the application answer, and that a model is never shown again without an output."""
+
+
+def unanswered(entries: Iterable[Entry], before: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """Return the calls among some entries, and of those before, that have no output: their types by their ids."""
+    calls = dict(before)
     for entry in entries:
         item = entry.get("item", {})
-        if item.get("type") == "function_call":
-            calls[str(item.get("call_id"))] = None
-        elif item.get("type") == "function_call_output":
-            calls.pop(str(item.get("call_id")), None)
-    return list(calls)
+        kind, call_id = str(item.get("type")), str(item.get("call_id"))
+        if kind in _OUTPUTS:
+            calls[call_id] = kind
+        elif kind in _OUTPUTS.values():
+            calls.pop(call_id, None)
+    return calls
 
 
 def held_back(entries: Iterable[Entry]) -> set[str]:
@@ -57,10 +69,17 @@ def unstored_message(entries: Iterable[Entry]) -> list[Item]:
     return message
 
 
-def lost_outputs(calls: Iterable[str], held: Container[str], *, agent: str | None, run: str) -> list[Entry]:
+def lost_outputs(calls: Mapping[str, str], held: Container[str], *, agent: str | None, run: str) -> list[Entry]:
     """Return outputs for calls whose turn has ended without one: what may have happened, and no more."""
-    outputs: list[Item] = [
-        {"type": "function_call_output", "call_id": call_id, "output": NOT_RUN if call_id in held else MAY_HAVE_RUN}
-        for call_id in calls
-    ]
+    outputs = [_output(kind, call_id, NOT_RUN if call_id in held else MAY_HAVE_RUN) for call_id, kind in calls.items()]
     return [item_entry(output, agent=agent, run=run) for output in outputs]
+
+
+def _output(kind: str, call_id: str, text: str) -> Item:
+    """Return the output of a call in the shape that the SDK gives to one that was rejected."""
+    output: Item = {"type": _OUTPUTS[kind], "call_id": call_id, "output": text}
+    if kind == "shell_call":
+        output["output"] = [{"stdout": "", "stderr": text, "outcome": {"type": "exit", "exit_code": 1}}]
+    elif kind == "apply_patch_call":
+        output["status"] = "failed"
+    return output

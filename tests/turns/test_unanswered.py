@@ -2,16 +2,30 @@
 
 import asyncio
 import contextlib
+import json
 
 import pytest
-from agents import function_tool
+from agents import (
+    ApplyPatchResult,
+    ApplyPatchTool,
+    CustomTool,
+    RunHooks,
+    ShellTool,
+    ToolApprovalItem,
+    function_tool,
+)
 from agents.testing import function_call
+from openai.types.responses import ResponseCustomToolCallOutputParam, ResponseFunctionShellToolCall
+from openai.types.responses.response_input_item_param import ApplyPatchCallOutput, ShellCallOutput
+from pydantic import TypeAdapter
 from script import agent, calls, managed, opened
 
+from agents_sessions.entries import item_entry
 from agents_sessions.history import RunEntry
 from agents_sessions.info import SessionKey
 from agents_sessions.stores.memory_store import MemoryStore
-from agents_sessions.turns.unanswered import MAY_HAVE_RUN, NOT_RUN
+from agents_sessions.turns.approvals import _arguments
+from agents_sessions.turns.unanswered import MAY_HAVE_RUN, NOT_RUN, lost_outputs, unanswered
 
 KEY = SessionKey("support", "s")
 GONE = ConnectionError("gone")
@@ -72,7 +86,12 @@ async def resume(store, outer=(), inner=(), **decisions):
 
 
 async def kill(store, outer=(), inner=(), **decisions):
-    """Go on in a process that dies once it has stored its decision."""
+    """Go on in a process that dies once it has stored its decision, and try again in the next."""
+    await kill_by(store, team(outer, inner), **decisions)
+    await managed(store, team(["done"], [])).retry("s")
+
+
+async def kill_by(store, support, **decisions):
     append = store.append
 
     async def only_once(*arguments, **options):
@@ -84,9 +103,8 @@ async def kill(store, outer=(), inner=(), **decisions):
 
     store.append = only_once
     with pytest.raises(Killed):
-        await managed(store, team(outer, inner)).resume("s", **decisions)
+        await managed(store, support).resume("s", **decisions)
     store.append = append
-    await managed(store, team(["done"], [])).retry("s")
 
 
 def told(store):
@@ -170,3 +188,106 @@ def test_the_end_of_a_leg_says_which_of_its_calls_wait():
 
     ends = [entry for entry in asyncio.run(run()) if isinstance(entry, RunEntry)]
     assert [entry.asked for entry in ends] == [("c1", "c2"), ("c1",)]
+
+
+# --- tools that no function is ---------------------------------------------------------------------------------
+
+
+class Editor:
+    async def create_file(self, operation):
+        ran.append(operation.path)
+        return ApplyPatchResult(output="created")
+
+    update_file = delete_file = create_file
+
+
+async def execute(*_arguments):
+    ran.append("executed")
+    return "executed"
+
+
+SHELL = {"commands": ["rm x"], "timeout_ms": 1000}
+PATCH = {"type": "create_file", "path": "x.txt", "diff": "+x"}
+TOOLS = {
+    "shell": (
+        ShellTool(executor=execute, needs_approval=True, environment={"type": "local"}),
+        {"type": "shell_call", "id": "i", "call_id": "c", "status": "completed", "action": SHELL},
+        ShellCallOutput,
+    ),
+    "apply_patch": (
+        ApplyPatchTool(editor=Editor(), needs_approval=True),
+        {"type": "apply_patch_call", "id": "i", "call_id": "c", "status": "completed", "operation": PATCH},
+        ApplyPatchCallOutput,
+    ),
+    "sql": (
+        CustomTool(name="sql", description="Asks.", on_invoke_tool=execute, needs_approval=True),
+        {"type": "custom_tool_call", "id": "i", "call_id": "c", "name": "sql", "input": "DROP TABLE"},
+        ResponseCustomToolCallOutputParam,
+    ),
+}
+
+
+def owner(tool, *steps):
+    return agent("support", *steps, tools=[TOOLS[tool][0], fail])
+
+
+async def pause_with(store, tool):
+    manager = managed(store, owner(tool, [TOOLS[tool][1], *calls("fail", "f")]))
+    await manager.send_message(await opened(manager), "hello")
+    return {approval.tool: approval.arguments for approval in await manager.pending_approvals("s")}
+
+
+class Breaks(RunHooks):
+    async def on_tool_end(self, *_arguments):
+        raise GONE
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_tool_of_any_kind_gets_the_output_that_it_lost(store, tool):
+    """In a shape that the API takes and the SDK pairs with the call: so the model sees the call."""
+
+    async def run():
+        await pause_with(store, tool)
+        with pytest.raises(ConnectionError):
+            await managed(store, owner(tool)).resume("s", approve=["c"], hooks=Breaks())
+        support = owner(tool, "done")
+        await managed(store, support).retry("s")
+        return [item for item in support.model.last_call.input if item.get("call_id") == "c"]
+
+    call, output = asyncio.run(run())
+    assert ran
+    assert call["type"] == TOOLS[tool][1]["type"]
+    assert set(output) <= set(TOOLS[tool][2].__annotations__)
+    TypeAdapter(TOOLS[tool][2]).validate_python(output)
+    assert MAY_HAVE_RUN in str(output)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_a_tool_of_any_kind_that_was_rejected_was_not_run(store, tool):
+    async def run():
+        await pause_with(store, tool)
+        await kill_by(store, owner(tool), reject=["c"], approve=["f"])
+        await managed(store, owner(tool, "done")).retry("s")
+
+    asyncio.run(run())
+    assert ran == []
+    assert NOT_RUN in str(told(store)["c"])
+    assert told(store)["f"] == MAY_HAVE_RUN
+
+
+def test_a_pending_shell_command_or_patch_is_shown():
+    shown = [asyncio.run(pause_with(MemoryStore(), tool)) for tool in TOOLS]
+    assert [json.loads(shown[0]["shell"]), json.loads(shown[1]["apply_patch"])] == [SHELL, PATCH]
+    assert shown[2]["sql"] == "DROP TABLE"
+
+
+def test_a_pending_shell_command_is_shown_as_the_api_gave_it():
+    call = ResponseFunctionShellToolCall.model_validate(TOOLS["shell"][1] | {"environment": None})
+    assert json.loads(_arguments(ToolApprovalItem(owner("shell"), call))) == SHELL
+
+
+def test_a_local_shell_call_gets_an_output_too():
+    call = {"type": "local_shell_call", "id": "i", "call_id": "c", "action": {}, "status": "completed"}
+    (lost,) = lost_outputs(unanswered([item_entry(call)]), (), agent=None, run="r")
+    assert lost["item"] == {"type": "local_shell_call_output", "call_id": "c", "output": MAY_HAVE_RUN}
+    assert unanswered([item_entry(call), lost]) == {}
