@@ -5,12 +5,14 @@ that the waiter is called by the holder: a tool that sends to its own session wo
 variable knows, because the tool runs in the context of the turn.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Hashable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic
+from typing import Any
 
 from agents_sessions.errors import SessionBusyError, SessionReentryError
 from agents_sessions.info import SessionKey
@@ -20,12 +22,13 @@ from agents_sessions.stores.base import SessionStore
 @dataclass(slots=True)
 class _Holding:
     place: Hashable
+    begun: float
     active: bool = True
     """False once the turn is over: a task that it left behind still has it in its context."""
 
 
-_begun: dict[Hashable, float] = {}
-"""Since when this process holds which sessions: what a store's lock need not know."""
+_begun: dict[Hashable, _Holding] = {}
+"""Which sessions this process holds: what a store's lock need not know."""
 
 _holdings: ContextVar[tuple[_Holding, ...]] = ContextVar("agents_sessions_turns", default=())
 
@@ -39,6 +42,18 @@ def check_reentry(store: SessionStore, key: SessionKey) -> None:
     place = store.place(key)
     if any(holding.active and holding.place == place for holding in _holdings.get()):
         raise SessionReentryError(key.session_id, key.agent_id)
+
+
+def current_task() -> asyncio.Task[Any] | None:
+    """Return the task that runs, if any.
+
+    A coroutine that does not find itself in the task it began in is thrown away, after its loop was closed: wherever
+    the garbage was collected. It can await nothing, and another turn may have begun, which found this one open.
+    """
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # there is no running loop
+        return None
 
 
 @contextlib.asynccontextmanager
@@ -61,21 +76,22 @@ async def exclusive_turn(store: SessionStore, key: SessionKey, timeout: float | 
 
 @contextlib.contextmanager
 def _held(place: Hashable) -> Iterator[None]:
-    holding = _Holding(place)
+    holding = _Holding(place, monotonic())
     token = _holdings.set((*_holdings.get(), holding))
-    _begun[place] = monotonic()
+    _begun[place] = holding
     try:
         yield
     finally:
-        del _begun[place]
+        if _begun.get(place) is holding:  # else we are thrown away with our loop, and another turn has begun
+            del _begun[place]
         holding.active = False
         with contextlib.suppress(ValueError):  # a turn that is thrown away with its loop ends in another context
             _holdings.reset(token)
 
 
 def _aged(error: SessionBusyError, place: Hashable) -> SessionBusyError:
-    begun = _begun.get(place)
-    if error.held_for is not None or begun is None:
+    holding = _begun.get(place)
+    if error.held_for is not None or holding is None:
         return error
-    age = timedelta(seconds=monotonic() - begun)
+    age = timedelta(seconds=monotonic() - holding.begun)
     return SessionBusyError(error.session_id, error.agent_id, error.waited, error.holder, age)

@@ -21,6 +21,7 @@ from agents import Runner
 
 from agents_sessions.errors import TurnCancelledError
 from agents_sessions.gates import settled
+from agents_sessions.turns.lock import current_task
 from agents_sessions.turns.turn import Execute, Outcome
 
 if TYPE_CHECKING:
@@ -110,9 +111,9 @@ class ReplyStream:
         try:
             async for event in result.stream_events():
                 await self._hand_over(event)
-        except GeneratorExit:  # thrown away with its loop: nothing can be awaited
-            raise
         except BaseException as error:
+            if current_task() is not self._task:
+                raise
             if isinstance(error, asyncio.CancelledError):
                 result.cancel()
             await _background_end(result)

@@ -40,7 +40,7 @@ from agents_sessions.turns.events import (
     TurnFinished,
     TurnStarted,
 )
-from agents_sessions.turns.lock import exclusive_turn
+from agents_sessions.turns.lock import current_task, exclusive_turn
 from agents_sessions.turns.options import Chosen, RunArguments, fallback_model_of, model_of, of_session
 from agents_sessions.turns.recorder import Recorder
 from agents_sessions.turns.reply import Reply, text_of
@@ -175,6 +175,7 @@ class Turns:
 
     async def _turn(self, key: SessionKey, plan: _Plan, chosen: Chosen, execute: Execute) -> Reply:
         async with exclusive_turn(self.store, key, chosen.timeout):
+            task = current_task()
             info = await self._ready(key)
             arguments = of_session(chosen.runner, info)
             run = await plan(info, arguments)
@@ -185,9 +186,9 @@ class Turns:
                 await self._tell_start(run)
                 arguments = {**arguments, "hooks": recorder.hooks}
                 outcome = await execute(run.agent, run.input, session=recorder, **arguments)
-            except GeneratorExit:  # thrown away with its loop: nothing can be awaited, and the next turn finds it open
-                raise
             except BaseException as error:
+                if current_task() is not task:
+                    raise
                 await settled(self._failed(run, error, chosen))
                 raise
             return await settled(self._ended(run, outcome))
