@@ -172,13 +172,18 @@ def decide(
 ) -> DecisionRecord:
     """Enter decisions about tool calls, by their call ids, into a run state. True means all others.
 
+    Calls inside two agents used as tools may have one id between them: it names neither, and they are decided as one.
+
     Returns:
         The decision, as it is to be stored.
 
     Raises:
-        NothingToResumeError: A call id is not one that waits, or is both approved and rejected.
+        NothingToResumeError: A call id is not one that waits, is one of several that do, or is both approved and
+            rejected.
     """
-    waiting = {_call_id(item): item for item in state.get_interruptions()}
+    waiting: dict[str, list[ToolApprovalItem]] = {}
+    for item in state.get_interruptions():
+        waiting.setdefault(_call_id(item), []).append(item)
     rejected: dict[str, str | None] = {} if isinstance(reject, bool) else _reasons(reject)
     approved = [] if isinstance(approve, bool) else list(approve)
     for call_id in [*approved, *rejected]:
@@ -187,13 +192,21 @@ def decide(
             raise NothingToResumeError(
                 key.session_id, key.agent_id, f"call {call_id!r} is not to be decided (so); waiting: {known}"
             )
+        if len(waiting[call_id]) > 1:
+            raise NothingToResumeError(
+                key.session_id,
+                key.agent_id,
+                f"call {call_id!r} is ambiguous: {len(waiting[call_id])} calls of that id wait; True decides about all",
+            )
     undecided = [call_id for call_id in waiting if call_id not in approved and call_id not in rejected]
     approved += undecided if approve is True else []
     rejected.update(dict.fromkeys(undecided if reject is True and approve is not True else []))
     for call_id in approved:
-        state.approve(waiting[call_id])
+        for item in waiting[call_id]:
+            state.approve(item)
     for call_id, reason in rejected.items():
-        state.reject(waiting[call_id], rejection_message=reason)
+        for item in waiting[call_id]:
+            state.reject(item, rejection_message=reason)
     return {"type": "decision", "approved": approved, "rejected": list(rejected)}
 
 

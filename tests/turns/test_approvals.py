@@ -584,3 +584,55 @@ def test_a_pause_that_cannot_be_kept_is_a_failed_turn(store):
     assert [item.call_id for item in reply.interruptions] == ["c1"]
     assert stored(store) == ["user", "function_call", "usage:1", "function_call_output", "failed"]
     assert asyncio.run(store.items(KEY))[-1]["output"] == "The tool was not run."
+
+
+# --- calls of one id -------------------------------------------------------------------------------------------
+
+
+def two_cashiers(first, second, *steps):
+    """An agent with two agents for tools, whose calls have the same id."""
+    tools = [
+        agent(name, *inner, tools=[pay]).as_tool(f"ask_{name}", "Pays bills.")
+        for name, inner in (("ann", first), ("bob", second))
+    ]
+    return agent("support", *steps, tools=tools)
+
+
+def pauses_with_one_id(store):
+    asks = [function_call(f"ask_{name}", '{"input": "pay"}', call_id=name) for name in ("ann", "bob")]
+    inner = [[calls("pay", "c1", f'{{"to": "{name}"}}')] for name in ("ann", "bob")]
+    turn(store, two_cashiers(*inner, asks))
+    assert [item.call_id for item in of_pending(store)] == ["c1", "c1"]
+
+
+def decide_on_one_id(store, verb, *arguments, **options):
+    async def run():
+        manager = managed(store, two_cashiers(["settled"], ["settled"], "done"))
+        return await getattr(manager, verb)("s", *arguments, **options)
+
+    return asyncio.run(run())
+
+
+def test_all_calls_of_one_id_can_be_approved(store):
+    pauses_with_one_id(store)
+    assert decide_on_one_id(store, "resume", approve=True).text == "done"
+    assert sorted(paid) == ["ann", "bob"]
+
+
+@pytest.mark.parametrize(
+    "decision", [("resume", (), {"reject": True}), ("send_message", ("stop",), {"on_pending": "reject"})], ids=str
+)
+def test_all_calls_of_one_id_can_be_rejected(store, decision):
+    verb, arguments, options = decision
+    pauses_with_one_id(store)
+    assert decide_on_one_id(store, verb, *arguments, **options).text == "done"
+    assert paid == []
+
+
+@pytest.mark.parametrize("decision", [{"approve": ["c1"]}, {"reject": ["c1"]}], ids=str)
+def test_an_id_of_two_calls_names_neither(store, decision):
+    pauses_with_one_id(store)
+    with pytest.raises(NothingToResumeError, match="'c1' is ambiguous: 2 calls"):
+        decide_on_one_id(store, "resume", **decision)
+    assert paid == []
+    assert decide_on_one_id(store, "resume", approve=True).text == "done"
