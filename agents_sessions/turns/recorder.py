@@ -87,6 +87,8 @@ class Recorder(StoredSession):
         self._continued = continued
         self._message = [*([] if continued is None else continued.message), *(message or [])]
         self._message_lost = False
+        self._unseen = list(self._message)
+        """What of the message the Runner has not stored yet."""
         self._asked: list[str] = []
         """The calls that the run has paused for."""
         self.held: set[str] = set() if continued is None else {*continued.held}
@@ -232,7 +234,11 @@ class Recorder(StoredSession):
         self.written += [{"at": at, **entry, "seq": first + place} for place, entry in enumerate(batch)]
 
     def _attributed(self, item: Item) -> Entry:
-        agent = None if item_kind(item) in _INPUT_ROLES else self.agent
+        """Return an item as an entry of who made it. What the run was given is of no agent, whatever it is."""
+        given = item in self._unseen
+        if given:
+            del self._unseen[: self._unseen.index(item) + 1]
+        agent = None if given or item_kind(item) in _INPUT_ROLES else self.agent
         return item_entry(item, agent=agent, run=self.run_id)
 
     def _is_message(self, entry: Entry) -> bool:

@@ -5,7 +5,7 @@ import pickle
 import pytest
 from agents import GuardrailFunctionOutput, InputGuardrail, InputGuardrailTripwireTriggered, function_tool
 from agents.testing import ModelStep
-from script import QUIET, agent, calls, check_totals, managed, opened, says, scripted, stored, to, turn
+from script import QUIET, agent, calls, check_totals, echo, managed, opened, says, scripted, stored, to, turn
 
 from agents_sessions.errors import InvalidItemError, NothingToResumeError, ReplyNotStoredError, SessionLimitError
 from agents_sessions.info import SessionKey
@@ -16,6 +16,7 @@ from agents_sessions.turns.events import TurnStarted
 
 KEY = SessionKey("support", "s")
 GONE = ConnectionError("gone")
+USER = {"role": "user", "content": "hello"}
 
 
 @function_tool
@@ -119,6 +120,50 @@ def test_a_retry_after_rollback_sends_the_message_again(store):
     assert retried(store, "done").text == "done"
     assert stored(store) == ["usage:1", "failed", "user", "assistant", "usage:1", "completed"]
     assert items(store)[0] == {"role": "user", "content": "hello"}
+
+
+CONVERSATION = [
+    {"role": "user", "content": "u1"},
+    {"role": "assistant", "content": "a1"},
+    {"type": "function_call", "call_id": "z", "name": "look", "arguments": "{}"},
+    {"type": "function_call_output", "call_id": "z", "output": "found"},
+    {"role": "user", "content": "u2"},
+]
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+def test_a_retry_after_rollback_sends_a_message_of_many_items_again(store, streamed):
+    async def run(manager, session_id):
+        options = {"on_failure": "rollback"}
+        send = manager.stream_message(session_id, CONVERSATION, **options).reply() if streamed else None
+        with pytest.raises(ConnectionError):
+            await (send or manager.send_message(session_id, CONVERSATION, **options))
+
+    turn(store, agent("support", calls("look"), GONE, tools=[look]), act=run)
+    assert items(store) == []
+    retried(store, "done")
+    assert items(store)[:-1] == CONVERSATION
+
+
+def test_a_retry_after_rollback_of_a_rejection_sends_a_message_of_many_items_again(store):
+    @function_tool(needs_approval=True)
+    def pay() -> str:
+        return "paid"
+
+    async def run(manager, session_id):
+        await manager.send_message(session_id, "hello")
+        with pytest.raises(ConnectionError):
+            await manager.send_message(session_id, CONVERSATION, on_pending="reject", on_failure="rollback")
+
+    turn(store, agent("support", calls("pay"), GONE, tools=[pay]), act=run)
+    retried(store, "done")
+    assert items(store)[:-1] == [{"role": "user", "content": "hello"}, *CONVERSATION]
+
+
+def test_what_a_message_holds_is_of_no_agent_whatever_it_is(store):
+    said = {"role": "assistant", "content": "a1"}
+    reply = turn(store, echo(), act=lambda manager, session_id: manager.send_message(session_id, [said, said, USER]))
+    assert [entry.agent for entry in reply.entries if entry.type == "item"] == [None, None, None, "support"]
 
 
 def test_a_retry_can_be_streamed(store):
