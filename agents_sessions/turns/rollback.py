@@ -1,21 +1,37 @@
-"""A failed turn, taken out of the history again. Pure."""
+"""A failed turn, taken out of the history again."""
 
-from typing import cast
+from __future__ import annotations
 
-from agents_sessions.entries import Entry, Item, RunRecord
-from agents_sessions.stores.base import History
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from agents_sessions.entries import Entry, Item, RunRecord
+    from agents_sessions.stores.base import History
+    from agents_sessions.turns.recorder import Recorder
 
 
-def rolled_back(history: History, run_id: str, agent: str) -> History:
-    """Return a history without the items and handoffs of a turn. What it has cost, and that it failed, stays.
+async def roll_back(recorder: Recorder, agent: str) -> None:
+    """Take what a run has stored out of the history, and of what the run says that it has stored."""
+    run_id = recorder.run_id
+
+    def change(history: History) -> History:
+        return history.with_entries(rolled_back(history.entries, run_id, agent))
+
+    await recorder.store.rewrite(recorder.key, change)
+    recorder.written = rolled_back(recorder.written, run_id, agent)
+
+
+def rolled_back(entries: Sequence[Entry], run_id: str, agent: str) -> list[Entry]:
+    """Return entries without the items and handoffs of a turn. What it has cost, and that it failed, stays.
 
     The next turn begins where this one began, with `agent`, and `retry` finds its message.
     """
-    message = [entry["item"] for entry in history.entries if _is_message(entry, run_id)]
-    kept = [entry for entry in history.entries if entry.get("run") != run_id or _is_account(entry)]
+    message = [entry["item"] for entry in entries if _is_message(entry, run_id)]
+    kept = [entry for entry in entries if entry.get("run") != run_id or _is_account(entry)]
     end = max(place for place, entry in enumerate(kept) if entry.get("run") == run_id)
     kept[end] = _taken_back(kept[end], agent, message)
-    return history.with_entries(kept)
+    return kept
 
 
 def _is_message(entry: Entry, run_id: str) -> bool:

@@ -44,7 +44,7 @@ from agents_sessions.turns.lock import current_task, exclusive_turn
 from agents_sessions.turns.options import Chosen, RunArguments, fallback_model_of, model_of, of_session
 from agents_sessions.turns.recorder import Recorder
 from agents_sessions.turns.reply import Reply, text_of
-from agents_sessions.turns.rollback import rolled_back
+from agents_sessions.turns.rollback import roll_back
 from agents_sessions.turns.unanswered import held_back, lost_outputs, unanswered, unstored_message
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class Turns:
                     raise
                 await settled(self._failed(run, error, chosen))
                 raise
-            return await settled(self._ended(run, outcome))
+            return await settled(self._ended(run, outcome, chosen))
 
     async def _ready(self, key: SessionKey) -> SessionInfo:
         """Return a session that may take a turn. We hold its lock: a turn that is open has died."""
@@ -266,7 +266,7 @@ class Turns:
         recorder.session_settings = SessionSettings(limit=info.history_limit)
         return recorder
 
-    async def _ended(self, run: _Run, outcome: Outcome) -> Reply:
+    async def _ended(self, run: _Run, outcome: Outcome, chosen: Chosen) -> Reply:
         """Store the end of a run and return its reply."""
         recorder, result = run.recorder, outcome.result
         status: RunStatus = "cancelled" if outcome.cancelled else "completed"
@@ -281,12 +281,14 @@ class Turns:
                 )
                 await paused.save(self.store, recorder.key)
             await recorder.finish(status, last_agent=result.last_agent.name)
+            if status == "cancelled" and chosen.on_failure == "rollback":
+                await roll_back(recorder, run.agent.name)
             if status == "cancelled" or (status == "completed" and run.decision is not None):
                 await self.store.delete_sidecar(recorder.key, RUN_STATE)
         except Exception as error:
             failure = ReplyNotStoredError(recorder.key.session_id, recorder.key.agent_id)
+            await self._store_failure(run, error, chosen)
             failure.reply = _reply_of(recorder, status, result)
-            await self._store_failure(run, error)
             await self.listeners.tell(TurnFailed(recorder.key, recorder.run_id, failure))
             raise failure from error
         reply = _reply_of(recorder, status, result)
@@ -301,19 +303,18 @@ class Turns:
         if isinstance(error, SessionLimitError):
             recorder.forget_message()
         if run.decision is None or recorder.written:
-            await self._store_failure(run, error, status, rollback=chosen.on_failure == "rollback")
+            await self._store_failure(run, error, chosen, status)
         # Else its decision is not stored: nothing of a paused turn has happened, and it waits on.
         await self.listeners.tell(TurnFailed(recorder.key, recorder.run_id, error))
 
     async def _store_failure(
-        self, run: _Run, error: BaseException, status: RunStatus = "failed", *, rollback: bool = False
+        self, run: _Run, error: BaseException, chosen: Chosen, status: RunStatus = "failed"
     ) -> None:
         recorder = run.recorder
         try:
             await recorder.finish(status, error=type(error).__name__)
-            if rollback:
-                agent = run.agent.name
-                await self.store.rewrite(recorder.key, lambda whole: rolled_back(whole, recorder.run_id, agent))
+            if chosen.on_failure == "rollback":
+                await roll_back(recorder, run.agent.name)
             await self.store.delete_sidecar(recorder.key, RUN_STATE)
         except Exception as second:  # noqa: BLE001
             # The first error is the one to raise; the turn stays open and the next one calls it interrupted.

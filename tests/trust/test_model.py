@@ -1044,7 +1044,7 @@ class Sessions(stateful.RuleBasedStateMachine):
             return
         new, rollback = self.new_entries(key), options.get("on_failure") == "rollback"
         if how in ("task", "immediate", "after_turn") and is_cancelled(play, result, new):
-            self.settle_cancelled(key, play, result, new, rollback=rollback and isinstance(result, CANCELLED))
+            self.settle_cancelled(key, play, result, new, rollback=rollback)
             return
         if not isinstance(result, CANCELLED):  # it came too late
             self.check_result(play, result, new)

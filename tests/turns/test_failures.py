@@ -5,7 +5,7 @@ import pickle
 import pytest
 from agents import GuardrailFunctionOutput, InputGuardrail, InputGuardrailTripwireTriggered, function_tool
 from agents.testing import ModelStep
-from script import QUIET, agent, calls, check_totals, echo, managed, opened, says, scripted, stored, to, turn
+from script import QUIET, agent, calls, check_totals, echo, managed, opened, says, scripted, stored, to, turn, word
 
 from agents_sessions.errors import InvalidItemError, NothingToResumeError, ReplyNotStoredError, SessionLimitError
 from agents_sessions.info import SessionKey
@@ -120,6 +120,48 @@ def test_a_retry_after_rollback_sends_the_message_again(store):
     assert retried(store, "done").text == "done"
     assert stored(store) == ["usage:1", "failed", "user", "assistant", "usage:1", "completed"]
     assert items(store)[0] == {"role": "user", "content": "hello"}
+
+
+async def never(_call):
+    await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("by", ["stream", "reader"])
+def test_a_cancelled_stream_is_rolled_back(store, by):
+    async def run(manager, session_id):
+        stream = manager.stream_message(session_id, "hello", on_failure="rollback")
+
+        async def read():
+            async for _ in stream.stream_events():
+                pass
+
+        reader = asyncio.create_task(read())
+        while (await manager.get_session(session_id)).context.function_call_outputs == 0:
+            await asyncio.sleep(0)
+        (stream if by == "stream" else reader).cancel()
+        await asyncio.wait({reader})
+        return await stream.reply()
+
+    reply = turn(store, agent("support", calls("look"), ModelStep.respond(never), tools=[look]), act=run)
+    assert (reply.status, [word(entry) for entry in reply.entries]) == ("cancelled", ["usage:1", "cancelled"])
+    assert stored(store) == ["usage:1", "cancelled"]
+    retried(store, "done")
+    assert items(store)[0] == USER
+
+
+def test_a_turn_whose_answer_could_not_be_stored_is_rolled_back(tmp_path):
+    store = FileStore(tmp_path, durability="process", max_item_bytes=1000)
+
+    async def run(manager, session_id):
+        with pytest.raises(ReplyNotStoredError) as caught:
+            await manager.send_message(session_id, "hello", on_failure="rollback")
+        return caught.value.reply
+
+    reply = turn(store, agent("support", calls("look"), "x" * 2000, tools=[look]), act=run)
+    assert (reply.text, [word(entry) for entry in reply.entries]) == ("x" * 2000, stored(store))
+    assert stored(store) == ["usage:1", "usage:1", "failed"]
+    retried(store, "done")
+    assert items(store)[0] == USER
 
 
 CONVERSATION = [
