@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from agents import ItemHelpers
 
-from agents_sessions.history import HandoffEntry, HistoryEntry, TokenUsage
+from agents_sessions.context import sum_requests
+from agents_sessions.history import HandoffEntry, HistoryEntry, TokenUsage, typed
 
 if TYPE_CHECKING:
     from agents import RunResult, RunResultStreaming
     from agents.items import ToolApprovalItem
 
     from agents_sessions.entries import RunStatus
+    from agents_sessions.turns.recorder import Recorder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,22 @@ class Reply:
     def handoffs(self) -> list[HandoffEntry]:
         """The handoffs of this turn, in order, also those that an input filter hid from the model."""
         return [entry for entry in self.entries if isinstance(entry, HandoffEntry)]
+
+
+def reply_of(recorder: Recorder, status: RunStatus, result: RunResult | RunResultStreaming) -> Reply:
+    """Return what a turn has come to, as its recorder has it."""
+    return Reply(
+        session_id=recorder.session_id,
+        run_id=recorder.run_id,
+        status=status,
+        text=text_of(result),
+        final_output=result.final_output,
+        usage=TokenUsage.model_validate(sum_requests(recorder.spent)),
+        last_agent=result.last_agent.name,
+        entries=[typed(entry) for entry in recorder.written],
+        interruptions=list(result.interruptions),
+        run_result=result,
+    )
 
 
 def text_of(result: RunResult | RunResultStreaming) -> str:

@@ -29,7 +29,6 @@ from agents_sessions.errors import (
     SessionPausedError,
 )
 from agents_sessions.gates import settled
-from agents_sessions.history import TokenUsage, typed
 from agents_sessions.session import RUN_STATE
 from agents_sessions.turns.approvals import Continued, PausedTurn, asked_for, decide, load_paused
 from agents_sessions.turns.events import (
@@ -43,7 +42,7 @@ from agents_sessions.turns.events import (
 from agents_sessions.turns.lock import current_task, exclusive_turn
 from agents_sessions.turns.options import Chosen, RunArguments, fallback_model_of, model_of, of_session
 from agents_sessions.turns.recorder import Recorder
-from agents_sessions.turns.reply import Reply, text_of
+from agents_sessions.turns.reply import Reply, reply_of
 from agents_sessions.turns.rollback import roll_back
 from agents_sessions.turns.unanswered import held_back, lost_outputs, unanswered, unstored_message
 
@@ -288,10 +287,10 @@ class Turns:
         except Exception as error:
             failure = ReplyNotStoredError(recorder.key.session_id, recorder.key.agent_id)
             await self._store_failure(run, error, chosen)
-            failure.reply = _reply_of(recorder, status, result)
+            failure.reply = reply_of(recorder, status, result)
             await self.listeners.tell(TurnFailed(recorder.key, recorder.run_id, failure))
             raise failure from error
-        reply = _reply_of(recorder, status, result)
+        reply = reply_of(recorder, status, result)
         await self._tell_end(recorder, reply)
         return reply
 
@@ -388,18 +387,3 @@ def _items_of(content: Content) -> list[Item]:
     items = cast("list[Item]", message)
     check_entries([item_entry(item) for item in items])
     return items
-
-
-def _reply_of(recorder: Recorder, status: RunStatus, result: Result) -> Reply:
-    return Reply(
-        session_id=recorder.session_id,
-        run_id=recorder.run_id,
-        status=status,
-        text=text_of(result),
-        final_output=result.final_output,
-        usage=TokenUsage.model_validate(sum_requests(recorder.spent)),
-        last_agent=result.last_agent.name,
-        entries=[typed(entry) for entry in recorder.written],
-        interruptions=list(result.interruptions),
-        run_result=result,
-    )
