@@ -9,17 +9,20 @@ from agents.run_state import RunState
 from agents.usage import Usage
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from agents_sessions.context import sum_requests
+from agents_sessions.entries import record_entry
 from agents_sessions.errors import NothingToResumeError, SessionCorruptedError
 from agents_sessions.history import invalid_fields
 from agents_sessions.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.session import RUN_STATE
+from agents_sessions.turns.unanswered import lost_outputs
 from agents_sessions.usage import UsageMark
 
 if TYPE_CHECKING:
     from agents import Agent, ModelResponse, RunResult, RunResultStreaming
     from agents.items import ToolApprovalItem
 
-    from agents_sessions.entries import DecisionRecord, Item
+    from agents_sessions.entries import DecisionRecord, Entry, Item, RunRecord
     from agents_sessions.info import SessionInfo, SessionKey
     from agents_sessions.stores.base import SessionStore
 
@@ -107,6 +110,23 @@ class PausedTurn(BaseModel):
         if max_turns is not None:
             state._max_turns = max_turns  # the Runner takes it from here, and not from its own argument
         return state
+
+    def given_up(self, agent: str | None, reason: str, message: list[Item]) -> list[Entry]:
+        """Return what ends it if no one can go on with it: its calls are rejected, those of the history answered.
+
+        The message that is to begin a new turn is kept until that has begun.
+        """
+        decision: DecisionRecord = {"type": "decision", "approved": [], "rejected": [*dict.fromkeys(self.call_ids)]}
+        end: RunRecord = {
+            "type": "run",
+            "status": "cancelled",
+            "usage": sum_requests([]),
+            "duration_ms": 0,
+            "error": reason,
+            "message": message,
+        }
+        outputs = lost_outputs(self.calls, self.held, agent=agent, run=self.run)
+        return [record_entry(decision, run=self.run), *outputs, record_entry(end, run=self.run)]
 
     def continued(self, state: RunState[Any, Any], agent: str | None) -> Continued:
         """Return where the run goes on, with the agent that speaks first."""

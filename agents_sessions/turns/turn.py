@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 from uuid import uuid4
 
-from agents import Runner, RunResult, RunResultStreaming
+from agents import Runner, RunResult, RunResultStreaming, UserError
 from agents.memory import SessionSettings
 
 from agents_sessions.context import sum_requests
@@ -27,6 +27,7 @@ from agents_sessions.errors import (
     SessionLimitError,
     SessionNotFoundError,
     SessionPausedError,
+    UnknownAgentError,
 )
 from agents_sessions.gates import settled
 from agents_sessions.session import RUN_STATE
@@ -111,7 +112,10 @@ class Turns:
                 return await self._new_run(info, content, message, chosen, arguments)
             if chosen.on_pending == "error":
                 raise ApprovalPendingError(key.session_id, key.agent_id, paused.call_ids)
-            run = await self._paused_run(info, paused, arguments, message)
+            try:
+                run = await self._paused_run(info, paused, arguments, message)
+            except (UserError, UnknownAgentError) as error:
+                return await self._instead(info, paused, error, content, message, chosen, arguments)
             run.decision = decide(key, run.input, approve=False, reject=True)
             run.decision["message"] = message
             run.input.add_input(content)
@@ -230,6 +234,30 @@ class Turns:
         else:
             agent = await self.registry.by_name(info, last)
         return _Run(info, agent, content, self._recorder(info, uuid4().hex[:12], arguments, message))
+
+    async def _instead(
+        self,
+        info: SessionInfo,
+        paused: PausedTurn,
+        error: Exception,
+        content: Content,
+        message: list[Item],
+        chosen: Chosen,
+        arguments: RunArguments,
+    ) -> _Run:
+        """Give a paused turn up that no one can go on with, as an agent of it is gone, and begin a new one."""
+        if paused.message:
+            message = [*paused.message, *message]
+            content = cast("list[TResponseInputItem]", message)
+        try:
+            run = await self._new_run(info, content, message, chosen, arguments)
+        except UnknownAgentError:  # it is the agent that spoke last
+            run = await self._new_run(info, content, message, replace(chosen, start="entry"), arguments)
+        logger.warning("turn %s of session %r is given up: %s", paused.run, info.key.session_id, type(error).__name__)
+        end = paused.given_up(info.context.last_agent, type(error).__name__, message)
+        await self.store.append(info.key, end)
+        await self.store.delete_sidecar(info.key, RUN_STATE)
+        return run
 
     async def _paused_run(
         self, info: SessionInfo, paused: PausedTurn, arguments: RunArguments, message: list[Item] | None = None

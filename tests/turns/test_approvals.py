@@ -9,14 +9,16 @@ from agents import (
     InputGuardrailTripwireTriggered,
     ModelBehaviorError,
     RunContextWrapper,
+    UserError,
     function_tool,
 )
 from agents.testing import function_call
-from script import agent, calls, check_totals, managed, opened, says, stored, turn
+from script import QUIET, agent, calls, check_totals, managed, opened, says, stored, turn
 
-from agents_sessions.errors import ApprovalPendingError, NothingToResumeError, ReplyNotStoredError
+from agents_sessions.errors import ApprovalPendingError, NothingToResumeError, ReplyNotStoredError, UnknownAgentError
 from agents_sessions.history import DecisionEntry
 from agents_sessions.info import SessionKey
+from agents_sessions.manager import SessionManager
 from agents_sessions.stores.file_store import FileStore
 from agents_sessions.turns.approvals import RUN_STATE
 
@@ -636,3 +638,97 @@ def test_an_id_of_two_calls_names_neither(store, decision):
         decide_on_one_id(store, "resume", **decision)
     assert paid == []
     assert decide_on_one_id(store, "resume", approve=True).text == "done"
+
+
+# --- a turn that no one can go on with -------------------------------------------------------------------------
+
+
+def billed(*steps, **options):
+    """An agent that hands off to billing, which asks."""
+    return agent("support", *steps, handoffs=[agent("billing", calls("pay"), tools=[pay])], **options)
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+def test_a_message_gives_up_a_turn_whose_agent_is_gone(store, streamed):
+    turn(store, billed(calls("transfer_to_billing", "h1")))
+    support = agent("support", "welcome back")
+
+    async def run():
+        manager = managed(store, support)
+        with pytest.raises(UserError):
+            await manager.resume("s", reject=True)
+        if streamed:
+            return await manager.stream_message("s", "hi", on_pending="reject").reply()
+        return await manager.send_message("s", "hi", on_pending="reject")
+
+    reply = asyncio.run(run())
+    assert (reply.text, reply.last_agent, paid, sidecars(store)) == ("welcome back", "support", [], [])
+    words = stored(store)
+    assert words[words.index("awaiting_approval") :] == [
+        *["awaiting_approval", "decision", "function_call_output", "cancelled"],
+        *["user", "assistant", "usage:1", "completed"],
+    ]
+    lost = [
+        item["output"] for item in support.model.last_call.input if item.get("call_id") == "c1" and "output" in item
+    ]
+    assert lost == ["The tool was not run."]
+    check_totals(store)
+
+
+def test_a_message_gives_up_a_turn_whose_first_agent_is_gone(store):
+    async def first():
+        manager = managed(store, agent("old", calls("pay"), tools=[pay]))
+        await manager.send_message(await opened(manager, "old"), "hello")
+
+    async def second():
+        manager = SessionManager(store, agents=lambda _info: agent("new", "hi"), run_config=QUIET)
+        return await manager.send_message("s", "stop", on_pending="reject")
+
+    asyncio.run(first())
+    assert asyncio.run(second()).last_agent == "new"
+
+
+def test_a_message_is_kept_if_a_turn_is_given_up_and_no_other_begins(store):
+    turn(store, billed(calls("transfer_to_billing", "h1")))
+    append = store.append
+
+    async def killed(*arguments, **options):
+        await append(*arguments, **options)
+        raise OSError(5, "gone")
+
+    async def run():
+        store.append = killed
+        with pytest.raises(OSError, match="gone"):
+            await managed(store, agent("support")).send_message("s", "hi", on_pending="reject")
+
+    asyncio.run(run())
+    store.append = append
+    reply = asyncio.run(managed(store, agent("support", "done")).retry("s", start="entry"))
+    assert [entry.text for entry in reply.entries if entry.type == "item"] == ["hi", "done"]
+
+
+def test_a_turn_is_not_given_up_if_no_new_one_can_begin(store):
+    turn(store, billed(calls("transfer_to_billing", "h1")))
+    before = stored(store)
+
+    async def run():
+        with pytest.raises(UnknownAgentError):
+            await managed(store, agent("other")).send_message("s", "hi", on_pending="reject")
+
+    asyncio.run(run())
+    assert (stored(store), len(of_pending(store))) == (before, 1)
+
+
+def test_the_messages_of_a_turn_that_is_given_up_are_in_the_new_one(store):
+    inner = [calls("pay", "n1"), calls("pay", "n2")]
+    support = team(inner, calls("ask_cashier", arguments='{"input": "pay"}'))
+
+    async def run():
+        manager = managed(store, support)
+        await manager.send_message(await opened(manager), "hello")
+        await manager.send_message("s", "stop", on_pending="reject")
+        manager = SessionManager(store, agents=lambda _info: agent("new", "done"), run_config=QUIET)
+        return await manager.send_message("s", "now!", on_pending="reject")
+
+    reply = asyncio.run(run())
+    assert [entry.text for entry in reply.entries if entry.type == "item"] == ["stop", "now!", "done"]
