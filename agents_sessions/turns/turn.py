@@ -44,6 +44,7 @@ from agents_sessions.turns.lock import current_task, exclusive_turn
 from agents_sessions.turns.options import Chosen, RunArguments, fallback_model_of, model_of, of_session
 from agents_sessions.turns.recorder import Recorder
 from agents_sessions.turns.reply import Reply, reply_of
+from agents_sessions.turns.retry import last_message
 from agents_sessions.turns.rollback import roll_back
 from agents_sessions.turns.unanswered import held_back, lost_outputs, unanswered, unstored_message
 
@@ -158,7 +159,7 @@ class Turns:
         async def plan(info: SessionInfo, arguments: RunArguments) -> _Run:
             if info.context.last_status not in ("failed", "cancelled", "interrupted"):
                 raise NothingToResumeError(key.session_id, key.agent_id, "its last turn has not failed")
-            message = await self._unstored_message(key)
+            message = await last_message(self.store, key)
             return await self._new_run(info, message, message, chosen, arguments)
 
         return await self._turn(key, plan, chosen, execute)
@@ -352,27 +353,6 @@ class Turns:
         info = await self.store.load(key)
         paused = None if info is None else await load_paused(self.store, info)
         return () if paused is None else paused.call_ids
-
-    async def _unstored_message(self, key: SessionKey) -> Any:
-        """Return the message of the last turn if the history does not have it: see `RunRecord`."""
-        record = await self._last_end(key)
-        if record.get("message_lost"):
-            raise NothingToResumeError(
-                key.session_id, key.agent_id, "the message of its last turn was too large to be kept; send it again"
-            )
-        return record.get("message", [])
-
-    async def _last_end(self, key: SessionKey) -> RunRecord:
-        """Return the end of the last turn. Behind it there may be items that came through another session object."""
-        count = 4
-        while True:
-            entries = await self.store.entries(key, last=count)
-            for entry in reversed(entries):
-                if "record" in entry and entry["record"]["type"] == "run":
-                    return entry["record"]
-            if len(entries) < count:
-                raise NothingToResumeError(key.session_id, key.agent_id, "the end of its last turn was removed")
-            count *= 4
 
     # --- around it ---
 
