@@ -13,6 +13,8 @@ MAX_ITEM_BYTES = 64 << 20
 MAX_SESSION_BYTES = 1 << 30
 
 _ITEM_OPENS = b'"item":'
+_DECISION_OPENS = b'"record":{"type":"decision"'
+_MESSAGE = b',"message":['
 
 
 class Limits(NamedTuple):
@@ -36,7 +38,7 @@ class Limits(NamedTuple):
                 raise ValueError(f"max_{name} must be a positive number of bytes, or None, not {limit!r}")
 
     def check_items(self, key: SessionKey, batch: Iterable[EncodedEntry]) -> None:
-        """Refuse a batch with an item that is too large.
+        """Refuse a batch with an item that is too large, or with a decision whose message is.
 
         Raises:
             SessionLimitError: There is one.
@@ -44,16 +46,20 @@ class Limits(NamedTuple):
         if self.item_bytes is None:
             return
         for _, body in batch:
-            if len(body) > self.item_bytes and body.startswith(_ITEM_OPENS):
+            if len(body) <= self.item_bytes:
+                continue
+            if body.startswith(_ITEM_OPENS):
                 self._check(key, "an item", len(body) - len(_ITEM_OPENS), "max_item_bytes", self.item_bytes)
+            elif body.startswith(_DECISION_OPENS) and _MESSAGE in body:
+                self._check(key, "a decision with a message", len(body), "max_item_bytes", self.item_bytes)
 
     def check_added(self, key: SessionKey, size: int, added: Sequence[Entry]) -> None:
         """Refuse entries that would make the file of a session too large.
 
         Raises:
-            SessionLimitError: They hold an item, and would.
+            SessionLimitError: They hold an item or a message, and would.
         """
-        if not self.allow(size) and any("item" in entry for entry in added):
+        if not self.allow(size) and any(map(_brings, added)):
             self.check_file(key, "the session, with this,", size)
 
     def check_document(self, key: SessionKey, size: int, added: Sequence[Entry], old_size: int = 0) -> None:
@@ -63,7 +69,7 @@ class Limits(NamedTuple):
             SessionLimitError: An item is, or it is and has grown.
         """
         if self.item_bytes is not None and size > self.item_bytes:
-            self.check_items(key, (encode_entry(entry, "") for entry in added if "item" in entry))
+            self.check_items(key, (encode_entry(entry, "") for entry in added if _brings(entry)))
         if size > old_size:
             self.check_added(key, size, added)
 
@@ -103,6 +109,11 @@ class Limits(NamedTuple):
     def _check(self, key: SessionKey, what: str, size: int, setting: str, limit: int) -> None:
         if size > limit:
             raise SessionLimitError(key.session_id, key.agent_id, what, size, setting, limit)
+
+
+def _brings(entry: Entry) -> bool:
+    """Tell whether an entry is one that a limit is for: not an account of what was done."""
+    return "item" in entry or (entry["record"]["type"] == "decision" and "message" in entry["record"])
 
 
 def _size_of(facts: JsonObject) -> int:

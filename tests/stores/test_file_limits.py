@@ -433,3 +433,28 @@ def test_a_turn_on_a_full_session_is_recorded_as_failed(store):
             send(store, content="y" * 370)
     assert runs(store) == [("failed", "SessionLimitError")] * 3
     assert said_bytes(store) < size + 1500
+
+
+@function_tool(needs_approval=True)
+def pay() -> str:
+    return "paid"
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_message_too_large_to_be_kept_with_its_decision_decides_nothing(tmp_path, full):
+    store = FileStore(tmp_path, durability="process", max_item_bytes=1000, max_session_bytes=8000)
+    create(store)
+    send(store, [function_call("pay", "{}", call_id="c1")], tools=[pay])
+    while full and store.path(KEY).stat().st_size < 7200:
+        asyncio.run(store.append(KEY, [item_entry({"role": "assistant", "content": "x" * 300})]))
+    before = store.path(KEY).read_bytes()
+
+    async def run():
+        agents = [Agent(name="support", model=ScriptedModel([[assistant_message("done")]]), tools=[pay])]
+        async with SessionManager(store, agents=agents, run_config=QUIET) as manager:
+            with pytest.raises(SessionLimitError, match="max_session_bytes" if full else "max_item_bytes"):
+                await manager.send_message("order-42", "y" * (880 if full else 1100), on_pending="reject")
+            return await manager.pending_approvals("order-42")
+
+    assert [call.call_id for call in asyncio.run(run())] == ["c1"]
+    assert store.path(KEY).read_bytes() == before
