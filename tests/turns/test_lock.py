@@ -53,7 +53,7 @@ def test_messages_to_different_sessions_do_not_wait_for_each_other(store):
 
         @function_tool
         async def meet() -> str:
-            await asyncio.wait_for(meeting.wait(), 5)
+            await asyncio.wait_for(meeting.wait(), 60)
             return "met"
 
         manager = managed(store, agent("support", calls("meet"), calls("meet", "c2"), "a", "b", tools=[meet]))
