@@ -192,3 +192,26 @@ def test_a_key_of_two_halves_is_refused(key):
 def test_a_key_of_other_halves_comes_back(key):
     check_json({key: 1})
     assert decode_json(encode_json({key: 1})) == {key: 1}
+
+
+HALF = b'"\\ud800",'
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (b'["\xff"]', "not UTF-8"),
+        (b"[" + HALF + b'"\xff"]', "not UTF-8"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[" + HALF + b"[" * 100_000, "nested too deeply"),
+        (b"[" + HALF + b"NaN]", "not JSON: NaN"),
+        (b"[}", "not JSON at line 1, column 2: invalid character"),
+        (b"\n[1,\n2,}", "not JSON at line 3, column 3: invalid character"),
+        (b"[" + HALF + b"\n}", "not JSON at line 2, column 1: Expecting value"),
+    ],
+)
+def test_a_reason_tells_where_and_not_what(text, reason):
+    with pytest.raises(ValueError, match=r"^not|^nested") as caught:
+        decode_json(text)
+    assert str(caught.value).strip() == reason
+    assert caught.value.__context__ is None or caught.value.__suppress_context__

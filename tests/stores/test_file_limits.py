@@ -458,3 +458,12 @@ def test_a_message_too_large_to_be_kept_with_its_decision_decides_nothing(tmp_pa
 
     assert [call.call_id for call in asyncio.run(run())] == ["c1"]
     assert store.path(KEY).read_bytes() == before
+
+
+def test_what_must_be_read_to_be_mended_may_be_twice_as_large():
+    limits = Limits(None, 100)
+    for size, times in ((100, 1), (200, 2), (101, 2)):
+        limits.check_file(KEY, "its file", size, times=times)
+    for size, times in ((101, 1), (201, 2)):
+        with pytest.raises(SessionLimitError):
+            limits.check_file(KEY, "its file", size, times=times)

@@ -34,12 +34,14 @@ from agents_sessions.stores import (
     file_atomic,
     file_document,
     file_io,
+    file_limits,
     file_locks,
     file_queries,
     file_reader,
     file_recovery,
     file_sidecars,
     file_store,
+    file_turns,
     file_writer,
 )
 from agents_sessions.stores.file_store import FileStore
@@ -1655,3 +1657,76 @@ def test_a_root_that_leads_nowhere_is_an_error_of_the_system(tmp_path):
     with pytest.raises(SessionIOError) as caught:
         create(FileStore(tmp_path / "sessions"), "one")
     assert caught.value.errno == errno.ENOENT
+
+
+# --- who waits for another process ---
+
+
+def test_a_turn_of_another_process_is_waited_for_with_longer_and_longer_pauses(store, monkeypatch):
+    create(store)
+    pauses = []
+
+    async def run():
+        with file_io.directory(str(store.root), "support") as folder:
+            theirs = file_turns.try_turn(folder, f"{KEY.session_id}.json")  # past the gates of this process
+            real = asyncio.sleep
+
+            async def sleep(seconds):
+                pauses.append(seconds)
+                if len(pauses) == 6:
+                    theirs.release()
+                await real(0)
+
+            monkeypatch.setattr(asyncio, "sleep", sleep)
+            async with store.turn_lock(KEY):
+                pass
+
+    asyncio.run(run())
+    assert pauses == [0.001, 0.002, 0.004, 0.008, 0.01, 0.01]
+
+
+@pytest.mark.parametrize("timeout", [0, 0.03])
+def test_a_turn_of_another_process_is_waited_for_no_longer_than_asked(store, monkeypatch, timeout):
+    create(store)
+    waited = []
+
+    async def run():
+        with file_io.directory(str(store.root), "support") as folder:
+            theirs = file_turns.try_turn(folder, f"{KEY.session_id}.json")
+            real = asyncio.sleep
+
+            async def sleep(seconds):
+                waited.append(seconds)
+                await real(seconds)
+
+            monkeypatch.setattr(asyncio, "sleep", sleep)
+            try:
+                async with store.turn_lock(KEY, timeout):
+                    pytest.fail("it is held twice")
+            finally:
+                theirs.release()
+
+    with pytest.raises(SessionBusyError) as caught:
+        asyncio.run(run())
+    assert caught.value.holder == file_turns.this_process()
+    assert caught.value.waited >= timeout
+    assert sum(waited) <= timeout
+    assert bool(waited) == bool(timeout)
+
+
+def test_a_read_that_waits_too_long_says_for_which_session(store, path, monkeypatch):
+    monkeypatch.setattr(file_store, "FILE_TIMEOUT", 0.02)
+    create(store)
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=1))
+    with path.open() as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        with pytest.raises(SessionBusyError) as caught:
+            load(store)
+    assert (caught.value.session_id, caught.value.agent_id) == (KEY.session_id, KEY.agent_id)
+
+
+def test_a_store_has_a_root_and_limits_of_its_own_accord(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = FileStore()
+    assert store.root == tmp_path / "sessions"
+    assert store._files.limits == file_limits.Limits()
