@@ -407,7 +407,7 @@ class StoreContract:
             with pytest.raises(InvalidItemError):
                 await store.create(info_of(), [bad])
             before = await store.create(info_of(), [said("kept")])
-            with pytest.raises(InvalidItemError):
+            with pytest.raises(InvalidItemError, match="item 2 of 2"):
                 await store.append(KEY, [said("good"), bad])
             with pytest.raises(InvalidItemError):
                 await store.rewrite(KEY, lambda history: history.with_entries([*history.entries, bad]))
