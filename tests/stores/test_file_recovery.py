@@ -900,3 +900,20 @@ def test_the_first_bytes_of_the_old_tail_in_front_of_new_lines_are_torn_and_no_f
                 assert decoded.header == {**HEADER, "name": "n" * name}
                 mixed += 1
     assert mixed
+
+
+def test_lines_that_are_gone_above_a_tail_that_says_where_the_last_batch_began_are_damage():
+    """All of the history is zeros, and no line is left that claims to have been there: the tail does."""
+    data = grown([said("a")], [said("b")])
+    begin, end = data.index(b"\n") + 1, data.rindex(b"],") - 1
+    with pytest.raises(Damage, match=f"damaged after byte {begin}"):
+        recovery.decode_document(data[:begin] + b"\0" * (end - begin) + data[end:])
+
+
+def test_a_whole_line_behind_one_that_is_gone_is_damage_and_not_a_torn_append():
+    """No tail is left that says so, and it claims to begin a batch: one append left nothing like it."""
+    data = grown([said("a")], [said("b")], [said("c")])
+    second, third = data.index(b',{"seq":2'), data.index(b',{"seq":3')
+    cut = data[:second] + b"\0" * (third - 1 - second) + data[third - 1 : data.rindex(b"],")]
+    with pytest.raises(Damage, match=f"damaged after byte {second}"):
+        recovery.decode_document(cut)
