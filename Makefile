@@ -39,10 +39,10 @@ soak: .venv/ready ## the trust tests at length: kills, power cuts, concurrency, 
 	@$(BIN)/python tests/trust/fuzz_document.py 1000000
 
 mutants: .venv/ready ## deliberate mistakes in a copy of the package: each must be caught
-	@$(BIN)/python tests/trust/mutants.py
+	@$(BIN)/python tools/mutants.py
 
 mutation: .venv/mutation-ready ## 40 small changes of each module that stores, by chance: nine of ten must be caught; over an hour
-	@$(BIN)/python tests/trust/mutation.py --sample 40
+	@$(BIN)/python tools/mutation.py --sample 40
 
 fuzz: .venv/ready ## a million broken files against the reader
 	@$(BIN)/python tests/trust/fuzz_document.py 1000000

@@ -8,9 +8,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agents_sessions.context import ContextStats
     from agents_sessions.errors import SessionError
-    from agents_sessions.history import (
+    from agents_sessions.keys import SessionKey
+    from agents_sessions.manager import SessionManager
+    from agents_sessions.model.history import (
         DecisionEntry,
         HandoffEntry,
         HistoryEntry,
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
         TokenUsage,
         UsageEntry,
     )
-    from agents_sessions.info import SessionInfo, SessionKey
-    from agents_sessions.manager import SessionManager
+    from agents_sessions.model.info import SessionInfo
+    from agents_sessions.model.totals import ContextStats
     from agents_sessions.session import FileSession, StoredSession
     from agents_sessions.stores.base import SessionStore
-    from agents_sessions.stores.file_store import FileStore
-    from agents_sessions.stores.memory_store import MemoryStore
+    from agents_sessions.stores.file.store import FileStore
+    from agents_sessions.stores.memory import MemoryStore
     from agents_sessions.turns.approvals import PendingApproval
     from agents_sessions.turns.events import ApprovalNeeded, HandedOff, TurnEvent, TurnFailed, TurnFinished, TurnStarted
     from agents_sessions.turns.options import RunArguments, SendOptions
@@ -69,35 +70,35 @@ __version__ = "0.1.0"
 
 _HOME = {
     "ApprovalNeeded": "turns.events",
-    "ContextStats": "context",
+    "ContextStats": "model.totals",
     "FileSession": "session",
-    "FileStore": "stores.file_store",
+    "FileStore": "stores.file.store",
     "HandedOff": "turns.events",
-    "DecisionEntry": "history",
-    "HandoffEntry": "history",
-    "HistoryEntry": "history",
-    "ItemEntry": "history",
-    "MemoryStore": "stores.memory_store",
-    "Message": "history",
-    "ModelRequest": "history",
+    "DecisionEntry": "model.history",
+    "HandoffEntry": "model.history",
+    "HistoryEntry": "model.history",
+    "ItemEntry": "model.history",
+    "MemoryStore": "stores.memory",
+    "Message": "model.history",
+    "ModelRequest": "model.history",
     "PendingApproval": "turns.approvals",
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
     "RunArguments": "turns.options",
-    "RunEntry": "history",
+    "RunEntry": "model.history",
     "SendOptions": "turns.options",
     "SessionError": "errors",
-    "SessionInfo": "info",
-    "SessionKey": "info",
+    "SessionInfo": "model.info",
+    "SessionKey": "keys",
     "SessionManager": "manager",
     "SessionStore": "stores.base",
     "StoredSession": "session",
-    "TokenUsage": "history",
+    "TokenUsage": "model.history",
     "TurnEvent": "turns.events",
     "TurnFailed": "turns.events",
     "TurnFinished": "turns.events",
     "TurnStarted": "turns.events",
-    "UsageEntry": "history",
+    "UsageEntry": "model.history",
 }
 
 

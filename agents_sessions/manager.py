@@ -12,13 +12,13 @@ from weakref import WeakSet
 
 from pydantic import ValidationError
 
-from agents_sessions.addresses import Addresses
 from agents_sessions.errors import InvalidItemError, SessionExistsError, SessionNotFoundError
-from agents_sessions.history import HistoryEntry, Message, invalid_fields, typed
-from agents_sessions.info import SessionInfo, SessionStatus, SessionType
+from agents_sessions.lookup import Addresses
+from agents_sessions.model.history import HistoryEntry, Message, invalid_fields, typed
+from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
 from agents_sessions.session import ManagedSession
 from agents_sessions.stores.base import History, SessionStore
-from agents_sessions.stores.file_store import FileStore
+from agents_sessions.stores.file.store import FileStore
 from agents_sessions.turns.agents import AgentRegistry, Agents
 from agents_sessions.turns.approvals import PendingApproval, load_paused
 from agents_sessions.turns.events import Listener, TurnEvent

@@ -18,15 +18,16 @@ from weakref import WeakKeyDictionary
 from agents.memory import SessionSettings
 from agents.memory.session_settings import coerce_session_settings
 
-from agents_sessions.entries import Entry, item_entry, record_entry
+from agents_sessions.concurrency.settle import settled
 from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionExistsError, SessionNotFoundError
-from agents_sessions.gates import settled
-from agents_sessions.info import SessionInfo, SessionKey
-from agents_sessions.lossless_json import check_json, decode_json, encode_json
-from agents_sessions.naming import encode_name
-from agents_sessions.stores.file_limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES
-from agents_sessions.stores.file_store import Durability, FileStore
-from agents_sessions.usage import UsageMark, rows_since
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import Entry, item_entry, record_entry
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
+from agents_sessions.model.usage import UsageMark, rows_since
+from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES
+from agents_sessions.stores.file.names import encode_name
+from agents_sessions.stores.file.store import Durability, FileStore
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from agents.items import TResponseInputItem
     from agents.run_context import RunContextWrapper
 
-    from agents_sessions.addresses import Addresses
-    from agents_sessions.entries import Item
+    from agents_sessions.lookup import Addresses
+    from agents_sessions.model.entries import Item
     from agents_sessions.stores.base import History, SessionStore
 
 RUN_STATE = "run_state.json"

@@ -10,8 +10,8 @@ from pathlib import Path
 from time import perf_counter
 
 from agents_sessions import FileSession
-from agents_sessions.entries import check_entries, item_entry, timestamp
-from agents_sessions.stores.file_document import encode_entry
+from agents_sessions.model.entries import check_entries, item_entry, timestamp
+from agents_sessions.stores.file.format.document import encode_entry
 from benchmarks.conversation import turns
 from benchmarks.measure import figure
 

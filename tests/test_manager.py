@@ -17,11 +17,11 @@ from agents_sessions.errors import (
     SessionNotFoundError,
     SessionPausedError,
 )
-from agents_sessions.info import SessionInfo
 from agents_sessions.manager import SessionManager
+from agents_sessions.model.info import SessionInfo
 from agents_sessions.stores.base import SessionStore
-from agents_sessions.stores.file_store import FileStore
-from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.stores.file.store import FileStore
+from agents_sessions.stores.memory import MemoryStore
 
 QUIET = RunConfig(tracing_disabled=True)
 

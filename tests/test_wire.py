@@ -18,9 +18,9 @@ from agents.exceptions import ModelBehaviorError
 from openai import AsyncOpenAI
 
 from agents_sessions.errors import SessionError
-from agents_sessions.history import HandoffEntry, ItemEntry, UsageEntry
-from agents_sessions.info import SessionInfo
 from agents_sessions.manager import SessionManager
+from agents_sessions.model.history import HandoffEntry, ItemEntry, UsageEntry
+from agents_sessions.model.info import SessionInfo
 from agents_sessions.session import FileSession
 from agents_sessions.testing import function_call, handoff, message, response, stream, usage
 from agents_sessions.turns.reply import Reply

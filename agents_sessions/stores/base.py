@@ -24,12 +24,13 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import Entry, Item, check_entries
 from agents_sessions.errors import InvalidItemError
-from agents_sessions.history import Message, flaw_of, invalid_fields, messages
-from agents_sessions.info import SessionInfo, SessionKey
-from agents_sessions.lossless_json import check_json
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import Entry, Item, check_entries
+from agents_sessions.model.history import Message, flaw_of, invalid_fields, messages
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.lossless_json import check_json
+from agents_sessions.model.totals import ContextStats, fold
 
 FILE_TIMEOUT = 60.0
 """Seconds that one operation waits for others on the same session before it raises `SessionBusyError`."""

@@ -31,8 +31,6 @@ from typing import Any, ParamSpec, cast
 
 import pytest
 
-from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import Entry, Item, RequestRow, item_entry, now, record_entry
 from agents_sessions.errors import (
     InvalidItemError,
     SessionBusyError,
@@ -41,10 +39,13 @@ from agents_sessions.errors import (
     SessionIdError,
     SessionNotFoundError,
 )
-from agents_sessions.info import SessionInfo, SessionKey
-from agents_sessions.lossless_json import MAX_DEPTH
-from agents_sessions.naming import encode_name
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import Entry, Item, RequestRow, item_entry, now, record_entry
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.lossless_json import MAX_DEPTH
+from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.stores.base import Change, History, SessionStore
+from agents_sessions.stores.file.names import encode_name
 
 Opener = Callable[[], SessionStore]
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from agents import Agent, Handoff
 
 from agents_sessions.errors import UnknownAgentError
-from agents_sessions.info import SessionInfo
+from agents_sessions.model.info import SessionInfo
 
 AgentFactory: TypeAlias = Callable[[SessionInfo], "Agent[Any] | Awaitable[Agent[Any]]"]
 Agents: TypeAlias = "Sequence[Agent[Any]] | Mapping[str, Agent[Any]] | AgentFactory"

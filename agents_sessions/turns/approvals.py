@@ -9,21 +9,22 @@ from agents.run_state import RunState
 from agents.usage import Usage
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agents_sessions.context import sum_requests
-from agents_sessions.entries import record_entry
 from agents_sessions.errors import NothingToResumeError, SessionCorruptedError
-from agents_sessions.history import invalid_fields
-from agents_sessions.lossless_json import check_json, decode_json, encode_json
+from agents_sessions.model.entries import record_entry
+from agents_sessions.model.history import invalid_fields
+from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
+from agents_sessions.model.totals import sum_requests
+from agents_sessions.model.usage import UsageMark
 from agents_sessions.session import RUN_STATE
 from agents_sessions.turns.unanswered import lost_outputs
-from agents_sessions.usage import UsageMark
 
 if TYPE_CHECKING:
     from agents import Agent, ModelResponse, RunResult, RunResultStreaming
     from agents.items import ToolApprovalItem
 
-    from agents_sessions.entries import DecisionRecord, Entry, Item, RunRecord
-    from agents_sessions.info import SessionInfo, SessionKey
+    from agents_sessions.keys import SessionKey
+    from agents_sessions.model.entries import DecisionRecord, Entry, Item, RunRecord
+    from agents_sessions.model.info import SessionInfo
     from agents_sessions.stores.base import SessionStore
 
 

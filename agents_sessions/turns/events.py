@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from agents_sessions.history import TokenUsage
-from agents_sessions.info import SessionKey
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.history import TokenUsage
 
 logger = logging.getLogger("agents_sessions")
 

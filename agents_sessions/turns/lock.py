@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any
 
 from agents_sessions.errors import SessionBusyError, SessionReentryError
-from agents_sessions.info import SessionKey
+from agents_sessions.keys import SessionKey
 from agents_sessions.stores.base import SessionStore
 
 

@@ -13,7 +13,7 @@ from agents.models import get_default_model
 if TYPE_CHECKING:
     from agents import RunConfig, RunErrorHandlers, RunHooks
 
-    from agents_sessions.info import SessionInfo
+    from agents_sessions.model.info import SessionInfo
 
 Start = Literal["last", "entry"]
 OnFailure = Literal["keep", "rollback"]

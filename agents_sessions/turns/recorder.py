@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, cast
 from agents import Agent, RunHooks
 from agents.usage import Usage
 
-from agents_sessions.context import sum_requests
-from agents_sessions.entries import Entry, item_entry, item_kind, record_entry
-from agents_sessions.gates import settled
+from agents_sessions.concurrency.settle import settled
+from agents_sessions.model.entries import Entry, item_entry, item_kind, record_entry
+from agents_sessions.model.totals import sum_requests
+from agents_sessions.model.usage import UsageMark, rows_since
 from agents_sessions.session import StoredSession
 from agents_sessions.turns.unanswered import lost_outputs, unanswered
-from agents_sessions.usage import UsageMark, rows_since
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from agents import AgentHookContext, ModelResponse, RunContextWrapper, Tool
     from agents.items import TResponseInputItem
 
-    from agents_sessions.entries import DecisionRecord, HandoffRecord, Item, RequestRow, RunRecord, RunStatus
-    from agents_sessions.info import SessionKey
+    from agents_sessions.keys import SessionKey
+    from agents_sessions.model.entries import DecisionRecord, HandoffRecord, Item, RequestRow, RunRecord, RunStatus
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.turns.approvals import Continued
 

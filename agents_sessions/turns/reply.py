@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from agents import ItemHelpers
 
-from agents_sessions.context import sum_requests
-from agents_sessions.history import HandoffEntry, HistoryEntry, TokenUsage, typed
+from agents_sessions.model.history import HandoffEntry, HistoryEntry, TokenUsage, typed
+from agents_sessions.model.totals import sum_requests
 
 if TYPE_CHECKING:
     from agents import RunResult, RunResultStreaming
     from agents.items import ToolApprovalItem
 
-    from agents_sessions.entries import RunStatus
+    from agents_sessions.model.entries import RunStatus
     from agents_sessions.turns.recorder import Recorder
 
 

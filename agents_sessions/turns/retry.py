@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from agents_sessions.errors import NothingToResumeError
 
 if TYPE_CHECKING:
-    from agents_sessions.entries import RunRecord
-    from agents_sessions.info import SessionKey
+    from agents_sessions.keys import SessionKey
+    from agents_sessions.model.entries import RunRecord
     from agents_sessions.stores.base import SessionStore
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from agents_sessions.entries import Entry, Item, RunRecord
+    from agents_sessions.model.entries import Entry, Item, RunRecord
     from agents_sessions.stores.base import History
     from agents_sessions.turns.recorder import Recorder
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from agents import Runner
 
+from agents_sessions.concurrency.settle import settled
 from agents_sessions.errors import TurnCancelledError
-from agents_sessions.gates import settled
 from agents_sessions.turns.lock import current_task
 from agents_sessions.turns.turn import Execute, Outcome
 

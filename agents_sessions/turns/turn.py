@@ -16,8 +16,7 @@ from uuid import uuid4
 from agents import Runner, RunResult, RunResultStreaming, UserError
 from agents.memory import SessionSettings
 
-from agents_sessions.context import sum_requests
-from agents_sessions.entries import DecisionRecord, Item, RunRecord, check_entries, item_entry, record_entry
+from agents_sessions.concurrency.settle import settled
 from agents_sessions.errors import (
     ApprovalPendingError,
     InvalidItemError,
@@ -29,7 +28,8 @@ from agents_sessions.errors import (
     SessionPausedError,
     UnknownAgentError,
 )
-from agents_sessions.gates import settled
+from agents_sessions.model.entries import DecisionRecord, Item, RunRecord, check_entries, item_entry, record_entry
+from agents_sessions.model.totals import sum_requests
 from agents_sessions.session import RUN_STATE
 from agents_sessions.turns.approvals import Continued, PausedTurn, asked_for, decide, load_paused
 from agents_sessions.turns.events import (
@@ -52,8 +52,9 @@ if TYPE_CHECKING:
     from agents import Agent
     from agents.items import TResponseInputItem
 
-    from agents_sessions.entries import RunStatus
-    from agents_sessions.info import SessionInfo, SessionKey
+    from agents_sessions.keys import SessionKey
+    from agents_sessions.model.entries import RunStatus
+    from agents_sessions.model.info import SessionInfo
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.turns.agents import AgentRegistry
 

@@ -6,10 +6,10 @@ from collections.abc import Container, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from agents_sessions.entries import item_entry
+from agents_sessions.model.entries import item_entry
 
 if TYPE_CHECKING:
-    from agents_sessions.entries import Entry, Item
+    from agents_sessions.model.entries import Entry, Item
 
 NOT_RUN = "The tool was not run."
 MAY_HAVE_RUN = "The output of this tool was lost. The tool may have run."

@@ -6,10 +6,11 @@ from dataclasses import FrozenInstanceError
 import pytest
 from pydantic import ValidationError
 
-from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import item_entry, now, record_entry
 from agents_sessions.errors import InvalidItemError
-from agents_sessions.info import SessionInfo, SessionKey
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import item_entry, now, record_entry
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.stores.base import (
     RESERVED_FACTS,
     History,
@@ -19,7 +20,7 @@ from agents_sessions.stores.base import (
     check_facts,
     renumber,
 )
-from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.stores.memory import MemoryStore
 
 INFO = SessionInfo(id="s", agent_id="support", name="Order 42")
 KEY = INFO.key

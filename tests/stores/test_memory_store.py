@@ -1,7 +1,7 @@
 import subprocess
 import sys
 
-from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.testing import StoreContract
 
 
@@ -14,10 +14,10 @@ def in_a_child_forked_amid(step):
     """Return what a forked child prints that reads, and appends to, a session which a thread was about to change."""
     script = f"""if True:
         import asyncio, os, signal, threading
-        from agents_sessions.entries import item_entry
-        from agents_sessions.info import SessionInfo, SessionKey
-        from agents_sessions.stores import memory_store
-        from agents_sessions.stores.memory_store import MemoryStore
+        from agents_sessions.model.entries import item_entry
+        from agents_sessions.model.info import SessionInfo
+        from agents_sessions.keys import SessionKey
+        from agents_sessions.stores.memory import MemoryStore
 
         key, store = SessionKey("a", "s"), MemoryStore()
         asyncio.run(store.create(SessionInfo(agent_id="a", id="s"), [item_entry({{"text": "kept"}})]))

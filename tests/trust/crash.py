@@ -29,13 +29,14 @@ from typing import Any, NamedTuple
 
 from system_calls import CALLS, LIBRARY, LOWEST
 
-from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import Entry, item_entry, item_kind
 from agents_sessions.errors import SessionNotFoundError
-from agents_sessions.info import SessionInfo, SessionKey
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import Entry, item_entry, item_kind
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.session import StoredSession
-from agents_sessions.stores import file_atomic
-from agents_sessions.stores.file_store import FileStore
+from agents_sessions.stores.file.disk import atomic as file_atomic
+from agents_sessions.stores.file.store import FileStore
 
 KEYS = [SessionKey("support", "one"), SessionKey("support", "two"), SessionKey("sales", "three")]
 LONGEST = 120

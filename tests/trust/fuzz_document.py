@@ -19,13 +19,12 @@ import zlib
 from multiprocessing import Process, Queue
 from pathlib import Path
 
-from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import item_entry, record_entry
 from agents_sessions.errors import InvalidItemError
-from agents_sessions.stores import file_document as document
-from agents_sessions.stores import file_recovery as recovery
+from agents_sessions.model.entries import item_entry, record_entry
+from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.stores.base import check_new
-from agents_sessions.stores.file_document import Damage, NewerFormat
+from agents_sessions.stores.file.format import document, recovery
+from agents_sessions.stores.file.format.document import Damage, NewerFormat
 
 CASES = Path(__file__).parent / "cases"
 AT = "2026-11-20T21:29:00.456Z"

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from agents_sessions.stores import file_atomic, file_io, file_locks
+from agents_sessions.stores.file.disk import atomic as file_atomic
+from agents_sessions.stores.file.disk import locks as file_locks
+from agents_sessions.stores.file.disk import syscalls as file_io
 
 LOWEST = (file_io, file_locks, file_atomic)
 """The modules that call the system; `tests/test_layers.py` lets no other one."""

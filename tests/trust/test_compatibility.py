@@ -10,11 +10,11 @@ from pathlib import Path
 import fuzz_document as fuzz
 import pytest
 
-from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import item_entry
 from agents_sessions.errors import SessionCorruptedError, SessionVersionError
-from agents_sessions.info import SessionKey
-from agents_sessions.stores.file_store import FileStore
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import item_entry
+from agents_sessions.model.totals import ContextStats, fold
+from agents_sessions.stores.file.store import FileStore
 
 KEY = SessionKey("support", "order-42")
 FIXTURE = Path(__file__).parent / "fixtures" / "agents-sessions-1.json"

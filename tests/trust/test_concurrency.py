@@ -20,11 +20,12 @@ from pathlib import Path
 
 import pytest
 
-from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import item_entry
-from agents_sessions.info import SessionInfo, SessionKey
-from agents_sessions.stores import file_store
-from agents_sessions.stores.file_store import FileStore
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import item_entry
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.totals import ContextStats, fold
+from agents_sessions.stores.file import store as file_store
+from agents_sessions.stores.file.store import FileStore
 
 SECONDS = float(os.environ.get("TRUST_SECONDS", "5"))
 PROCESSES, THREADS, WRITERS, READERS = 4, 4, 2, 1

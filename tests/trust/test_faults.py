@@ -21,14 +21,15 @@ import pytest
 from crash import KEYS, OPERATIONS, State, World, word
 from system_calls import CALLS, LOWEST
 
-from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import item_entry
+from agents_sessions.concurrency.recent import Recent
 from agents_sessions.errors import ReplyNotStoredError, SessionIOError, SessionNotFoundError
-from agents_sessions.info import SessionInfo, SessionKey
+from agents_sessions.keys import SessionKey
 from agents_sessions.manager import SessionManager
-from agents_sessions.recent import Recent
-from agents_sessions.stores import file_reader
-from agents_sessions.stores.file_store import FileStore
+from agents_sessions.model.entries import item_entry
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.totals import ContextStats, fold
+from agents_sessions.stores.file import reader as file_reader
+from agents_sessions.stores.file.store import FileStore
 
 KEY = SessionKey("support", "order-42")
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EINTR", "EACCES", "EMFILE")
@@ -444,10 +445,11 @@ def test_a_batch_whose_sync_failed_is_not_there_for_anyone(base):
 
 CHILD = """
     import asyncio, os, resource, signal, sys
-    from agents_sessions.entries import item_entry
+    from agents_sessions.model.entries import item_entry
     from agents_sessions.errors import SessionError, SessionIOError
-    from agents_sessions.info import SessionInfo, SessionKey
-    from agents_sessions.stores.file_store import FileStore
+    from agents_sessions.model.info import SessionInfo
+    from agents_sessions.keys import SessionKey
+    from agents_sessions.stores.file.store import FileStore
 
     store, key = FileStore(sys.argv[1]), SessionKey("support", "order-42")
 

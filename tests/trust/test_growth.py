@@ -19,12 +19,15 @@ import pytest
 from agents import Agent, RunConfig
 from agents.testing import ScriptedModel, assistant_message
 
-from agents_sessions.entries import item_entry
-from agents_sessions.info import SessionInfo, SessionKey
+from agents_sessions.keys import SessionKey
 from agents_sessions.manager import SessionManager
-from agents_sessions.stores import file_names, file_reader, file_store
-from agents_sessions.stores.file_store import FileStore
-from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.model.entries import item_entry
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.stores.file import layout as file_names
+from agents_sessions.stores.file import reader as file_reader
+from agents_sessions.stores.file import store as file_store
+from agents_sessions.stores.file.store import FileStore
+from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.turns import lock
 
 SENDS = int(os.environ.get("TRUST_SENDS", "1000"))
@@ -40,9 +43,10 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 APPENDING = """
     import asyncio, os, sys
-    from agents_sessions.entries import item_entry
-    from agents_sessions.info import SessionInfo, SessionKey
-    from agents_sessions.stores.file_store import FileStore
+    from agents_sessions.model.entries import item_entry
+    from agents_sessions.model.info import SessionInfo
+    from agents_sessions.keys import SessionKey
+    from agents_sessions.stores.file.store import FileStore
 
     def said(text):
         return item_entry({"role": "user", "content": text})

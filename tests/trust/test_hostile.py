@@ -19,8 +19,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seeds import SEED
 
-from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import item_entry
 from agents_sessions.errors import (
     InvalidItemError,
     SessionCorruptedError,
@@ -29,10 +27,12 @@ from agents_sessions.errors import (
     SessionPathError,
     SessionVersionError,
 )
-from agents_sessions.info import SessionInfo, SessionKey
-from agents_sessions.stores import file_document as document
-from agents_sessions.stores import file_recovery as recovery
-from agents_sessions.stores.file_store import FileStore
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import item_entry
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.totals import ContextStats, fold
+from agents_sessions.stores.file.format import document, recovery
+from agents_sessions.stores.file.store import FileStore
 
 KEY = SessionKey("support", "order-42")
 FILE = grown(grown(new_file([MESSAGE]), [CALL, OUTPUT]), [USAGE, HANDOFF, RUN])
@@ -407,8 +407,8 @@ MIB = 1 << 20
 MEASURE = """
     import asyncio, re, sys
     from agents_sessions.errors import SessionError
-    from agents_sessions.info import SessionKey
-    from agents_sessions.stores.file_store import FileStore
+    from agents_sessions.keys import SessionKey
+    from agents_sessions.stores.file.store import FileStore
 
     def figure(file, name):
         return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/" + file).read())[1])

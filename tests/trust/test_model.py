@@ -29,8 +29,6 @@ from hypothesis import HealthCheck, settings, stateful
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import item_entry, item_kind, record_entry
 from agents_sessions.errors import (
     ApprovalPendingError,
     InvalidItemError,
@@ -45,11 +43,14 @@ from agents_sessions.errors import (
     TurnCancelledError,
     UnknownAgentError,
 )
-from agents_sessions.info import SessionInfo, SessionKey
+from agents_sessions.keys import SessionKey
 from agents_sessions.manager import SessionManager
+from agents_sessions.model.entries import item_entry, item_kind, record_entry
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.session import FileSession, StoredSession
-from agents_sessions.stores.file_store import FileStore
-from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.stores.file.store import FileStore
+from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.turns.unanswered import MAY_HAVE_RUN, NOT_RUN
 
 EXAMPLES = os.environ.get("TRUST_EXAMPLES")

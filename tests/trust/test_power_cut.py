@@ -19,12 +19,12 @@ from seeds import SEED
 from simdisk import RECORDED, File, SimDisk, contents, lay_out
 from system_calls import CALLS
 
-from agents_sessions.context import ContextStats, fold
-from agents_sessions.entries import item_entry, record_entry
-from agents_sessions.info import SessionInfo, SessionKey
-from agents_sessions.stores import file_document as document
-from agents_sessions.stores import file_recovery as recovery
-from agents_sessions.stores.file_store import FileStore
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import item_entry, record_entry
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.totals import ContextStats, fold
+from agents_sessions.stores.file.format import document, recovery
+from agents_sessions.stores.file.store import FileStore
 
 KEY = SessionKey("support", "order-42")
 STATES = int(os.environ.get("POWER_CUT_STATES", "15000"))

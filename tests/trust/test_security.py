@@ -11,13 +11,14 @@ import traceback
 
 import pytest
 
-from agents_sessions.entries import item_entry, record_entry
+from agents_sessions.concurrency.recent import Recent
 from agents_sessions.errors import SessionError, SessionExistsError, SessionPathError
-from agents_sessions.info import SessionInfo, SessionKey
-from agents_sessions.recent import Recent
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import item_entry, record_entry
+from agents_sessions.model.info import SessionInfo
 from agents_sessions.session import StoredSession
-from agents_sessions.stores import file_atomic
-from agents_sessions.stores.file_store import FileStore
+from agents_sessions.stores.file.disk import atomic as file_atomic
+from agents_sessions.stores.file.store import FileStore
 
 KEY = SessionKey("support", "order-42")
 SECRET = "4929-1234-5678-9012"

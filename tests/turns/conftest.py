@@ -1,8 +1,8 @@
 import pytest
 
 from agents_sessions.stores.base import SessionStore
-from agents_sessions.stores.file_store import FileStore
-from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.stores.file.store import FileStore
+from agents_sessions.stores.memory import MemoryStore
 
 
 @pytest.fixture(params=["memory", "file"])

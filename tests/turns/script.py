@@ -11,10 +11,10 @@ from agents.testing import ModelStep, ScriptedModel, assistant_message, function
 from agents.usage import Usage
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 
-from agents_sessions.context import ContextStats, fold
-from agents_sessions.history import DecisionEntry, ItemEntry, RunEntry, UsageEntry
-from agents_sessions.info import SessionKey
+from agents_sessions.keys import SessionKey
 from agents_sessions.manager import SessionManager
+from agents_sessions.model.history import DecisionEntry, ItemEntry, RunEntry, UsageEntry
+from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.stores.base import SessionStore
 
 QUIET = RunConfig(tracing_disabled=True)

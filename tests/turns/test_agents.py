@@ -5,9 +5,9 @@ from agents import Agent, handoff
 from script import QUIET, agent, managed, opened, to, turn
 
 from agents_sessions.errors import UnknownAgentError
-from agents_sessions.info import SessionInfo
 from agents_sessions.manager import SessionManager
-from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.turns.agents import AgentRegistry, reachable
 
 

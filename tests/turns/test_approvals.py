@@ -16,10 +16,10 @@ from agents.testing import function_call
 from script import QUIET, agent, calls, check_totals, managed, opened, says, stored, turn
 
 from agents_sessions.errors import ApprovalPendingError, NothingToResumeError, ReplyNotStoredError, UnknownAgentError
-from agents_sessions.history import DecisionEntry
-from agents_sessions.info import SessionKey
+from agents_sessions.keys import SessionKey
 from agents_sessions.manager import SessionManager
-from agents_sessions.stores.file_store import FileStore
+from agents_sessions.model.history import DecisionEntry
+from agents_sessions.stores.file.store import FileStore
 from agents_sessions.turns.approvals import RUN_STATE
 
 KEY = SessionKey("support", "s")

@@ -13,11 +13,11 @@ from agents import function_tool
 from script import agent, calls, check_totals, managed, opened, scripted, stored
 
 from agents_sessions.errors import NothingToResumeError, SessionNotFoundError, TurnCancelledError
-from agents_sessions.info import SessionKey
+from agents_sessions.keys import SessionKey
 from agents_sessions.session import StoredSession
-from agents_sessions.stores import file_store
-from agents_sessions.stores.file_store import FileStore
-from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.stores.file import store as file_store
+from agents_sessions.stores.file.store import FileStore
+from agents_sessions.stores.memory import MemoryStore
 
 # The SDK drops a coroutine of its own when it is cancelled in just that moment.
 pytestmark = pytest.mark.filterwarnings("ignore:coroutine 'run_single_turn' was never awaited:RuntimeWarning")

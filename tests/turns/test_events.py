@@ -6,9 +6,9 @@ import pytest
 from agents import function_tool
 from script import agent, calls, managed, opened, stored, to, turn
 
-from agents_sessions.entries import item_entry
-from agents_sessions.info import SessionKey
-from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import item_entry
+from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.turns.events import ApprovalNeeded, HandedOff, TurnEvent, TurnFailed, TurnFinished, TurnStarted
 
 SECRET = "my-secret"

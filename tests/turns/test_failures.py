@@ -8,10 +8,10 @@ from agents.testing import ModelStep
 from script import QUIET, agent, calls, check_totals, echo, managed, opened, says, scripted, stored, to, turn, word
 
 from agents_sessions.errors import InvalidItemError, NothingToResumeError, ReplyNotStoredError, SessionLimitError
-from agents_sessions.info import SessionKey
+from agents_sessions.keys import SessionKey
 from agents_sessions.manager import SessionManager
-from agents_sessions.stores.file_store import FileStore
-from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.stores.file.store import FileStore
+from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.turns.events import TurnStarted
 
 KEY = SessionKey("support", "s")

@@ -14,9 +14,9 @@ from agents.testing import ModelStep
 from script import agent, calls, check_totals, echo, history, managed, opened, says, stored, turn
 
 from agents_sessions.errors import SessionBusyError, SessionReentryError
-from agents_sessions.info import SessionKey
-from agents_sessions.stores.file_store import FileStore
-from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.keys import SessionKey
+from agents_sessions.stores.file.store import FileStore
+from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.turns import lock
 from agents_sessions.turns.lock import check_reentry, exclusive_turn
 

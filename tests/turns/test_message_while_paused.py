@@ -7,7 +7,7 @@ from agents import function_tool
 from agents.testing import ModelStep, function_call
 from script import agent, calls, managed, opened
 
-from agents_sessions.info import SessionKey
+from agents_sessions.keys import SessionKey
 
 KEY = SessionKey("support", "s")
 GONE = ConnectionError("gone")

@@ -10,7 +10,7 @@ from script import QUIET, agent, calls, managed, says, scripted, stored, turn
 
 from agents_sessions.errors import InvalidItemError
 from agents_sessions.manager import SessionManager
-from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.turns.options import RunArguments, SendOptions, choose
 
 

@@ -14,10 +14,10 @@ from agents import GuardrailFunctionOutput, InputGuardrail, OutputGuardrail, Run
 from script import QUIET, agent, calls, check_totals, managed, opened, stored
 
 from agents_sessions.errors import SessionCorruptedError
-from agents_sessions.info import SessionKey
+from agents_sessions.keys import SessionKey
 from agents_sessions.session import RUN_STATE, StoredSession
-from agents_sessions.stores.file_store import FileStore
-from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.stores.file.store import FileStore
+from agents_sessions.stores.memory import MemoryStore
 
 KEY = SessionKey("support", "s")
 

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from script import USAGE, agent, calls, check_totals, managed, opened, says, scripted, stored, to, turn
 
-from agents_sessions.info import SessionKey
-from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.keys import SessionKey
+from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.testing import LocalResponses, message
 
 KEY = SessionKey("support", "s")

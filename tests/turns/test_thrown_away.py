@@ -8,8 +8,8 @@ from agents import function_tool
 from agents.testing import ModelStep
 from script import agent, calls, managed, opened, stored
 
-from agents_sessions.info import SessionKey
-from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.keys import SessionKey
+from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.turns import lock
 from agents_sessions.turns.events import TurnStarted
 

@@ -20,10 +20,10 @@ from openai.types.responses.response_input_item_param import ApplyPatchCallOutpu
 from pydantic import TypeAdapter
 from script import agent, calls, managed, opened
 
-from agents_sessions.entries import item_entry
-from agents_sessions.history import RunEntry
-from agents_sessions.info import SessionKey
-from agents_sessions.stores.memory_store import MemoryStore
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import item_entry
+from agents_sessions.model.history import RunEntry
+from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.turns.approvals import _arguments
 from agents_sessions.turns.unanswered import MAY_HAVE_RUN, NOT_RUN, lost_outputs, unanswered
 

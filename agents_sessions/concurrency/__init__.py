@@ -1,0 +1,1 @@
+"""Waiting, threads and forks. Nothing here knows of sessions."""

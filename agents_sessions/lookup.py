@@ -1,0 +1,46 @@
+"""Which agent a session belongs to, for callers that know its id alone."""
+
+from agents_sessions.concurrency.fair_locks import Gates
+from agents_sessions.concurrency.recent import Recent
+from agents_sessions.errors import SessionAmbiguousError, SessionNotFoundError
+from agents_sessions.keys import SessionKey
+from agents_sessions.stores.base import SessionStore
+
+_REMEMBERED = 10_000
+
+
+class Addresses:
+    """Finds the keys of sessions, and remembers them."""
+
+    def __init__(self, store: SessionStore) -> None:
+        self._store = store
+        self._known: Recent[str, SessionKey] = Recent(_REMEMBERED)
+        self._gates = Gates()
+
+    async def key(self, session_id: str, agent_id: str | None = None) -> SessionKey:
+        """Return the key of a session. Callers that ask for one id are answered in the order of their coming.
+
+        Raises:
+            SessionNotFoundError: There is none.
+            SessionAmbiguousError: Several agents have one of this id, and `agent_id` does not say which.
+        """
+        if agent_id is not None:
+            return SessionKey(agent_id, session_id)
+        async with self._gates.hold(session_id):  # a search takes any time; messages must not overtake each other
+            known = self._known.get(session_id)
+            if known is not None and await self._store.load(known) is not None:
+                return known
+            return self.remember(await self._search(session_id))
+
+    def remember(self, key: SessionKey) -> SessionKey:
+        """Spare the search for a session that was just found or made."""
+        self._known.put(key.session_id, key)
+        return key
+
+    async def _search(self, session_id: str) -> SessionKey:
+        found = await self._store.find(session_id)
+        if not found:
+            raise SessionNotFoundError(session_id)
+        if len(found) > 1:
+            raise SessionAmbiguousError(session_id, tuple(key.agent_id for key in found))
+        return found[0]

@@ -1,0 +1,1 @@
+"""What a session is made of: pure values, nothing that waits or stores."""

@@ -1,0 +1,195 @@
+"""What a history is made of.
+
+A history is a list of entries. An entry is an envelope (`seq`, `at`, `agent`, `run`) around one body: an SDK
+`item`, stored exactly as the Runner gave it, or a `record` of ours (a handoff, the usage of model requests, a
+decision about tool calls, the end of a run). What we know about an item stays in the envelope: a key added to
+the item itself would be sent to the model, which rejects it.
+
+Entries are plain dicts inside the package, because ten thousand of them are read in milliseconds;
+`agents_sessions.history` has the typed values that users see.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal, NotRequired, TypedDict
+
+from agents_sessions.errors import InvalidItemError
+from agents_sessions.model.lossless_json import JsonObject, check_json
+
+Item = JsonObject
+"""An SDK input item (`TResponseInputItem`), as plain JSON data."""
+
+RunStatus = Literal["completed", "failed", "cancelled", "interrupted", "awaiting_approval"]
+"""How a run ended. `interrupted` means that its process died."""
+
+
+class RequestRow(TypedDict):
+    """One model request, or the sum of several that cannot be told apart."""
+
+    requests: int
+    input_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    total_tokens: int
+    agent: NotRequired[str]
+    model: NotRequired[str]
+    response_id: NotRequired[str]
+    nested: NotRequired[bool]
+    """True for requests of an agent used as a tool: they cost tokens but fill another context."""
+
+
+class UsageRecord(TypedDict):
+    """The model requests that were made since the entry before."""
+
+    type: Literal["usage"]
+    requests: list[RequestRow]
+
+
+HandoffRecord = TypedDict(
+    "HandoffRecord",
+    {
+        "type": Literal["handoff"],
+        "from": str,
+        "to": str,
+        "tool": NotRequired[str],
+        "arguments": NotRequired[str],
+    },
+)
+"""One agent gave the conversation to another."""
+
+
+class DecisionRecord(TypedDict):
+    """Someone has decided about tool calls that waited for approval. Stored before any of them runs."""
+
+    type: Literal["decision"]
+    approved: list[str]
+    """Call ids."""
+    rejected: list[str]
+    message: NotRequired[list[Item]]
+    """What the turn was sent with it. The history has it as items once what was decided has its outputs."""
+
+
+class RunRecord(TypedDict):
+    """The end of one turn. Its `usage` repeats the sum of the turn's usage records for the reader's eye."""
+
+    type: Literal["run"]
+    status: RunStatus
+    usage: RequestRow
+    duration_ms: int
+    last_agent: NotRequired[str]
+    error: NotRequired[str]
+    asked: NotRequired[list[str]]
+    """The calls among its items that it has paused for: they cannot have run until a decision approves them."""
+    message: NotRequired[list[Item]]
+    """What the turn was sent, if the history does not have it: it failed too early, or was rolled back."""
+    message_lost: NotRequired[bool]
+    """True if neither the history nor this record has it, because it was too large."""
+
+
+MAX_GIVEN_SEQ = 2**52
+"""Largest number that an entry may bring along: beyond twice that, some readers of JSON round."""
+
+Record = UsageRecord | HandoffRecord | DecisionRecord | RunRecord
+
+
+class Entry(TypedDict, total=False):
+    """One entry of a history. A new one has no `seq` yet: the store gives it."""
+
+    seq: int
+    """Its number in the session: unique, increasing, never used again."""
+    k: int
+    """Its place in the batch it was stored with, from 1; absent in a batch of one."""
+    n: int
+    """The size of that batch."""
+    at: str
+    """When it was stored: UTC, milliseconds, a clock time and no order."""
+    agent: str
+    """The agent that produced it; absent for user input and in sessions without a manager."""
+    run: str
+    """The turn it belongs to; absent in sessions without a manager."""
+    crc: str
+    """Its checksum in the file."""
+    item: Item
+    record: Record
+
+
+def item_entry(item: Item, *, agent: str | None = None, run: str | None = None) -> Entry:
+    """Return a new entry around an SDK item."""
+    return _addressed({"item": item}, agent, run)
+
+
+def record_entry(record: Record, *, agent: str | None = None, run: str | None = None) -> Entry:
+    """Return a new entry around a record of ours."""
+    return _addressed({"record": record}, agent, run)
+
+
+def _addressed(entry: Entry, agent: str | None, run: str | None) -> Entry:
+    if agent is not None:
+        entry["agent"] = agent
+    if run is not None:
+        entry["run"] = run
+    return entry
+
+
+def check_entries(entries: Sequence[Entry]) -> None:
+    """Refuse entries that cannot be stored without loss, before anything is touched.
+
+    Raises:
+        InvalidItemError: See `lossless_json.check_json`; also for an item that is not a dict, or an `at`, `agent` or
+            `run` that is no text.
+    """
+    for number, entry in enumerate(entries, 1):
+        body = entry.get("item", entry.get("record"))
+        where = f"item {number} of {len(entries)}"
+        if not isinstance(body, dict):
+            raise InvalidItemError(where, f"is a {type(body).__name__!r}, not a dict")
+        if "item" in entry and "record" in entry:
+            raise InvalidItemError(where, "is both an item and a record")
+        _check_envelope(entry, where)
+        try:
+            check_json(body)
+            check_json(envelope_of(entry))
+        except ValueError as error:
+            raise InvalidItemError(where, str(error)) from None
+
+
+def _check_envelope(entry: Entry, where: str) -> None:
+    # Sealed, it could be read; but the reader that mends an edited or torn file takes it for damage.
+    for name in ("at", "agent", "run"):
+        if not isinstance(entry.get(name, ""), str):
+            raise InvalidItemError(where, f"has an `{name}` that is no text")
+    seq = entry.get("seq", 0)
+    if type(seq) is not int or seq > MAX_GIVEN_SEQ:
+        raise InvalidItemError(where, "has a `seq` that is no whole number, or too large")
+
+
+def envelope_of(entry: Entry) -> JsonObject:
+    """Return an entry without its body."""
+    return {name: value for name, value in entry.items() if name not in ("item", "record")}  # type: ignore[misc]
+
+
+def timestamp(moment: datetime | None = None) -> str:
+    """Return a moment, by default now, as UTC text with milliseconds. Texts sort as the moments do."""
+    moment = datetime.now(UTC) if moment is None else moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def as_stored(moment: datetime) -> datetime:
+    """Return a moment in UTC, cut to milliseconds."""
+    moment = moment.astimezone(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def now() -> datetime:
+    """Return the current time as stored."""
+    return as_stored(datetime.now(UTC))
+
+
+def item_kind(item: Item) -> str:
+    """Return what an SDK item is: `user`, `assistant` or another role for a message, else its `type`."""
+    kind = item.get("type", "message")
+    role = item.get("role")
+    if kind == "message" and isinstance(role, str):
+        return role
+    return kind if isinstance(kind, str) else "unknown"

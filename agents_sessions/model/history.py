@@ -1,0 +1,177 @@
+"""The entries of a history as users see them: typed, frozen values."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from agents_sessions.model.entries import Entry, RunStatus, item_kind
+
+_EPOCH = "1970-01-01T00:00:00.000Z"
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class TokenUsage(_Value):
+    """What some model requests have cost."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    """The part of `input_tokens` that the provider's cache served."""
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    """The part of `output_tokens` that was reasoning."""
+    total_tokens: int = 0
+
+
+class ModelRequest(TokenUsage):
+    """One model request, or the sum of several that the SDK does not tell apart."""
+
+    agent: str | None = None
+    model: str | None = None
+    response_id: str | None = None
+    nested: bool = False
+    """Made by an agent used as a tool: it cost tokens but filled another context."""
+
+
+class _Envelope(_Value):
+    seq: int
+    """Its number in the session: unique, increasing, never used again."""
+    at: datetime
+    """When it was stored, UTC."""
+    agent: str | None = None
+    """The agent that produced it; None for user input and for sessions without a manager."""
+    run: str | None = None
+    """The turn it belongs to; None for sessions without a manager."""
+
+
+class ItemEntry(_Envelope):
+    """An SDK item, exactly as the Runner gave it."""
+
+    type: Literal["item"] = "item"
+    item: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """The role of a message (`user`, `assistant`, …), else the item's type (`function_call`, …)."""
+        return item_kind(self.item)
+
+    @property
+    def text(self) -> str:
+        """The text of a message; empty for any other item."""
+        return _text_of(self.item)
+
+
+class HandoffEntry(_Envelope):
+    """One agent gave the conversation to another."""
+
+    type: Literal["handoff"] = "handoff"
+    from_agent: str
+    to_agent: str
+    tool: str | None = None
+    """The name of the tool that the model called for it."""
+    arguments: str | None = None
+    """What the model said with the call, as JSON text, if the handoff takes input."""
+
+
+class UsageEntry(_Envelope):
+    """The model requests that were made since the entry before."""
+
+    type: Literal["usage"] = "usage"
+    requests: list[ModelRequest]
+
+
+class DecisionEntry(_Envelope):
+    """Someone has decided about tool calls that waited for approval. Stored before any of them ran."""
+
+    type: Literal["decision"] = "decision"
+    approved: tuple[str, ...]
+    """Call ids."""
+    rejected: tuple[str, ...]
+
+
+class RunEntry(_Envelope):
+    """The end of one turn, or its pause while a tool waits for approval."""
+
+    type: Literal["run"] = "run"
+    status: RunStatus
+    usage: TokenUsage
+    """The sum of the turn's requests, from its start or its last pause on."""
+    duration_ms: int
+    last_agent: str | None = None
+    error: str | None = None
+    """The type of the error that ended it. Never its message, which may quote the conversation."""
+    asked: tuple[str, ...] = ()
+    """The calls among its items that wait for approval, without those that an agent used as a tool has made."""
+
+
+HistoryEntry: TypeAlias = ItemEntry | HandoffEntry | UsageEntry | DecisionEntry | RunEntry
+
+_RECORDS: dict[str, type[UsageEntry | DecisionEntry | RunEntry]] = {
+    "usage": UsageEntry,
+    "decision": DecisionEntry,
+    "run": RunEntry,
+}
+
+
+class Message(_Value):
+    """A message of the conversation, as a chat window would show it."""
+
+    seq: int
+    at: datetime
+    role: Literal["user", "assistant"]
+    text: str
+    agent: str | None = None
+    run: str | None = None
+
+
+def typed(entry: Entry) -> HistoryEntry:
+    """Return a stored entry as a typed value."""
+    envelope = {name: entry[name] for name in ("seq", "at", "agent", "run") if name in entry}
+    if "item" in entry:
+        return ItemEntry.model_validate({**envelope, "item": entry["item"]})
+    record: dict[str, Any] = dict(entry["record"])
+    if record["type"] == "handoff":
+        record["from_agent"], record["to_agent"] = record.pop("from"), record.pop("to")
+        return HandoffEntry.model_validate({**envelope, **record})
+    return _RECORDS[record["type"]].model_validate({**envelope, **record})
+
+
+def flaw_of(entry: Entry) -> str | None:
+    """Return what would keep an entry from being shown, or None. An item may hold anything."""
+    try:
+        typed({"seq": 1, "at": _EPOCH, **entry, "item": {}} if "item" in entry else {"seq": 1, "at": _EPOCH, **entry})
+    except ValidationError as error:
+        return f"an invalid value of {invalid_fields(error)}"
+    except (KeyError, TypeError):
+        return "a record that is incomplete or of no known type"
+    return None
+
+
+def invalid_fields(error: ValidationError) -> str:
+    """Return the names of the fields that a validation refused, and none of their values."""
+    places = [problem["loc"] for problem in error.errors(include_input=False)]
+    return ", ".join(str(place[0]) if place else "a name that is no text" for place in places)
+
+
+def messages(entries: Iterable[Entry]) -> list[Message]:
+    """Return the messages of user and assistant among some entries."""
+    return [
+        Message.model_validate({**entry, "role": item_kind(entry["item"]), "text": _text_of(entry["item"])})
+        for entry in entries
+        if "item" in entry and item_kind(entry["item"]) in ("user", "assistant")
+    ]
+
+
+def _text_of(item: dict[str, Any]) -> str:
+    content = item.get("content")
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list):
+        return ""
+    parts = (part.get("text", part.get("refusal")) for part in content if isinstance(part, dict))
+    return "".join(part for part in parts if isinstance(part, str))

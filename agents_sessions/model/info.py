@@ -1,0 +1,78 @@
+"""What a session is, without its history."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_serializer, field_validator
+
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import as_stored, now, timestamp
+from agents_sessions.model.totals import ContextStats
+
+SessionStatus = Literal["active", "paused", "closed"]
+SessionType = Literal["user", "sub_agent", "scheduled"]
+
+_TOTALS = {"seq", "updated_at", "context"}
+
+
+class SessionInfo(BaseModel):
+    """Identity, slowly changing facts and running totals of one session.
+
+    Fields that this version does not know, written by hand or by a later version, are kept as they are.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    id: str
+    """The session's id, unique within its agent."""
+    agent_id: str
+    """The agent that the session belongs to: its folder, and the agent that its first turn starts with."""
+    user_id: str | None = None
+    """Whose conversation it is, in the application's own terms."""
+    name: str | None = None
+    """A title for people."""
+    status: SessionStatus = "active"
+    """Only an active session takes messages."""
+    session_type: SessionType = "user"
+    """Who drives it: a person, another agent, or a clock."""
+    mode: str | None = None
+    """Free text such as `plan` or `build`, for the application's choice of agent."""
+    max_turns: int | None = Field(default=None, ge=1)
+    """How many turns of the SDK one message may take, if neither the call nor the manager says it."""
+    history_limit: int | None = Field(default=None, ge=1)
+    """How many items of the history the model sees, about, if no run config says it."""
+    metadata: dict[str, JsonValue] = Field(default_factory=dict)
+    """Anything else the application wants to keep. JSON only."""
+    created_at: datetime = Field(default_factory=now)
+    """UTC, in milliseconds, whatever the time zone it is given in; one without a time zone is refused."""
+    updated_at: datetime = Field(default_factory=now)
+    """When history or facts last changed. Never goes backwards."""
+    seq: int = 0
+    """The number of the newest entry that was ever stored: what `expected_seq` compares."""
+    context: ContextStats = Field(default_factory=ContextStats)
+    """The running totals."""
+
+    @field_validator("created_at", "updated_at")
+    @classmethod
+    def _to_utc(cls, moment: datetime) -> datetime:
+        if moment.utcoffset() is None:
+            raise ValueError("a time without a time zone")
+        try:
+            return as_stored(moment)
+        except OverflowError:
+            raise ValueError("a time that UTC does not have") from None
+
+    @field_serializer("created_at", "updated_at", when_used="json")
+    def _as_stored(self, moment: datetime) -> str:
+        return timestamp(moment)
+
+    @property
+    def key(self) -> SessionKey:
+        """The session's full name in its store."""
+        return SessionKey(self.agent_id, self.id)
+
+    def header(self) -> dict[str, Any]:
+        """Return the facts, without the totals, as JSON data. The containers in it are the model's own."""
+        # Not `model_dump`: it changes a lone surrogate in a key, and a set, in silence.
+        facts = {name: value for name, value in self if name not in _TOTALS}
+        return {**facts, "created_at": timestamp(self.created_at)}

@@ -1,0 +1,181 @@
+"""The running totals of a session.
+
+`ContextStats` is a fold over the entries of the history and nothing else: computed again from the first
+entry, it gives the same numbers. The file keeps it at its end, so that reading it costs the same at any length.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from agents_sessions.errors import InvalidItemError
+from agents_sessions.model.entries import Entry, Record, RequestRow, RunRecord, item_kind
+from agents_sessions.model.lossless_json import JsonObject
+
+_COUNTED = {
+    "user": "user_messages",
+    "assistant": "assistant_messages",
+    "system": "system_messages",
+    "developer": "system_messages",
+    "function_call": "function_calls",
+    "function_call_output": "function_call_outputs",
+    "reasoning": "reasoning_items",
+}
+_TOKENS = (
+    "requests",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "total_tokens",
+)
+_SUMS = (*_TOKENS, "context_tokens")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContextStats:
+    """What a session holds and what it has cost."""
+
+    items: int = 0
+    """SDK items of any kind: what `get_items` returns."""
+    user_messages: int = 0
+    assistant_messages: int = 0
+    system_messages: int = 0
+    """Messages of the roles system and developer."""
+    function_calls: int = 0
+    function_call_outputs: int = 0
+    reasoning_items: int = 0
+    other_items: int = 0
+    handoffs: int = 0
+    runs: int = 0
+    """Turns that have ended, however they ended. One that waits for approval has not."""
+    failed_runs: int = 0
+    """Turns that ended with the status failed."""
+    requests: int = 0
+    """Model requests, those of agents used as tools included."""
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    """The part of `input_tokens` that the provider's cache served."""
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    """The part of `output_tokens` that was reasoning."""
+    total_tokens: int = 0
+    context_tokens: int = 0
+    """Input and output of the newest request: how full the model's context window was."""
+    last_agent: str | None = None
+    """The agent that ended the newest turn or, while one runs, handled the newest request."""
+    last_status: str | None = None
+    """How the newest turn ended."""
+    open_run: str | None = None
+    """A turn that has entries but no end: it is running or, if no one holds the turn lock, its process died."""
+
+    def to_json(self) -> JsonObject:
+        """Return the numbers as they stand in the file."""
+        return dict(self.__dict__)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "ContextStats":
+        """Return the totals from a file. Names that are not known are left out, missing ones are zero.
+
+        Raises:
+            TypeError: A value is of another type than its field.
+        """
+        if not isinstance(data, dict):
+            raise TypeError("the totals are no dict")
+        totals = cls(**{name: data[name] for name in _FIELDS if name in data})
+        if not all(type(getattr(totals, name)) in kinds for name, kinds in _FIELDS.items()):
+            raise TypeError("the totals hold a value of another type")
+        return totals
+
+
+_FIELDS = {field.name: (int, float) if field.default == 0 else (str, type(None)) for field in fields(ContextStats)}
+
+
+def fold(stats: ContextStats, entries: Iterable[Entry]) -> ContextStats:
+    """Return the totals after some more entries.
+
+    Raises:
+        InvalidItemError: A record lacks a part, or has one of another type, or a total is too large for a float.
+    """
+    totals: dict[str, Any] = stats.to_json()
+    try:
+        for entry in entries:
+            _count(totals, entry)
+        _check_totals(totals)
+    except OverflowError:
+        raise InvalidItemError("a record", "has a number that makes a total too large") from None
+    except (KeyError, TypeError, AttributeError):
+        raise InvalidItemError("a record", "is incomplete, or has a value of the wrong type") from None
+    after = object.__new__(ContextStats)  # a frozen __init__ sets twenty fields one by one, on every append
+    after.__dict__.update(totals)
+    return after
+
+
+def _count(totals: dict[str, Any], entry: Entry) -> None:
+    if "item" in entry:
+        totals["items"] += 1
+        totals[_COUNTED.get(item_kind(entry["item"]), "other_items")] += 1
+    elif "record" in entry:
+        _count_record(totals, entry["record"])
+    _follow_run(totals, entry)
+
+
+def _check_totals(totals: dict[str, Any]) -> None:
+    for name in ("last_agent", "last_status", "open_run"):
+        if not isinstance(totals[name], str | None):
+            raise TypeError(name)
+    for name in _SUMS:
+        if isinstance(totals[name], float) and not math.isfinite(totals[name]):
+            raise OverflowError(name)
+
+
+def _count_record(totals: dict[str, Any], record: Record) -> None:
+    if record["type"] == "handoff":
+        totals["handoffs"] += 1
+        totals["last_agent"] = record["to"]
+    elif record["type"] == "usage":
+        for row in record["requests"]:
+            _count_request(totals, row)
+    elif record["type"] == "run":
+        _count_run(totals, record)
+
+
+def _count_request(totals: dict[str, Any], row: RequestRow) -> None:
+    for name in _TOKENS:
+        totals[name] += row.get(name, 0)
+    if not row.get("nested"):
+        if row["total_tokens"]:
+            totals["context_tokens"] = row["input_tokens"] + row["output_tokens"]
+        totals["last_agent"] = row.get("agent", totals["last_agent"])
+
+
+def _count_run(totals: dict[str, Any], record: RunRecord) -> None:
+    totals["runs"] += record["status"] != "awaiting_approval"
+    totals["failed_runs"] += record["status"] == "failed"
+    totals["last_status"] = record["status"]
+    totals["last_agent"] = record.get("last_agent", totals["last_agent"])
+
+
+def _follow_run(totals: dict[str, Any], entry: Entry) -> None:
+    record = entry.get("record")
+    if record is not None and record["type"] == "run":
+        totals["open_run"] = None
+    elif "run" in entry:
+        totals["open_run"] = entry["run"]
+
+
+def sum_requests(rows: Iterable[RequestRow]) -> RequestRow:
+    """Return one row with the sums of some."""
+    total: RequestRow = {
+        "requests": 0,
+        "input_tokens": 0,
+        "cached_tokens": 0,
+        "output_tokens": 0,
+        "reasoning_tokens": 0,
+        "total_tokens": 0,
+    }
+    for row in rows:
+        for name in _TOKENS:
+            total[name] += row[name]  # type: ignore[literal-required]
+    return total

@@ -1,0 +1,266 @@
+"""Changes that happen whole or not at all, whatever fails on the way: an append, a new file, one in another's place.
+
+A name is changed by `link` or `rename` of a file that was written and synced before; what it led to is kept until
+the folder is synced too. Temporaries are locked for as long as someone works on them, so that a sweep tells what
+a dead process left.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+
+from agents_sessions.concurrency.recent import Recent
+from agents_sessions.stores.file.disk.locks import close_locked, lock, locked
+from agents_sessions.stores.file.disk.syscalls import (
+    DIRECTORY_MODE,
+    FILE_MODE,
+    OPEN,
+    NotRegular,
+    Seen,
+    identity_of,
+    leads_to,
+    stands_as,
+    sync,
+    sync_directory,
+    write_all,
+)
+
+logger = logging.getLogger("agents_sessions")
+
+STALE_SECONDS = 600
+"""Age from which an unlocked temporary is what a dead process left."""
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
+"""What `_temporary_name` makes. Whatever else is hidden below a root is someone else's."""
+
+_swept: Recent[tuple[int, int], bool] = Recent(4096)
+"""The folders that this process has swept."""
+
+
+def append(dir_fd: int, name: str, fd: int, offset: int, data: bytes, *, old: bytes, durable: bool) -> bool:
+    """Write data over the end of a locked file, from an offset on, so that all of it is stored or none.
+
+    `old` is what stands there now. If any step fails, it is put back before the error leaves. Returns whether the
+    name still leads to this file; if not, someone who does not know the lock has replaced it meanwhile.
+    """
+    try:
+        write_all(fd, data, offset)
+        sync(fd, durable=durable)
+        return leads_to(dir_fd, name, fd)
+    except BaseException:
+        _put_back(fd, offset, old, durable=durable)
+        raise
+
+
+def _put_back(fd: int, offset: int, old: bytes, *, durable: bool) -> None:
+    try:
+        write_all(fd, old, offset)
+        os.ftruncate(fd, offset + len(old))
+    except OSError as error:
+        _warn_of_end(error)
+        # A disk may be full, but a cut takes no room. Else the new lines could stand there whole: stored, and told as
+        # not stored. What is left is a torn append.
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, offset)
+    try:
+        # Not a second try for the new bytes: it is the old ones that should reach the disk.
+        sync(fd, durable=durable)
+    except OSError as error:
+        _warn_of_end(error)
+
+
+def _warn_of_end(error: OSError) -> None:
+    logger.warning("could not put the old end back (%s); the next write repairs the file", error.strerror)
+
+
+def create(dir_fd: int, name: str, data: bytes | bytearray, *, durable: bool) -> None:
+    """Make a new file, whole or not at all.
+
+    Raises:
+        FileExistsError: The name is taken; what it names was not touched.
+    """
+    with _temporary(dir_fd, name, data, durable=durable) as temporary:
+        _link(dir_fd, temporary, name)
+        try:
+            os.unlink(temporary, dir_fd=dir_fd)
+            sync_directory(dir_fd, durable=durable)
+        except BaseException:
+            os.unlink(name, dir_fd=dir_fd)
+            raise
+
+
+class Replaced(Exception):
+    """Someone who does not know the lock has replaced a file or written to it, before something took its place."""
+
+
+def replace(dir_fd: int, name: str, data: bytes | bytearray, *, durable: bool, over: Seen | None = None) -> None:
+    """Put a new file in the place of a name, whole or not at all. The caller holds the old one's lock.
+
+    Raises:
+        Replaced: What stands there is not the file that was seen, `over`, any more. It was not touched.
+    """
+    with _temporary(dir_fd, name, data, durable=durable) as temporary:
+        # Now, and not before the new file was written and synced: an editor has all that time to save.
+        if over is not None and not stands_as(dir_fd, name, over):
+            raise Replaced
+        with _kept(dir_fd, name, durable=durable):
+            os.replace(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+            sync_directory(dir_fd, durable=durable)
+
+
+@contextlib.contextmanager
+def _kept(dir_fd: int, name: str, *, durable: bool, removed: bool = False) -> Iterator[None]:
+    """Keep a file, if there is one, under a second name until a change of its name is on the disk.
+
+    `removed` says that the name will be free, so that it is not taken back from who has it by then. Where nothing is
+    synced, only the change itself can fail, and that leaves things as they were.
+    """
+    if not durable:
+        yield
+        return
+    before = _temporary_name(name)
+    existed = _linked(dir_fd, name, before)
+    try:
+        yield
+    except BaseException:
+        try:
+            if existed and removed:
+                with contextlib.suppress(FileExistsError):
+                    _link(dir_fd, before, name)
+            elif existed:
+                os.replace(before, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+            else:
+                with contextlib.suppress(FileNotFoundError):  # there was nothing, and there is nothing
+                    os.unlink(name, dir_fd=dir_fd)
+        except OSError as error:
+            logger.warning("could not take back the change of %s (%s)", name, error.strerror)
+        raise
+    finally:
+        with contextlib.suppress(OSError):  # a second name does no harm, and is swept some day
+            os.unlink(before, dir_fd=dir_fd)
+
+
+def _linked(dir_fd: int, name: str, second: str) -> bool:
+    try:
+        _link(dir_fd, name, second)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _link(dir_fd: int, name: str, second: str) -> None:
+    os.link(name, second, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+
+
+def _temporary_name(name: str) -> str:
+    return f".{name}.{secrets.token_hex(4)}.tmp"
+
+
+@contextlib.contextmanager
+def _temporary(dir_fd: int, name: str, data: bytes | bytearray, *, durable: bool) -> Iterator[str]:
+    """Write data to a new file that is locked before it becomes visible and until the caller is done."""
+    temporary = _temporary_name(name)
+    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN, FILE_MODE, dir_fd=dir_fd)
+    try:
+        lock(fd)
+        os.fchmod(fd, FILE_MODE)  # a umask may have taken the owner's own rights
+        write_all(fd, data, 0)
+        sync(fd, durable=durable)
+        yield temporary
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=dir_fd)
+        raise
+    finally:
+        close_locked(fd)
+
+
+@contextlib.contextmanager
+def set_aside(dir_fd: int, name: str) -> Iterator[str]:
+    """Keep a damaged file under a second name, unless what replaces it fails; gives that name."""
+    aside = f"{name}.torn-{secrets.token_hex(4)}"
+    _link(dir_fd, name, aside)
+    try:
+        yield aside
+    except BaseException:
+        with contextlib.suppress(OSError):  # one copy too many does no harm
+            os.unlink(aside, dir_fd=dir_fd)
+        raise
+
+
+def remove(dir_fd: int, name: str, *, durable: bool) -> None:
+    """Remove a file, for good or not at all."""
+    with _kept(dir_fd, name, durable=durable, removed=True):
+        os.unlink(name, dir_fd=dir_fd)
+        sync_directory(dir_fd, durable=durable)
+
+
+def hide(dir_fd: int, name: str) -> str | None:
+    """Give a folder the name of a temporary, and return that name; None if there is no such folder."""
+    hidden = _temporary_name(name)
+    try:
+        os.rename(name, hidden, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    except FileNotFoundError:
+        return None
+    return hidden
+
+
+def is_private_tree(dir_fd: int, name: str) -> bool:
+    """Tell whether a folder and all in it have the modes that everything has that is made here."""
+    if os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode != stat.S_IFDIR | DIRECTORY_MODE:
+        return False
+    for _, folders, files, fd in os.fwalk(name, dir_fd=dir_fd):
+        modes = [os.stat(file, dir_fd=fd, follow_symlinks=False).st_mode for file in [*files, *folders]]
+        ours = [stat.S_IFREG | FILE_MODE] * len(files) + [stat.S_IFDIR | DIRECTORY_MODE] * len(folders)
+        if modes != ours:
+            return False
+    return True
+
+
+def remove_tree(dir_fd: int, name: str, *, durable: bool) -> None:
+    """Remove a folder and all in it, without following links; nothing if there is none."""
+    try:
+        if stat.S_ISDIR(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode):
+            shutil.rmtree(name, dir_fd=dir_fd)
+        else:
+            os.unlink(name, dir_fd=dir_fd)  # a link or a file that someone put there
+    except FileNotFoundError:
+        return
+    sync_directory(dir_fd, durable=durable)
+
+
+def sweep_once(dir_fd: int) -> None:
+    """Sweep a folder the first time that this process meets it."""
+    place = identity_of(dir_fd)
+    if _swept.get(place) is None:
+        _swept.put(place, True)
+        sweep(dir_fd)
+
+
+def sweep(dir_fd: int) -> None:
+    """Remove the temporaries that processes left when they died. What cannot be removed now is left."""
+    oldest = time.time() - STALE_SECONDS
+    for name in os.listdir(dir_fd):
+        if _TEMPORARY.fullmatch(name):
+            with contextlib.suppress(OSError, NotRegular):
+                _sweep_one(dir_fd, name, oldest)
+
+
+def _sweep_one(dir_fd: int, name: str, oldest: float) -> None:
+    found = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    if found.st_mtime > oldest:
+        return
+    if stat.S_ISDIR(found.st_mode):
+        if not is_private_tree(dir_fd, name):
+            return
+        shutil.rmtree(name, dir_fd=dir_fd)
+    else:
+        with locked(dir_fd, name):
+            os.unlink(name, dir_fd=dir_fd)
+    logger.info("removed the stale temporary %s", name)

@@ -1,0 +1,1 @@
+"""The bytes of a session file. Pure: nothing here touches a disk."""

@@ -1,0 +1,41 @@
+"""Where things are below a root: which folder and which file, for each session and each sidecar. Pure."""
+
+from functools import lru_cache
+
+from agents_sessions.errors import SessionIdError
+from agents_sessions.keys import SessionKey
+from agents_sessions.stores.file.names import decode_name, encode_name
+
+SUFFIX = ".json"
+
+
+@lru_cache(maxsize=4096)
+def names_of(key: SessionKey) -> tuple[str, str]:
+    """Return the names of a session's folder and file."""
+    return encode_name(key.agent_id, what="agent_id"), encode_name(key.session_id) + SUFFIX
+
+
+def beside(file: str) -> str:
+    """Return the name of the folder of sidecars that goes with the file of a session."""
+    return file.removesuffix(SUFFIX)
+
+
+def sidecar_of(key: SessionKey, name: str) -> tuple[tuple[str, ...], str]:
+    """Return the folders and the file of a sidecar.
+
+    Raises:
+        ValueError: No sidecar can have this name.
+    """
+    parts = [encode_name(part, what="sidecar name", extension=True) for part in name.split("/")]
+    if len(parts) > 2 or any("~" in part for part in parts):
+        raise ValueError(f"a sidecar is a short file name or folder/file, not {name!r:.200}")
+    folder, file = names_of(key)
+    return (folder, beside(file), *parts[:-1]), parts[-1]
+
+
+def is_sidecar(name: str) -> bool:
+    """Tell whether a sidecar can have this file name, which someone else may have put there."""
+    try:
+        return all(encode_name(decode_name(part), extension=True) == part for part in name.split("/"))
+    except (UnicodeError, SessionIdError):
+        return False

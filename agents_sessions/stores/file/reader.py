@@ -1,0 +1,275 @@
+"""What is read of the session files below one root, in the thread that asks for it.
+
+A reader takes no lock while the seal of a file holds. Everything is tried once: a file whose lock another process has
+is a `BlockingIOError`, to be tried again by `file_store`, which does the waiting. All other errors come in terms of the
+session.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from agents_sessions.concurrency.recent import Recent
+from agents_sessions.errors import (
+    SessionError,
+    SessionIdError,
+    SessionLimitError,
+    SessionNotFoundError,
+    SessionStorageError,
+    printable,
+)
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.stores.file import sidecars
+from agents_sessions.stores.file.disk import atomic, locks
+from agents_sessions.stores.file.disk import syscalls as io
+from agents_sessions.stores.file.errors import UNTOLD, check_identity, told
+from agents_sessions.stores.file.format import document, recovery
+from agents_sessions.stores.file.layout import SUFFIX, beside, sidecar_of
+from agents_sessions.stores.file.layout import names_of as _names
+from agents_sessions.stores.file.limits import Limits
+from agents_sessions.stores.file.names import decode_name, encode_name
+from agents_sessions.stores.file.queries import INFO_QUERY, Query, info_of
+
+logger = logging.getLogger("agents_sessions")
+
+_T = TypeVar("_T")
+_HINT_BYTES = 1 << 16
+
+# Shared by all roots of the process, because two of them may be the same.
+_tails: Recent[tuple[str, ...], document.Sealed] = Recent(1024)
+
+
+class FileReader:
+    """The sessions below a root, as they are read.
+
+    Args:
+        root: The folder, absolute.
+        limits: How large a file may be that is read whole.
+    """
+
+    def __init__(self, root: Path, *, limits: Limits) -> None:
+        self.root = root
+        self.limits = limits
+        self._root = str(root)
+        self._place = os.path.realpath(root)
+
+    def path(self, key: SessionKey) -> Path:
+        """Return where a session's file is, or would be."""
+        return self.root.joinpath(*_names(key))
+
+    def place(self, key: SessionKey) -> tuple[str, ...]:
+        """Return what names a session's file in this process, whatever way leads to the root."""
+        return (self._place, *_names(key))
+
+    # --- one session ---
+
+    def read_at_once(self, key: SessionKey, query: Query[_T]) -> _T:
+        """Answer from what the kernel has in memory.
+
+        Raises:
+            WouldWait: It has not, or the seal does not hold.
+        """
+        with self._errors(key):
+            return self._view(key, io.read_range_at_once, query)
+
+    def read(self, key: SessionKey, query: Query[_T]) -> _T:
+        """Answer without a lock or, if the seal does not hold, once more under a shared lock."""
+        with self._errors(key):
+            with contextlib.suppress(io.WouldWait, document.Damage):
+                return self._view(key, io.read_range, query)
+            whole = _decoded(self._read_under_lock(key, *_names(key)))
+            check_identity(key, self.path(key), whole.header)
+            if whole.shape == "torn":
+                logger.warning(
+                    "session %r of agent %r has a torn last write; the next write will repair it",
+                    key.session_id,
+                    key.agent_id,
+                )
+            return query.of_whole(whole)
+
+    def _view(self, key: SessionKey, read_range: Callable[[int, int, int], bytearray], query: Query[_T]) -> _T:
+        folder_name, name = _names(key)
+        folder = io.open_directory(self._root, folder_name)
+        try:
+            fd = io.open_file(folder, name)
+        finally:
+            io.close(folder)
+        try:
+            read = partial(read_range, fd)
+            place = self.place(key)
+            sealed = document.read_sealed(read, io.size_of(fd), recall(place))
+            if sealed is None:
+                raise io.WouldWait
+            check_identity(key, self.path(key), sealed.header)
+            remember(place, sealed)
+            return query.of_sealed(read, sealed)
+        finally:
+            io.close(fd)
+
+    def read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
+        """Return what is stored beside a session under a name, or None."""
+        folders, file = sidecar_of(key, name)
+        try:
+            with self._errors(key):
+                self._check_is_there(key)
+                with io.directory(self._root, *folders) as folder, io.opened(folder, file) as fd:
+                    size = io.size_of(fd)
+                    self.limits.check_file(key, "a sidecar", size)
+                    return bytes(io.read_range(fd, 0, size))
+        except SessionNotFoundError:
+            return None
+
+    def list_sidecars(self, key: SessionKey) -> list[str]:
+        """Return the names of what is stored beside a session."""
+        folder, file = _names(key)
+        try:
+            with self._errors(key):
+                self._check_is_there(key)
+                return sidecars.listed(self._root, (folder, beside(file)))
+        except SessionNotFoundError:
+            return []
+
+    # --- many sessions ---
+
+    def agents(self) -> list[str]:
+        """Return the names of the folders below the root."""
+        with self._errors(SessionKey("*", "*"), path=self.root):
+            return io.folders(self._root)
+
+    def files(self, folder: str, *, among_others: bool) -> list[str]:
+        """Return the names of the session files in a folder.
+
+        One that cannot be opened is left out if it is `among_others`: on many disks `lost+found` is.
+        """
+        path = self.root / folder
+        try:
+            with self._errors(SessionKey(folder, "*"), path=path), io.directory(self._root, folder) as fd:
+                atomic.sweep_once(fd)
+                return io.names(fd, suffix=SUFFIX)
+        except SessionNotFoundError:
+            return []
+        except SessionStorageError as error:
+            if not (among_others and isinstance(error.__cause__, (PermissionError, io.NotRegular))):
+                raise
+            logger.warning("left out the folder %s: %s", printable(str(path)), error.reason)
+            return []
+
+    def load_some(self, folder: str, names: Sequence[str]) -> list[SessionInfo]:
+        """Return the sessions of some files; one that is gone or broken is left out, so as not to hide the others."""
+        found = (self._load_by_name(folder, name) for name in names)
+        return [info for info in found if info is not None]
+
+    def find(self, session_id: str) -> list[SessionKey]:
+        """Return the sessions of that id, whichever agent's they are. One that cannot be read is not missing."""
+        name = encode_name(session_id) + SUFFIX
+        found = (self._find_in(folder, name, session_id) for folder in self.agents())
+        return [key for key in found if key is not None]
+
+    def _find_in(self, folder: str, name: str, session_id: str) -> SessionKey | None:
+        info = self._load_by_name(folder, name)
+        if info is not None:
+            return info.key
+        with contextlib.suppress(UnicodeError, SessionIdError):
+            key = SessionKey(decode_name(folder), session_id)
+            with self._errors(key), contextlib.suppress(FileNotFoundError, PermissionError):
+                with io.directory(self._root, folder) as fd:
+                    return key if _names(key) == (folder, name) and io.exists(fd, name) else None
+        return None
+
+    def _load_by_name(self, folder: str, name: str) -> SessionInfo | None:
+        """Load a session whose ids are known only from its header."""
+        try:
+            with io.directory(self._root, folder) as fd:
+                info = self._info_in(fd, folder, name)
+            if _names(info.key) != (folder, name):
+                raise document.Damage("it holds the session of another name")
+        except BlockingIOError:
+            raise
+        except FileNotFoundError:
+            return None
+        except (*UNTOLD, SessionError) as error:
+            logger.warning("left out %s: %s", printable(str(self.root / folder / name)), error)
+            return None
+        return info
+
+    def _info_in(self, dir_fd: int, folder: str, name: str) -> SessionInfo:
+        with io.opened(dir_fd, name) as fd:
+            read = partial(io.read_range, fd)
+            sealed = document.read_sealed(read, io.size_of(fd))
+            if sealed is not None:
+                return INFO_QUERY.of_sealed(read, sealed)
+        return info_of(_decoded(self._read_under_lock(SessionKey(folder, name), folder, name)))
+
+    # --- whole files ---
+
+    def _read_under_lock(self, key: SessionKey, folder_name: str, name: str) -> bytes:
+        """Return all bytes of a file. Decoding is for after the lock: readers that hold it in turn shut out writers."""
+        with io.directory(self._root, folder_name) as folder:
+            fd = locks.open_locked(folder, name, shared=True)
+            try:
+                return self._read_whole(key, fd)
+            finally:
+                locks.close_locked(fd)
+
+    def _decode(self, key: SessionKey, fd: int) -> document.Document:
+        return _decoded(self._read_whole(key, fd))
+
+    def _read_whole(self, key: SessionKey, fd: int) -> bytes:
+        """Return all bytes of a file, if they may be those of a session and are not too many to be decoded."""
+        recovery.check_begin(io.read_range(fd, 0, recovery.BEGIN_BYTES))
+        size = io.size_of(fd)
+        if not self.limits.allow(size) and document.read_sealed(partial(io.read_range, fd), size) is None:
+            # A file that was pretty-printed, or that an append made too long, may still be mended.
+            self.limits.check_file(key, "its file, edited or torn,", size, times=2)
+        return bytes(io.read_range(fd, 0, size))
+
+    # --- errors ---
+
+    @contextlib.contextmanager
+    def _errors(self, key: SessionKey, *, creating: bool = False, path: Path | None = None) -> Iterator[None]:
+        try:
+            yield
+        except UNTOLD as error:
+            if isinstance(error, (BlockingIOError, SessionError)):
+                raise
+            raise told(key, path or self.path(key), error, creating=creating) from error
+
+    def _check_is_there(self, key: SessionKey) -> None:
+        """Refuse a session that is not there: a deletion that died may have left its sidecars, which are no one's."""
+        with io.directory(self._root, _names(key)[0]) as folder, io.opened(folder, _names(key)[1]) as fd:
+            self._check_holds(key, fd)
+
+    def _check_holds(self, key: SessionKey, fd: int) -> None:
+        """Refuse a file that holds another session. One that no session can be read from may still be removed."""
+        with contextlib.suppress(document.Damage, document.NewerFormat, SessionLimitError):
+            sealed = document.read_sealed(partial(io.read_range, fd), io.size_of(fd), recall(self.place(key)))
+            header = self._decode(key, fd).header if sealed is None else sealed.header
+            check_identity(key, self.path(key), header)
+
+
+# --- small steps ---------------------------------------------------------------------------------------------
+
+
+def _decoded(data: bytes) -> document.Document:
+    try:
+        return recovery.decode_document(data)
+    except (document.Damage, document.NewerFormat) as error:
+        # Without the frames below and this one's argument: whoever holds the error would hold the whole file.
+        del data
+        raise error.with_traceback(None) from None
+
+
+def recall(place: tuple[str, ...]) -> document.Sealed | None:
+    """Return what was last seen of a file's end: it spares decoding it again, and proves nothing."""
+    return _tails.get(place)
+
+
+def remember(place: tuple[str, ...], sealed: document.Sealed) -> None:
+    """Keep what was seen of a file's end, unless its header is long."""
+    if len(sealed.line) <= _HINT_BYTES:
+        _tails.put(place, sealed)

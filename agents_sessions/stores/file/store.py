@@ -1,0 +1,223 @@
+"""Sessions as files: `<root>/<agent_id>/<session_id>.json`.
+
+The work is synchronous code on file descriptors, run in a worker thread with one hop per operation. Waiting,
+for a gate of this process or for the lock of another, happens in the event loop, so that waiters occupy no
+threads.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from time import monotonic
+from typing import Literal, TypeVar
+
+from agents_sessions.concurrency.fair_locks import Gates
+from agents_sessions.concurrency.settle import settled
+from agents_sessions.concurrency.worker_threads import in_thread
+from agents_sessions.errors import SessionBusyError, SessionCorruptedError, SessionNotFoundError
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import Entry, Item, timestamp
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.stores.base import FILE_TIMEOUT, Change, History, SessionStore, Totals, check_facts, check_new
+from agents_sessions.stores.file.disk.syscalls import WouldWait
+from agents_sessions.stores.file.format.document import encode_entry
+from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES, Limits
+from agents_sessions.stores.file.names import encode_name
+from agents_sessions.stores.file.queries import INFO_QUERY, Query, entries_query, items_query
+from agents_sessions.stores.file.turn_lock import Holder, this_process
+from agents_sessions.stores.file.writer import FileWriter
+
+Durability = Literal["full", "process"]
+
+_T = TypeVar("_T")
+_SCAN_BATCH = 64
+
+# Shared by all stores of the process, because two of them may be on one root.
+_file_gates = Gates()
+_turn_gates = Gates()
+
+
+class _ChangeRaised(Exception):
+    """What a `change` raised, told apart from what the system says of the session's own file."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+async def _plainly(begun: Awaitable[_T]) -> _T:
+    return await begun
+
+
+class FileStore(SessionStore):
+    """Sessions in a folder of a local disk, for any number of processes of one machine.
+
+    Args:
+        root: The folder. It is made, with mode 0700, by the first session that is stored.
+        durability: `full` syncs every acknowledged write, so that it survives a power cut; `process` leaves
+            syncing to the kernel, so that it survives the death of the process only. A batch is all or nothing
+            with both.
+        max_item_bytes: The largest item, and the largest header with its metadata, as JSON; None for no limit.
+        max_session_bytes: The largest file that items are added to, the largest sidecar, and the largest file that
+            is read to mend it; None for no limit. What is in a session already is read whatever its size.
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] = "sessions",
+        *,
+        durability: Durability = "full",
+        max_item_bytes: int | None = MAX_ITEM_BYTES,
+        max_session_bytes: int | None = MAX_SESSION_BYTES,
+    ) -> None:
+        if durability not in ("full", "process"):
+            raise ValueError(f"durability must be 'full' or 'process', not {durability!r}")
+        limits = Limits(max_item_bytes, max_session_bytes)
+        limits.check()
+        self.root = Path(root).absolute()
+        self.durability: Durability = durability
+        self._files = FileWriter(self.root, durable=durability == "full", limits=limits)
+
+    def __repr__(self) -> str:
+        return f"FileStore({str(self.root)!r}, durability={self.durability!r})"
+
+    def path(self, key: SessionKey) -> Path:
+        """Return where a session's file is, or would be."""
+        return self._files.path(key)
+
+    # --- the contract ---
+
+    async def create(self, info: SessionInfo, entries: Sequence[Entry] = ()) -> SessionInfo:
+        check_new(entries)
+        check_facts(info)
+        stored, data = self._files.encode(info, entries)
+        await self._write(info.key, partial(self._files.create, info.key, data))
+        return stored
+
+    async def load(self, key: SessionKey) -> SessionInfo | None:
+        try:
+            return await self._read(key, INFO_QUERY)
+        except SessionNotFoundError:
+            return None
+
+    async def entries(self, key: SessionKey, *, last: int | None = None, after: int = 0) -> list[Entry]:
+        return await self._read(key, entries_query(last=last, after=after))
+
+    async def items(self, key: SessionKey, *, last: int | None = None) -> list[Item]:
+        return await self._read(key, items_query(last=last))
+
+    async def append(self, key: SessionKey, entries: Sequence[Entry], *, expected_seq: int | None = None) -> Totals:
+        check_new(entries)
+        at = timestamp()
+        batch = [encode_entry(entry, at) for entry in entries]
+        return await self._write(key, partial(self._files.append, key, batch, at, expected_seq))
+
+    async def rewrite(self, key: SessionKey, change: Change) -> SessionInfo:
+        def apart(history: History) -> History:
+            try:
+                return change(history)
+            except Exception as error:  # noqa: BLE001 -- all of them: a future takes no StopIteration
+                raise _ChangeRaised(error) from None
+
+        try:
+            return await self._write(key, partial(self._files.rewrite, key, apart))
+        except _ChangeRaised as raised:
+            raise raised.error from raised.error.__cause__
+
+    async def delete(self, key: SessionKey) -> None:
+        await self._write(key, partial(self._files.delete, key))
+
+    async def scan(self, agent_id: str | None = None) -> AsyncIterator[SessionInfo]:
+        if agent_id is None:
+            folders = await in_thread(self._files.agents)
+        else:
+            folders = [encode_name(agent_id, what="agent_id")]
+        for folder in folders:
+            names = await in_thread(partial(self._files.files, folder, among_others=agent_id is None))
+            for begin in range(0, len(names), _SCAN_BATCH):
+                some = partial(self._files.load_some, folder, names[begin : begin + _SCAN_BATCH])
+                for info in await self._attempt(SessionKey(agent_id or folder, "*"), some, _plainly):
+                    yield info
+
+    async def find(self, session_id: str) -> list[SessionKey]:
+        return await self._attempt(SessionKey("*", session_id), partial(self._files.find, session_id), _plainly)
+
+    async def read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
+        return await self._attempt(key, partial(self._files.read_sidecar, key, name), _plainly)
+
+    async def write_sidecar(self, key: SessionKey, name: str, data: bytes) -> None:
+        await self._write(key, partial(self._files.write_sidecar, key, name, data))
+
+    async def list_sidecars(self, key: SessionKey) -> list[str]:
+        return await self._attempt(key, partial(self._files.list_sidecars, key), _plainly)
+
+    async def delete_sidecar(self, key: SessionKey, name: str) -> bool:
+        return await self._write(key, partial(self._files.delete_sidecar, key, name))
+
+    @contextlib.asynccontextmanager
+    async def turn_lock(self, key: SessionKey, timeout: float | None = None) -> AsyncIterator[None]:
+        begun = monotonic()
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(_turn_gates.hold(self.place(key), timeout))
+            except TimeoutError:
+                raise SessionBusyError(key.session_id, key.agent_id, monotonic() - begun, this_process()) from None
+            stack.enter_context(await self._await_turn(key, begun, timeout))
+            yield
+
+    # --- crossing to the worker thread ---
+
+    def place(self, key: SessionKey) -> tuple[str, ...]:
+        return self._files.place(key)
+
+    async def _write(self, key: SessionKey, operation: Callable[[], _T]) -> _T:
+        """Run a mutation in its turn, and await its outcome whatever happens to the caller."""
+        begun = monotonic()
+        gate = _file_gates.hold(self.place(key), FILE_TIMEOUT)
+        try:
+            await gate.__aenter__()
+        except TimeoutError:
+            raise SessionBusyError(key.session_id, key.agent_id, monotonic() - begun, this_process()) from None
+        try:
+            return await self._attempt(key, operation, settled)
+        finally:
+            await gate.__aexit__()
+
+    async def _read(self, key: SessionKey, query: Query[_T]) -> _T:
+        """Read a session: at once if the kernel has the bytes in memory, else in a worker thread.
+
+        Decoding holds the GIL, so a thread would not free the event loop for it; it is there for the disk.
+        """
+        try:
+            return self._files.read_at_once(key, query)
+        except (WouldWait, BlockingIOError, SessionCorruptedError):  # BlockingIOError: someone has a lease of the file
+            return await self._attempt(key, partial(self._files.read, key, query), _plainly)
+
+    async def _attempt(
+        self, key: SessionKey, operation: Callable[[], _T], wait: Callable[[Awaitable[_T]], Awaitable[_T]]
+    ) -> _T:
+        """Run an operation in a worker thread, again and again while another process holds the file's lock."""
+        begun = monotonic()
+        pause = 0.0005
+        while True:
+            try:
+                return await wait(in_thread(operation))
+            except BlockingIOError:
+                waited = monotonic() - begun
+                if waited > FILE_TIMEOUT:
+                    raise SessionBusyError(key.session_id, key.agent_id, waited, "another process") from None
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.02)
+
+    async def _await_turn(self, key: SessionKey, begun: float, timeout: float | None) -> contextlib.ExitStack:
+        """Wait for other processes. Each try is made on the event loop: nothing of it is synced to the disk."""
+        pause = 0.001
+        while isinstance(taken := self._files.try_turn(key), Holder):
+            waited = monotonic() - begun
+            if timeout is not None and waited >= timeout:
+                raise SessionBusyError(key.session_id, key.agent_id, waited, *taken)
+            await asyncio.sleep(pause if timeout is None else min(pause, max(0.0, timeout - waited)))
+            pause = min(pause * 2, 0.01)
+        return taken

@@ -1,0 +1,70 @@
+"""The lock of a session's turns: a file beside the session's own, which says who holds it."""
+
+import contextlib
+import os
+import socket
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from agents_sessions.model.entries import now, timestamp
+from agents_sessions.model.lossless_json import decode_json, encode_json
+from agents_sessions.stores.file.disk.locks import close_lock_file, open_lock_file
+from agents_sessions.stores.file.disk.syscalls import NotRegular, exists, opened, read_range
+
+_HOLDER_BYTES = 4096
+
+
+class Holder(NamedTuple):
+    """Who has the lock of a session's turns."""
+
+    process: str
+    held_for: timedelta | None
+
+
+class Turn(NamedTuple):
+    """The lock of a session's turns, held."""
+
+    folder: int
+    name: str
+    fd: int
+    process: int
+
+    def release(self) -> None:
+        """Let the next one have it. In a forked child, which does not have it, do nothing."""
+        if self.process == os.getpid():  # in a child, the number may be that of a lock of its own
+            close_lock_file(self.folder, self.name, self.fd)
+
+
+def try_turn(folder: int, file: str) -> Turn | Holder:
+    """Take the lock of the turns of the session in a file, or say who has it and for how long."""
+    name = _lock_of(file)
+    holder = encode_json({"process": this_process(), "since": timestamp()})
+    try:
+        return Turn(folder, name, open_lock_file(folder, name, holder), os.getpid())
+    except BlockingIOError:
+        return _holder(folder, name)
+
+
+def forget_turn(folder: int, file: str) -> None:
+    """Remove the lock that a turn has left which was killed, if it did: it names the session, which is gone."""
+    with contextlib.suppress(OSError, NotRegular):  # one that stays does no harm
+        if exists(folder, _lock_of(file)) and isinstance(taken := try_turn(folder, file), Turn):
+            taken.release()
+
+
+def _lock_of(file: str) -> str:
+    return f".{file}.turn"
+
+
+def _holder(folder: int, name: str) -> Holder:
+    try:
+        with opened(folder, name) as fd:
+            holder = decode_json(read_range(fd, 0, _HOLDER_BYTES))
+        return Holder(str(holder["process"]), now() - datetime.fromisoformat(holder["since"]))
+    except (OSError, NotRegular, ValueError, KeyError, TypeError):
+        return Holder("another process", None)
+
+
+def this_process() -> str:
+    """Return how this process is named to those who wait for it."""
+    return f"process {os.getpid()} on {socket.gethostname()}"

@@ -1,0 +1,90 @@
+"""The SDK's usage as rows of ours."""
+
+from agents.usage import Usage
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
+
+from agents_sessions.model.totals import sum_requests
+from agents_sessions.model.usage import UsageMark, rows_since
+
+START = UsageMark.of(Usage())
+
+
+def spent(requests=1, read=10, cached=4, wrote=5, thought=2, total=15):
+    return Usage(
+        requests=requests,
+        input_tokens=read,
+        input_tokens_details=InputTokensDetails(cached_tokens=cached, cache_write_tokens=0),
+        output_tokens=wrote,
+        output_tokens_details=OutputTokensDetails(reasoning_tokens=thought),
+        total_tokens=total,
+    )
+
+
+def row(requests=1, read=10, cached=4, wrote=5, thought=2, total=15):
+    return {
+        "requests": requests,
+        "input_tokens": read,
+        "cached_tokens": cached,
+        "output_tokens": wrote,
+        "reasoning_tokens": thought,
+        "total_tokens": total,
+    }
+
+
+def grown(*parts):
+    usage = Usage()
+    for part in parts:
+        usage.add(part)
+    return usage
+
+
+def test_each_request_is_a_row():
+    usage = grown(spent(), spent(read=20, cached=8, wrote=7, thought=3, total=27))
+    assert rows_since(START, usage) == [row(), row(read=20, cached=8, wrote=7, thought=3, total=27)]
+
+
+def test_what_was_spent_before_a_mark_is_in_no_row():
+    usage = grown(spent(), spent())
+    mark = UsageMark.of(usage)
+    usage.add(spent(read=20, total=25))
+    assert rows_since(mark, usage) == [row(read=20, total=25)]
+
+
+def test_no_growth_is_no_row():
+    usage = grown(spent())
+    assert rows_since(UsageMark.of(usage), usage) == []
+
+
+def test_a_request_that_reported_no_tokens_is_a_row_without_tokens():
+    assert rows_since(START, grown(spent(1, 0, 0, 0, 0, 0))) == [row(1, 0, 0, 0, 0, 0)]
+
+
+def test_what_the_sdk_does_not_itemise_is_one_last_row():
+    usage = grown(spent(), spent(requests=3, read=100, cached=40, wrote=50, thought=20, total=150))
+    assert rows_since(START, usage) == [row(), row(3, 100, 40, 50, 20, 150)]
+
+
+def test_items_that_say_more_than_the_totals_leave_nothing_over():
+    usage = grown(spent())
+    usage.total_tokens = 3
+    assert rows_since(START, usage) == [row()]
+
+
+def test_a_mark_has_all_that_was_spent():
+    assert UsageMark.of(grown(spent(), spent())) == (2, 20, 8, 10, 4, 30, 2)
+
+
+COUNTS = st.integers(0, 1000)
+PARTS = st.lists(st.builds(spent, st.integers(0, 3), COUNTS, COUNTS, COUNTS, COUNTS, COUNTS), max_size=4)
+
+
+@given(PARTS, PARTS)
+def test_rows_add_up_to_what_was_spent_since_the_mark(before, after):
+    usage = grown(*before)
+    mark = UsageMark.of(usage)
+    for part in after:
+        usage.add(part)
+    total = sum_requests(rows_since(mark, usage))
+    assert list(total.values()) == [now - then for now, then in zip(UsageMark.of(usage)[:6], mark[:6], strict=True)]

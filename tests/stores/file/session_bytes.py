@@ -1,0 +1,76 @@
+"""Bytes of session files, as the writer makes them: for the tests of what they hold and of what becomes of them."""
+
+import json
+from functools import reduce
+from zlib import crc32
+
+from agents_sessions.model.entries import item_entry
+from agents_sessions.model.totals import ContextStats, fold
+from agents_sessions.stores.file.format import document
+from agents_sessions.stores.file.format.document import Document
+
+AT = "2026-11-20T21:28:00.123Z"
+LATER = "2026-11-20T21:29:00.456Z"
+HEADER = {"id": "order-42", "agent_id": "support", "name": "Zoë"}
+
+
+def said(text, **more):
+    return item_entry({"role": "user", "content": text, **more})
+
+
+def reader(data):
+    return lambda offset, length: bytearray(data[offset : offset + length])
+
+
+def new_file(entries=(), *, seq=None, **header):
+    numbered = [{**entry, "seq": number} for number, entry in enumerate(entries, 1)]
+    newest = len(numbered) if seq is None else seq
+    return bytes(
+        document.encode_document(Document({**HEADER, **header}, numbered, newest, fold(ContextStats(), numbered), AT))
+    )
+
+
+def planned(data, entries, at=LATER):
+    sealed = document.read_sealed(reader(data), len(data))
+    assert sealed is not None
+    return document.plan_append(sealed, [document.encode_entry(entry, at) for entry in entries], entries, at)
+
+
+def appended(data, entries):
+    plan = planned(data, entries)
+    return spliced(data, plan.offset, plan.data)
+
+
+def spliced(data, offset, written):
+    return data[:offset] + written + data[offset + len(written) :]
+
+
+def grown(*batches, start=()):
+    return reduce(appended, batches, new_file(start))
+
+
+def bodies(decoded):
+    return [(entry["seq"], entry.get("item", entry.get("record"))) for entry in decoded.entries]
+
+
+def edited_above(data, old, new):
+    assert len(old) == len(new)
+    assert data.count(old) == 1
+    return data.replace(old, new)
+
+
+def contents(decoded):
+    return [entry["item"]["content"] for entry in decoded.entries]
+
+
+def forged(data, place, old, new):
+    """Return a file with a change in one line, from a place on, whose checksum agrees."""
+    begin = data.rindex(b"\n", 0, place) + 1
+    end = data.index(b"\n", place) + 1
+    line = data[begin:end].replace(old, new)
+    assert line != data[begin:end]
+    head, _, rest = line[1:].partition(b',"crc":"')
+    rest = rest[10:]
+    salt = int(json.loads(data[: data.index(b"\n")] + b"]}")["salt"], 16)
+    crc = crc32(rest, crc32(head, salt))
+    return data[:begin] + line[:1] + b'%s,"crc":"%08x",%s' % (head, crc, rest) + data[end:]
