@@ -33,6 +33,8 @@ holds the content of a conversation.
 from datetime import timedelta
 from typing import Any
 
+from agents_sessions.keys import SessionKey
+
 
 def printable(path: str) -> str:
     """Return a path as any log can take it: a name on a disk may have bytes that are no text."""
@@ -85,12 +87,13 @@ class UnknownAgentError(SessionError, LookupError):
 
 
 class _OfSession(SessionError):
-    """An error about one session."""
+    """An error about one session: its key or, where no one knows its agent yet, its bare id."""
 
-    def __init__(self, session_id: str, agent_id: str | None = None, *facts: object) -> None:
-        super().__init__(session_id, agent_id, *facts)
-        self.session_id = session_id
-        self.agent_id = agent_id
+    def __init__(self, session: SessionKey | str, *facts: object) -> None:
+        super().__init__(session, *facts)
+        self.key = session if isinstance(session, SessionKey) else None
+        self.session_id = session.session_id if isinstance(session, SessionKey) else session
+        self.agent_id = None if self.key is None else self.key.agent_id
 
     @property
     def _who(self) -> str:
@@ -127,8 +130,8 @@ class SessionAmbiguousError(SessionError, LookupError):
 class SessionConflictError(_OfSession):
     """Someone else changed the session since the caller looked."""
 
-    def __init__(self, session_id: str, agent_id: str | None, expected_seq: int, actual_seq: int) -> None:
-        super().__init__(session_id, agent_id, expected_seq, actual_seq)
+    def __init__(self, session: SessionKey | str, expected_seq: int, actual_seq: int) -> None:
+        super().__init__(session, expected_seq, actual_seq)
         self.expected_seq = expected_seq
         self.actual_seq = actual_seq
 
@@ -141,13 +144,12 @@ class SessionBusyError(_OfSession, TimeoutError):
 
     def __init__(
         self,
-        session_id: str,
-        agent_id: str | None,
+        session: SessionKey | str,
         waited: float,
         holder: str = "",
         held_for: timedelta | None = None,
     ) -> None:
-        super().__init__(session_id, agent_id, waited, holder, held_for)
+        super().__init__(session, waited, holder, held_for)
         self.waited = waited
         self.holder = holder
         self.held_for = held_for
@@ -161,9 +163,9 @@ class SessionBusyError(_OfSession, TimeoutError):
 class SessionReentryError(SessionBusyError):
     """A turn tried to start another turn on its own session, which could only wait for itself."""
 
-    def __init__(self, session_id: str, agent_id: str | None = None) -> None:
-        super().__init__(session_id, agent_id, 0.0)
-        self.args = (session_id, agent_id)
+    def __init__(self, session: SessionKey | str) -> None:
+        super().__init__(session, 0.0)
+        self.args = (session,)
 
     def __str__(self) -> str:
         return f"{self._who} is in this very turn; a tool cannot send to its own session"
@@ -172,8 +174,8 @@ class SessionReentryError(SessionBusyError):
 class ApprovalPendingError(_OfSession):
     """A tool call of the last turn waits for approval."""
 
-    def __init__(self, session_id: str, agent_id: str | None, call_ids: tuple[str, ...]) -> None:
-        super().__init__(session_id, agent_id, call_ids)
+    def __init__(self, session: SessionKey | str, call_ids: tuple[str, ...]) -> None:
+        super().__init__(session, call_ids)
         self.call_ids = call_ids
 
     def __str__(self) -> str:
@@ -184,8 +186,8 @@ class ApprovalPendingError(_OfSession):
 class NothingToResumeError(_OfSession, LookupError):
     """The session's last turn is not in the state that the call needs."""
 
-    def __init__(self, session_id: str, agent_id: str | None, reason: str) -> None:
-        super().__init__(session_id, agent_id, reason)
+    def __init__(self, session: SessionKey | str, reason: str) -> None:
+        super().__init__(session, reason)
         self.reason = reason
 
     def __str__(self) -> str:
@@ -211,8 +213,8 @@ class ReplyNotStoredError(_OfSession):
 class SessionLimitError(_OfSession):
     """Something is larger than a limit of the store allows. Nothing was changed."""
 
-    def __init__(self, session_id: str, agent_id: str | None, what: str, size: int, setting: str, limit: int) -> None:
-        super().__init__(session_id, agent_id, what, size, setting, limit)
+    def __init__(self, session: SessionKey | str, what: str, size: int, setting: str, limit: int) -> None:
+        super().__init__(session, what, size, setting, limit)
         self.what = what
         self.size = size
         self.setting = setting
@@ -243,8 +245,8 @@ class SessionClosedError(SessionStatusError):
 class SessionStorageError(_OfSession):
     """What is stored under the session's name cannot be used."""
 
-    def __init__(self, session_id: str, agent_id: str | None, path: str, reason: str) -> None:
-        super().__init__(session_id, agent_id, path, reason)
+    def __init__(self, session: SessionKey | str, path: str, reason: str) -> None:
+        super().__init__(session, path, reason)
         self.path = path
         self.reason = reason
 
@@ -267,9 +269,7 @@ class SessionPathError(SessionStorageError):
 class SessionIOError(SessionStorageError, OSError):
     """The operating system refused; `errno` says why, and the cause is chained."""
 
-    def __init__(
-        self, session_id: str, agent_id: str | None, path: str, reason: str, number: int | None = None
-    ) -> None:
-        super().__init__(session_id, agent_id, path, reason)
-        self.args = (session_id, agent_id, path, reason, number)
+    def __init__(self, session: SessionKey | str, path: str, reason: str, number: int | None = None) -> None:
+        super().__init__(session, path, reason)
+        self.args = (session, path, reason, number)
         self.errno = number

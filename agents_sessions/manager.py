@@ -61,7 +61,7 @@ class SessionManager:
         store_or_root: A store, or the folder of a `FileStore`.
         agents: The agents that sessions belong to: a list, a mapping from names, or a factory that makes the
             agent of a session. Needed only for sending messages.
-        turn_timeout: Seconds that a message waits for the turns before it on the same session; None for ever.
+        lock_timeout: Seconds that a message waits for the turns before it on the same session; None for ever.
         defaults: Arguments of `Runner.run` for every turn: context, max_turns, hooks, run_config, error_handlers.
     """
 
@@ -70,14 +70,14 @@ class SessionManager:
         store_or_root: SessionStore | str | os.PathLike[str] = "sessions",
         *,
         agents: Agents = (),
-        turn_timeout: float | None = 300.0,
+        lock_timeout: float | None = 300.0,
         **defaults: Unpack[RunArguments],
     ) -> None:
         self.store = store_or_root if isinstance(store_or_root, SessionStore) else FileStore(store_or_root)
         self._registry = AgentRegistry(agents)
         self._turns = Turns(self.store, self._registry)
         check_options(RunArguments, defaults)
-        self._turn_timeout = turn_timeout
+        self._lock_timeout = lock_timeout
         self._defaults = defaults
         self._addresses = Addresses(self.store)
         self._streams: WeakSet[ReplyStream] = WeakSet()
@@ -158,7 +158,7 @@ class SessionManager:
         key = await self._addresses.key(session_id, agent_id)
         info = await self.store.load(key)
         if info is None:
-            raise SessionNotFoundError(session_id, agent_id)
+            raise SessionNotFoundError(key)
         return info
 
     async def list_sessions(
@@ -224,7 +224,7 @@ class SessionManager:
             SessionBusyError: A turn runs on it and did not end in time.
         """
         key = await self._addresses.key(session_id, agent_id)
-        await self._turns.clear(key, self._turn_timeout)
+        await self._turns.clear(key, self._lock_timeout)
 
     async def delete_session(self, session_id: str, *, agent_id: str | None = None) -> None:
         """Remove a session and all that belongs to it, for good. Waits for a turn that runs on it.
@@ -234,7 +234,7 @@ class SessionManager:
             SessionBusyError: A turn runs on it and did not end in time.
         """
         key = await self._addresses.key(session_id, agent_id)
-        await self._turns.delete(key, self._turn_timeout)
+        await self._turns.delete(key, self._lock_timeout)
 
     def session(
         self,
@@ -261,7 +261,7 @@ class SessionManager:
         Args:
             session_id: The session.
             content: A text, or input items of the SDK.
-            options: How to run it: agent_id, timeout, start, on_failure, on_pending; see `SendOptions`. And the
+            options: How to run it: agent_id, lock_timeout, start, on_failure, on_pending; see `SendOptions`. And the
                 arguments of `Runner.run`: context, max_turns, hooks, run_config, error_handlers.
 
         Raises:
@@ -412,4 +412,4 @@ class SessionManager:
         return stream
 
     def _choose(self, kind: type[Mapping[str, Any]], session_id: str, options: TurnOptions) -> Chosen:
-        return choose(kind, session_id, {"timeout": self._turn_timeout, **self._defaults}, options)
+        return choose(kind, session_id, {"lock_timeout": self._lock_timeout, **self._defaults}, options)

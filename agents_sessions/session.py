@@ -145,7 +145,7 @@ class StoredSession:
         key = await self._where()
         info = await self.store.load(key)
         if info is None:
-            raise SessionNotFoundError(key.session_id, key.agent_id)
+            raise SessionNotFoundError(key)
         return info
 
     async def load_state_json(self) -> dict[str, Any] | None:
@@ -166,9 +166,7 @@ class StoredSession:
             if isinstance(state, dict):
                 return state
             reason = "not an object"
-        raise SessionCorruptedError(
-            key.session_id, key.agent_id, _STATE, f"the run state cannot be used: it is {reason}"
-        )
+        raise SessionCorruptedError(key, _STATE, f"the run state cannot be used: it is {reason}")
 
     async def save_state_json(self, state: dict[str, Any] | None) -> None:
         """Keep a run state (`RunState.to_json()`) beside the session, for another process; None removes it.

@@ -49,7 +49,7 @@ async def main(root: str) -> None:
         print(f"{reply.last_agent:>8}  {reply.text}")
 
         stats = (await manager.get_session(session.id)).context
-        print(f"\n{stats.runs} turns, {stats.handoffs} handoffs, the next message goes to {stats.last_agent}")
+        print(f"\n{stats.turns} turns, {stats.handoffs} handoffs, the next message goes to {stats.last_agent}")
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ async def look_back(root: Path, session_id: str) -> None:
         session = await manager.get_session(session_id)
     title("statistics", "running totals, read in one step at any length of the history")
     stats = session.context
-    print(f"  {stats.runs} turns   {stats.user_messages} + {stats.assistant_messages} messages   ", end="")
+    print(f"  {stats.turns} turns   {stats.user_messages} + {stats.assistant_messages} messages   ", end="")
     print(f"{stats.function_calls} calls   {stats.handoffs} handoff   last agent: {stats.last_agent}")
     print(f"  {stats.requests} model requests   {stats.input_tokens} tokens in, {stats.output_tokens} out")
     path = FileStore(root).path(session.key)
@@ -145,7 +145,7 @@ def styled(code: int, text: str) -> str:
 
 def shortened(line: str) -> str:
     """Return a line of the file without checksums, times and ids, cut to the width of the screen."""
-    line = re.sub(r'"(crc|at|run|k|n|call_id|id|salt)":("[^"]*"|\d+),', "", line)
+    line = re.sub(r'"(crc|at|turn|k|n|call_id|id|salt)":("[^"]*"|\d+),', "", line)
     return line if len(line) <= WIDTH - 2 else f"{line[: WIDTH - 3]}…"
 
 

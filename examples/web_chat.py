@@ -51,7 +51,7 @@ def chat(root: str) -> Starlette:
         return StreamingResponse(words(user, text), media_type="text/event-stream")
 
     async def words(user: str, text: str) -> AsyncIterator[str]:
-        stream = manager.stream_message(user, text, agent_id="host", timeout=30)
+        stream = manager.stream_message(user, text, agent_id="host", lock_timeout=30)
         try:
             async for event in stream.stream_events():
                 if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":

@@ -6,8 +6,9 @@ import pytest
 
 from agents_sessions import errors
 from agents_sessions.errors import SessionError
+from agents_sessions.keys import SessionKey
 
-WHO = ("order-42", "support")
+WHO = (SessionKey("support", "order-42"),)
 SAMPLES = {
     "SessionIdError": ("session_id", "''"),
     "InvalidItemError": ("item 1 of 2", "holds a value of type 'set', which JSON does not have"),
@@ -97,6 +98,6 @@ def test_a_busy_session_tells_who_holds_it():
 
 def test_a_path_of_any_bytes_can_be_written_to_a_log():
     path = os.fsdecode(b"/srv/Zo\xc3\xab/\xff.json")
-    error = errors.SessionPathError("order-42", "support", path, "a link")
+    error = errors.SessionPathError(SessionKey("support", "order-42"), path, "a link")
     assert error.path == path
     assert str(error).endswith(r"(/srv/Zoë/\udcff.json)")

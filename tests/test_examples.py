@@ -78,7 +78,7 @@ def test_quickstart_leaves_the_file_where_it_was_told_to(quickstart: tuple[str, 
 
     document = json.loads(file.read_text())
     assert document["user_id"] == "u-17"
-    assert document["context"]["runs"] == 2
+    assert document["context"]["turns"] == 2
 
 
 def test_quickstart_leaves_nothing_otherwise(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_an_id_of_two_agents_is_told_apart_by_agent_id(store):
         await twins(manager)
         reply = await manager.send_message("s", "hello", agent_id="billing")
         infos = [await manager.get_session("s", agent_id=agent_id) for agent_id in ("support", "billing")]
-        return reply.last_agent, [info.context.runs for info in infos]
+        return reply.last_agent, [info.context.turns for info in infos]
 
     assert within(store, act, chatty(), chatty("billing")) == ("billing", [0, 1])
 

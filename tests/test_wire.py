@@ -191,7 +191,7 @@ class TestTheSecondTurn:
 
         run(session, clerk, "Where is order 42?", "And when is it here?")
 
-        envelope = {"seq", "at", "k", "n", "crc", "agent", "run", "item", "record"}
+        envelope = {"seq", "at", "k", "n", "crc", "agent", "turn", "item", "record"}
         assert not [item for item in sent(wire)[2]["input"] if envelope & set(item)]
 
     def test_another_process_sends_the_same(self, wire: respx.Route, tmp_path: Path, clerk: Agent) -> None:
@@ -420,7 +420,7 @@ class TestTheManager:
             return await manager.get_session(made.id)
 
         totals = asyncio.run(fail()).context
-        assert (totals.total_tokens, totals.failed_runs, totals.last_status) == (55, 1, "failed")
+        assert (totals.total_tokens, totals.failed_turns, totals.last_status) == (55, 1, "failed")
 
     def test_a_streamed_turn_says_stores_and_costs_the_same(
         self, wire: respx.Route, tmp_path: Path, clerk: Agent

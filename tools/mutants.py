@@ -212,7 +212,7 @@ MUTANTS = [
     Mutant(
         "what a failed batch has cost is forgotten",
         "turns/recorder.py",
-        'return "record" in entry and entry["record"]["type"] != "run"',
+        'return "record" in entry and entry["record"]["type"] != "turn"',
         "return False",
         "tests/turns/test_failures.py -k keeps_its_cost",
     ),
@@ -226,7 +226,7 @@ MUTANTS = [
     Mutant(
         "a call is left without an output",
         "turns/recorder.py",
-        "            self._waiting += lost_outputs(calls, self.held, agent=self.agent, run=self.run_id)\n",
+        "            self._waiting += lost_outputs(calls, self.held, agent=self.agent, turn=self.turn_id)\n",
         "",
         "tests/turns/test_cancellation.py -k memory-resume",
     ),
@@ -240,7 +240,7 @@ MUTANTS = [
     Mutant(
         "a turn that died stays open",
         "turns/turn.py",
-        "return info if info.context.open_run is None else await self._interrupted(info, info.context.open_run)",
+        "return info if info.context.open_turn is None else await self._interrupted(info, info.context.open_turn)",
         "return info",
         CRASH,
     ),

@@ -1,6 +1,6 @@
 """What a history is made of.
 
-A history is a list of entries. An entry is an envelope (`seq`, `at`, `agent`, `run`) around one body: an SDK
+A history is a list of entries. An entry is an envelope (`seq`, `at`, `agent`, `turn`) around one body: an SDK
 `item`, stored exactly as the Runner gave it, or a `record` of ours (a handoff, the usage of model requests, a
 decision about tool calls, the end of a run). What we know about an item stays in the envelope: a key added to
 the item itself would be sent to the model, which rejects it.
@@ -19,7 +19,7 @@ from agents_sessions.model.lossless_json import JsonObject, check_json
 Item = JsonObject
 """An SDK input item (`TResponseInputItem`), as plain JSON data."""
 
-RunStatus = Literal["completed", "failed", "cancelled", "interrupted", "awaiting_approval"]
+TurnStatus = Literal["completed", "failed", "cancelled", "interrupted", "awaiting_approval"]
 """How a run ended. `interrupted` means that its process died."""
 
 
@@ -70,11 +70,11 @@ class DecisionRecord(TypedDict):
     """What the turn was sent with it. The history has it as items once what was decided has its outputs."""
 
 
-class RunRecord(TypedDict):
+class TurnRecord(TypedDict):
     """The end of one turn. Its `usage` repeats the sum of the turn's usage records for the reader's eye."""
 
-    type: Literal["run"]
-    status: RunStatus
+    type: Literal["turn"]
+    status: TurnStatus
     usage: RequestRow
     duration_ms: int
     last_agent: NotRequired[str]
@@ -90,7 +90,7 @@ class RunRecord(TypedDict):
 MAX_GIVEN_SEQ = 2**52
 """Largest number that an entry may bring along: beyond twice that, some readers of JSON round."""
 
-Record = UsageRecord | HandoffRecord | DecisionRecord | RunRecord
+Record = UsageRecord | HandoffRecord | DecisionRecord | TurnRecord
 
 
 class Entry(TypedDict, total=False):
@@ -106,7 +106,7 @@ class Entry(TypedDict, total=False):
     """When it was stored: UTC, milliseconds, a clock time and no order."""
     agent: str
     """The agent that produced it; absent for user input and in sessions without a manager."""
-    run: str
+    turn: str
     """The turn it belongs to; absent in sessions without a manager."""
     crc: str
     """Its checksum in the file."""
@@ -114,21 +114,21 @@ class Entry(TypedDict, total=False):
     record: Record
 
 
-def item_entry(item: Item, *, agent: str | None = None, run: str | None = None) -> Entry:
+def item_entry(item: Item, *, agent: str | None = None, turn: str | None = None) -> Entry:
     """Return a new entry around an SDK item."""
-    return _addressed({"item": item}, agent, run)
+    return _addressed({"item": item}, agent, turn)
 
 
-def record_entry(record: Record, *, agent: str | None = None, run: str | None = None) -> Entry:
+def record_entry(record: Record, *, agent: str | None = None, turn: str | None = None) -> Entry:
     """Return a new entry around a record of ours."""
-    return _addressed({"record": record}, agent, run)
+    return _addressed({"record": record}, agent, turn)
 
 
-def _addressed(entry: Entry, agent: str | None, run: str | None) -> Entry:
+def _addressed(entry: Entry, agent: str | None, turn: str | None) -> Entry:
     if agent is not None:
         entry["agent"] = agent
-    if run is not None:
-        entry["run"] = run
+    if turn is not None:
+        entry["turn"] = turn
     return entry
 
 
@@ -137,7 +137,7 @@ def check_entries(entries: Sequence[Entry]) -> None:
 
     Raises:
         InvalidItemError: See `lossless_json.check_json`; also for an item that is not a dict, or an `at`, `agent` or
-            `run` that is no text.
+            `turn` that is no text.
     """
     for number, entry in enumerate(entries, 1):
         body = entry.get("item", entry.get("record"))
@@ -156,7 +156,7 @@ def check_entries(entries: Sequence[Entry]) -> None:
 
 def _check_envelope(entry: Entry, where: str) -> None:
     # Sealed, it could be read; but the reader that mends an edited or torn file takes it for damage.
-    for name in ("at", "agent", "run"):
+    for name in ("at", "agent", "turn"):
         if not isinstance(entry.get(name, ""), str):
             raise InvalidItemError(where, f"has an `{name}` that is no text")
     seq = entry.get("seq", 0)

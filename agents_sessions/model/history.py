@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agents_sessions.model.entries import Entry, RunStatus, item_kind
+from agents_sessions.model.entries import Entry, TurnStatus, item_kind
 
 _EPOCH = "1970-01-01T00:00:00.000Z"
 
@@ -45,7 +45,7 @@ class _Envelope(_Value):
     """When it was stored, UTC."""
     agent: str | None = None
     """The agent that produced it; None for user input and for sessions without a manager."""
-    run: str | None = None
+    turn: str | None = None
     """The turn it belongs to; None for sessions without a manager."""
 
 
@@ -94,11 +94,11 @@ class DecisionEntry(_Envelope):
     rejected: tuple[str, ...]
 
 
-class RunEntry(_Envelope):
+class TurnEntry(_Envelope):
     """The end of one turn, or its pause while a tool waits for approval."""
 
-    type: Literal["run"] = "run"
-    status: RunStatus
+    type: Literal["turn"] = "turn"
+    status: TurnStatus
     usage: TokenUsage
     """The sum of the turn's requests, from its start or its last pause on."""
     duration_ms: int
@@ -109,12 +109,12 @@ class RunEntry(_Envelope):
     """The calls among its items that wait for approval, without those that an agent used as a tool has made."""
 
 
-HistoryEntry: TypeAlias = ItemEntry | HandoffEntry | UsageEntry | DecisionEntry | RunEntry
+HistoryEntry: TypeAlias = ItemEntry | HandoffEntry | UsageEntry | DecisionEntry | TurnEntry
 
-_RECORDS: dict[str, type[UsageEntry | DecisionEntry | RunEntry]] = {
+_RECORDS: dict[str, type[UsageEntry | DecisionEntry | TurnEntry]] = {
     "usage": UsageEntry,
     "decision": DecisionEntry,
-    "run": RunEntry,
+    "turn": TurnEntry,
 }
 
 
@@ -126,12 +126,12 @@ class Message(_Value):
     role: Literal["user", "assistant"]
     text: str
     agent: str | None = None
-    run: str | None = None
+    turn: str | None = None
 
 
 def typed(entry: Entry) -> HistoryEntry:
     """Return a stored entry as a typed value."""
-    envelope = {name: entry[name] for name in ("seq", "at", "agent", "run") if name in entry}
+    envelope = {name: entry[name] for name in ("seq", "at", "agent", "turn") if name in entry}
     if "item" in entry:
         return ItemEntry.model_validate({**envelope, "item": entry["item"]})
     record: dict[str, Any] = dict(entry["record"])

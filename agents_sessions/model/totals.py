@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from agents_sessions.errors import InvalidItemError
-from agents_sessions.model.entries import Entry, Record, RequestRow, RunRecord, item_kind
+from agents_sessions.model.entries import Entry, Record, RequestRow, TurnRecord, item_kind
 from agents_sessions.model.lossless_json import JsonObject
 
 _COUNTED = {
@@ -48,9 +48,9 @@ class ContextStats:
     reasoning_items: int = 0
     other_items: int = 0
     handoffs: int = 0
-    runs: int = 0
+    turns: int = 0
     """Turns that have ended, however they ended. One that waits for approval has not."""
-    failed_runs: int = 0
+    failed_turns: int = 0
     """Turns that ended with the status failed."""
     requests: int = 0
     """Model requests, those of agents used as tools included."""
@@ -67,7 +67,7 @@ class ContextStats:
     """The agent that ended the newest turn or, while one runs, handled the newest request."""
     last_status: str | None = None
     """How the newest turn ended."""
-    open_run: str | None = None
+    open_turn: str | None = None
     """A turn that has entries but no end: it is running or, if no one holds the turn lock, its process died."""
 
     def to_json(self) -> JsonObject:
@@ -118,11 +118,11 @@ def _count(totals: dict[str, Any], entry: Entry) -> None:
         totals[_COUNTED.get(item_kind(entry["item"]), "other_items")] += 1
     elif "record" in entry:
         _count_record(totals, entry["record"])
-    _follow_run(totals, entry)
+    _follow_turn(totals, entry)
 
 
 def _check_totals(totals: dict[str, Any]) -> None:
-    for name in ("last_agent", "last_status", "open_run"):
+    for name in ("last_agent", "last_status", "open_turn"):
         if not isinstance(totals[name], str | None):
             raise TypeError(name)
     for name in _SUMS:
@@ -137,8 +137,8 @@ def _count_record(totals: dict[str, Any], record: Record) -> None:
     elif record["type"] == "usage":
         for row in record["requests"]:
             _count_request(totals, row)
-    elif record["type"] == "run":
-        _count_run(totals, record)
+    elif record["type"] == "turn":
+        _count_turn(totals, record)
 
 
 def _count_request(totals: dict[str, Any], row: RequestRow) -> None:
@@ -150,19 +150,19 @@ def _count_request(totals: dict[str, Any], row: RequestRow) -> None:
         totals["last_agent"] = row.get("agent", totals["last_agent"])
 
 
-def _count_run(totals: dict[str, Any], record: RunRecord) -> None:
-    totals["runs"] += record["status"] != "awaiting_approval"
-    totals["failed_runs"] += record["status"] == "failed"
+def _count_turn(totals: dict[str, Any], record: TurnRecord) -> None:
+    totals["turns"] += record["status"] != "awaiting_approval"
+    totals["failed_turns"] += record["status"] == "failed"
     totals["last_status"] = record["status"]
     totals["last_agent"] = record.get("last_agent", totals["last_agent"])
 
 
-def _follow_run(totals: dict[str, Any], entry: Entry) -> None:
+def _follow_turn(totals: dict[str, Any], entry: Entry) -> None:
     record = entry.get("record")
-    if record is not None and record["type"] == "run":
-        totals["open_run"] = None
-    elif "run" in entry:
-        totals["open_run"] = entry["run"]
+    if record is not None and record["type"] == "turn":
+        totals["open_turn"] = None
+    elif "turn" in entry:
+        totals["open_turn"] = entry["turn"]
 
 
 def sum_requests(rows: Iterable[RequestRow]) -> RequestRow:

@@ -60,7 +60,7 @@ class MemoryStore(SessionStore):
         stored = info.model_copy(update={"seq": seq, "context": context}, deep=True)
         with self._mutex:
             if info.key in self._sessions:
-                raise SessionExistsError(info.id, info.agent_id)
+                raise SessionExistsError(info.key)
             self._sessions[info.key] = _Kept(names, stored, [_encode(entry, at) for entry in numbered])
         return stored.model_copy(deep=True)
 
@@ -82,7 +82,7 @@ class MemoryStore(SessionStore):
             kept = self._kept(key)
             seq = kept.info.seq
             if expected_seq is not None and expected_seq != seq:
-                raise SessionConflictError(key.session_id, key.agent_id, expected_seq, seq)
+                raise SessionConflictError(key, expected_seq, seq)
             if not entries:
                 return Totals(seq, kept.info.updated_at, kept.info.context)
             numbered: list[Entry] = [{**entry, "seq": seq + place} for place, entry in enumerate(entries, 1)]
@@ -156,7 +156,7 @@ class MemoryStore(SessionStore):
                 await stack.enter_async_context(self._gates.hold(key, timeout))
             except TimeoutError:
                 waited = monotonic() - begun
-                raise SessionBusyError(key.session_id, key.agent_id, waited, "this process") from None
+                raise SessionBusyError(key, waited, "this process") from None
             yield
 
     def _renew(self) -> None:
@@ -175,7 +175,7 @@ class MemoryStore(SessionStore):
         try:
             return self._sessions[key]
         except KeyError:
-            raise SessionNotFoundError(key.session_id, key.agent_id) from None
+            raise SessionNotFoundError(key) from None
 
 
 def _encode(entry: Entry, at: str) -> bytes:

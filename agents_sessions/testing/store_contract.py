@@ -260,9 +260,9 @@ class StoreContract:
     @in_loop
     async def test_an_entry_keeps_its_envelope(self, store: SessionStore) -> None:
         await store.create(info_of())
-        await store.append(KEY, [item_entry({"role": "user"}, agent="triage", run="r-1")])
+        await store.append(KEY, [item_entry({"role": "user"}, agent="triage", turn="r-1")])
         (entry,) = await store.entries(KEY)
-        assert (entry["agent"], entry["run"], entry["item"]) == ("triage", "r-1", {"role": "user"})
+        assert (entry["agent"], entry["turn"], entry["item"]) == ("triage", "r-1", {"role": "user"})
         assert entry["at"].endswith("Z")
 
     @in_loop
@@ -368,8 +368,8 @@ class StoreContract:
             {"at": "yesterday"},
             {"agent": None},
             {"agent": ["x"]},
-            {"run": None},
-            {"run": {}},
+            {"turn": None},
+            {"turn": {}},
             {"seq": "1"},
             {"seq": 1.5},
             {"seq": True},
@@ -398,7 +398,7 @@ class StoreContract:
             {"type": "note"},
             {"type": "decision"},
             {"type": "handoff", "from": "a"},
-            {"type": "run", "status": "odd", "usage": {}, "duration_ms": 1},
+            {"type": "turn", "status": "odd", "usage": {}, "duration_ms": 1},
             {"type": "usage", "requests": [{"requests": "many"}]},
         ],
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agents.items import ToolApprovalItem
 
     from agents_sessions.keys import SessionKey
-    from agents_sessions.model.entries import DecisionRecord, Entry, Item, RunRecord
+    from agents_sessions.model.entries import DecisionRecord, Entry, Item, TurnRecord
     from agents_sessions.model.info import SessionInfo
     from agents_sessions.stores.base import SessionStore
 
@@ -47,7 +47,7 @@ class PausedTurn(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    run: str
+    turn: str
     """The turn's id."""
     agent: str
     """The agent that it started with: the root from which the SDK finds the others again."""
@@ -67,7 +67,7 @@ class PausedTurn(BaseModel):
     @classmethod
     def of(
         cls,
-        run_id: str,
+        turn_id: str,
         agent: Agent[Any],
         spent: UsageMark,
         calls: dict[str, str],
@@ -77,7 +77,7 @@ class PausedTurn(BaseModel):
     ) -> PausedTurn:
         """Return what is to be kept of an interrupted run."""
         return cls(
-            run=run_id,
+            turn=turn_id,
             agent=agent.name,
             spent=tuple(spent),
             approvals=[_pending(item) for item in result.interruptions],
@@ -118,16 +118,16 @@ class PausedTurn(BaseModel):
         The message that is to begin a new turn is kept until that has begun.
         """
         decision: DecisionRecord = {"type": "decision", "approved": [], "rejected": [*dict.fromkeys(self.call_ids)]}
-        end: RunRecord = {
-            "type": "run",
+        end: TurnRecord = {
+            "type": "turn",
             "status": "cancelled",
             "usage": sum_requests([]),
             "duration_ms": 0,
             "error": reason,
             "message": message,
         }
-        outputs = lost_outputs(self.calls, self.held, agent=agent, run=self.run)
-        return [record_entry(decision, run=self.run), *outputs, record_entry(end, run=self.run)]
+        outputs = lost_outputs(self.calls, self.held, agent=agent, turn=self.turn)
+        return [record_entry(decision, turn=self.turn), *outputs, record_entry(end, turn=self.turn)]
 
     def continued(self, state: RunState[Any, Any], agent: str | None) -> Continued:
         """Return where the run goes on, with the agent that speaks first."""
@@ -164,7 +164,7 @@ async def load_paused(store: SessionStore, info: SessionInfo) -> PausedTurn | No
     Raises:
         SessionCorruptedError: What is kept of it is damaged.
     """
-    if info.context.last_status != "awaiting_approval" or info.context.open_run is not None:
+    if info.context.last_status != "awaiting_approval" or info.context.open_turn is not None:
         return None
     data = await store.read_sidecar(info.key, RUN_STATE)
     if data is None:
@@ -177,7 +177,7 @@ async def load_paused(store: SessionStore, info: SessionInfo) -> PausedTurn | No
         reason = str(error)
     # Outside of the handlers: what was read is in the error, and no error of ours quotes it.
     reason = f"the turn that waits for approval cannot be used ({reason}); remove the file to give it up"
-    raise SessionCorruptedError(info.id, info.agent_id, RUN_STATE, reason)
+    raise SessionCorruptedError(info.key, RUN_STATE, reason)
 
 
 def asked_for(result: RunResult | RunResultStreaming) -> set[str]:
@@ -210,13 +210,10 @@ def decide(
     for call_id in [*approved, *rejected]:
         if call_id not in waiting or (call_id in rejected and call_id in approved):
             known = ", ".join(waiting)
-            raise NothingToResumeError(
-                key.session_id, key.agent_id, f"call {call_id!r} is not to be decided (so); waiting: {known}"
-            )
+            raise NothingToResumeError(key, f"call {call_id!r} is not to be decided (so); waiting: {known}")
         if len(waiting[call_id]) > 1:
             raise NothingToResumeError(
-                key.session_id,
-                key.agent_id,
+                key,
                 f"call {call_id!r} is ambiguous: {len(waiting[call_id])} calls of that id wait; True decides about all",
             )
     undecided = [call_id for call_id in waiting if call_id not in approved and call_id not in rejected]

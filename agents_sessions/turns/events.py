@@ -18,7 +18,7 @@ class TurnEvent:
     """Something that happened in a turn. Listeners of this class hear everything."""
 
     key: SessionKey
-    run_id: str
+    turn_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def check_reentry(store: SessionStore, key: SessionKey) -> None:
     """
     place = store.place(key)
     if any(holding.active and holding.place == place for holding in _holdings.get()):
-        raise SessionReentryError(key.session_id, key.agent_id)
+        raise SessionReentryError(key)
 
 
 def current_task() -> asyncio.Task[Any] | None:
@@ -94,4 +94,4 @@ def _aged(error: SessionBusyError, place: Hashable) -> SessionBusyError:
     if error.held_for is not None or holding is None:
         return error
     age = timedelta(seconds=monotonic() - holding.begun)
-    return SessionBusyError(error.session_id, error.agent_id, error.waited, error.holder, age)
+    return SessionBusyError(error.key or error.session_id, error.waited, error.holder, age)

@@ -43,8 +43,8 @@ class TurnOptions(RunArguments, total=False):
 
     agent_id: str | None
     """Needed only if several agents have a session of this id."""
-    timeout: float | None
-    """Seconds to wait for the turns before this one, None for ever; by default the manager's `turn_timeout`."""
+    lock_timeout: float | None
+    """Seconds to wait for the turns before this one, None for ever; by default the manager's."""
     on_failure: OnFailure
     """What becomes of a failed turn's items: `keep` (default), since its tools may have acted, or `rollback`."""
 
@@ -69,7 +69,7 @@ class Chosen:
 
     runner: RunArguments
     agent_id: str | None = None
-    timeout: float | None = None
+    lock_timeout: float | None = None
     on_failure: OnFailure = "keep"
     start: Start = "last"
     on_pending: OnPending = "error"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from agents.items import TResponseInputItem
 
     from agents_sessions.keys import SessionKey
-    from agents_sessions.model.entries import DecisionRecord, HandoffRecord, Item, RequestRow, RunRecord, RunStatus
+    from agents_sessions.model.entries import DecisionRecord, HandoffRecord, Item, RequestRow, TurnRecord, TurnStatus
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.turns.approvals import Continued
 
@@ -50,7 +50,7 @@ class Recorder(StoredSession):
     Args:
         store: Where the session is kept.
         key: The session.
-        run_id: The turn that all entries of this run belong to.
+        turn_id: The turn that all entries of this run belong to.
         message: What the run is given, beside what it has not stored yet of a message that came before. Kept in the
             end of a turn that fails before the Runner has stored it.
         hooks: The user's own hooks, called after ours.
@@ -64,7 +64,7 @@ class Recorder(StoredSession):
         self,
         store: SessionStore,
         key: SessionKey,
-        run_id: str,
+        turn_id: str,
         *,
         message: list[Item] | None = None,
         hooks: RunHooks[Any] | None = None,
@@ -74,7 +74,7 @@ class Recorder(StoredSession):
         on_handoff: Callable[[str, str], Awaitable[object]] | None = None,
     ) -> None:
         super().__init__(store, key, create=False)
-        self.run_id = run_id
+        self.turn_id = turn_id
         self.hooks = RecorderHooks(self, hooks, on_handoff)
         self.written: list[Entry] = []
         """The entries of this run that are stored."""
@@ -166,7 +166,7 @@ class Recorder(StoredSession):
         """Store a decision about the calls that wait, before any of them runs: so that none can ever run twice."""
         if decision["approved"] or decision["rejected"]:
             self.held -= set(decision["approved"])
-            self._waiting.append(record_entry(decision, run=self.run_id))
+            self._waiting.append(record_entry(decision, turn=self.turn_id))
             await self._flush()
 
     def forget_message(self) -> None:
@@ -186,14 +186,14 @@ class Recorder(StoredSession):
         """Return what the run was sent, if the history does not have it."""
         return [] if any(map(self._is_message, [*self.written, *self._waiting])) else self._message
 
-    async def finish(self, status: RunStatus, *, last_agent: str | None = None, error: str | None = None) -> None:
+    async def finish(self, status: TurnStatus, *, last_agent: str | None = None, error: str | None = None) -> None:
         """Store what is still to be stored and, in the same batch, the end of the turn."""
         if status in ("failed", "cancelled"):
             calls = unanswered(self._waiting, self.unanswered())
-            self._waiting += lost_outputs(calls, self.held, agent=self.agent, run=self.run_id)
+            self._waiting += lost_outputs(calls, self.held, agent=self.agent, turn=self.turn_id)
         self._note_seen()
-        record: RunRecord = {
-            "type": "run",
+        record: TurnRecord = {
+            "type": "turn",
             "status": status,
             "usage": sum_requests(self.spent),
             "duration_ms": round((monotonic() - self._begun) * 1000),
@@ -209,7 +209,7 @@ class Recorder(StoredSession):
             record["message_lost"] = True
         elif message := self.unstored():
             record["message"] = message
-        self._waiting.append(record_entry(record, run=self.run_id))
+        self._waiting.append(record_entry(record, turn=self.turn_id))
         await self._flush()
 
     def mark(self) -> UsageMark:
@@ -239,7 +239,7 @@ class Recorder(StoredSession):
         if given:
             del self._unseen[: self._unseen.index(item) + 1]
         agent = None if given or item_kind(item) in _INPUT_ROLES else self.agent
-        return item_entry(item, agent=agent, run=self.run_id)
+        return item_entry(item, agent=agent, turn=self.turn_id)
 
     def _is_message(self, entry: Entry) -> bool:
         """Tell whether an entry shows that the message is in the history.
@@ -255,9 +255,9 @@ class Recorder(StoredSession):
         """Put the handoffs and the model requests since the last time with what waits to be stored."""
         rows, self._rows = [*self._rows, *self._nested_rows()], []
         handoffs, self._handoffs = self._handoffs, []
-        self._waiting += [record_entry(handoff, agent=handoff["from"], run=self.run_id) for handoff in handoffs]
+        self._waiting += [record_entry(handoff, agent=handoff["from"], turn=self.turn_id) for handoff in handoffs]
         if rows:
-            self._waiting.append(record_entry({"type": "usage", "requests": rows}, run=self.run_id))
+            self._waiting.append(record_entry({"type": "usage", "requests": rows}, turn=self.turn_id))
             self.spent += rows
 
     def _nested_rows(self) -> list[RequestRow]:
@@ -363,7 +363,7 @@ class RecorderHooks(RunHooks[Any]):
 
 
 def _outlives_failure(entry: Entry) -> bool:
-    return "record" in entry and entry["record"]["type"] != "run"
+    return "record" in entry and entry["record"]["type"] != "turn"
 
 
 def _model_name(agent: Agent[Any]) -> str | None:

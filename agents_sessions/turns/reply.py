@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from agents import RunResult, RunResultStreaming
     from agents.items import ToolApprovalItem
 
-    from agents_sessions.model.entries import RunStatus
+    from agents_sessions.model.entries import TurnStatus
     from agents_sessions.turns.recorder import Recorder
 
 
@@ -23,9 +23,9 @@ class Reply:
     """The outcome of one turn."""
 
     session_id: str
-    run_id: str
+    turn_id: str
     """The turn, as the `run` of its history entries."""
-    status: RunStatus
+    status: TurnStatus
     """`completed`; `awaiting_approval` if tool calls wait for a decision; `cancelled` for a cancelled stream."""
     text: str
     """What the last agent said. Empty if the turn has not completed."""
@@ -48,11 +48,11 @@ class Reply:
         return [entry for entry in self.entries if isinstance(entry, HandoffEntry)]
 
 
-def reply_of(recorder: Recorder, status: RunStatus, result: RunResult | RunResultStreaming) -> Reply:
+def reply_of(recorder: Recorder, status: TurnStatus, result: RunResult | RunResultStreaming) -> Reply:
     """Return what a turn has come to, as its recorder has it."""
     return Reply(
         session_id=recorder.session_id,
-        run_id=recorder.run_id,
+        turn_id=recorder.turn_id,
         status=status,
         text=text_of(result),
         final_output=result.final_output,

@@ -28,7 +28,7 @@ from agents_sessions.errors import (
     SessionPausedError,
     UnknownAgentError,
 )
-from agents_sessions.model.entries import DecisionRecord, Item, RunRecord, check_entries, item_entry, record_entry
+from agents_sessions.model.entries import DecisionRecord, Item, TurnRecord, check_entries, item_entry, record_entry
 from agents_sessions.model.totals import sum_requests
 from agents_sessions.session import RUN_STATE
 from agents_sessions.turns.approvals import Continued, PausedTurn, asked_for, decide, load_paused
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from agents.items import TResponseInputItem
 
     from agents_sessions.keys import SessionKey
-    from agents_sessions.model.entries import RunStatus
+    from agents_sessions.model.entries import TurnStatus
     from agents_sessions.model.info import SessionInfo
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.turns.agents import AgentRegistry
@@ -113,7 +113,7 @@ class Turns:
             if paused is None:
                 return await self._new_run(info, content, message, chosen, arguments)
             if chosen.on_pending == "error":
-                raise ApprovalPendingError(key.session_id, key.agent_id, paused.call_ids)
+                raise ApprovalPendingError(key, paused.call_ids)
             try:
                 run = await self._paused_run(info, paused, arguments, message)
             except (UserError, UnknownAgentError) as error:
@@ -139,11 +139,11 @@ class Turns:
         async def plan(info: SessionInfo, arguments: RunArguments) -> _Run:
             paused = await load_paused(self.store, info)
             if paused is None:
-                raise NothingToResumeError(key.session_id, key.agent_id, "no tool call waits for approval")
+                raise NothingToResumeError(key, "no tool call waits for approval")
             if seen is not None and seen != paused.call_ids:
                 # Someone else has decided meanwhile. What waits now, the caller has not seen.
                 calls = ", ".join(paused.call_ids)
-                raise NothingToResumeError(key.session_id, key.agent_id, f"other calls wait by now: {calls}")
+                raise NothingToResumeError(key, f"other calls wait by now: {calls}")
             run = await self._paused_run(info, paused, arguments)
             run.decision = decide(key, run.input, approve, reject)
             return run
@@ -159,7 +159,7 @@ class Turns:
 
         async def plan(info: SessionInfo, arguments: RunArguments) -> _Run:
             if info.context.last_status not in ("failed", "cancelled", "interrupted"):
-                raise NothingToResumeError(key.session_id, key.agent_id, "its last turn has not failed")
+                raise NothingToResumeError(key, "its last turn has not failed")
             message = await last_message(self.store, key)
             return await self._new_run(info, message, message, chosen, arguments)
 
@@ -179,7 +179,7 @@ class Turns:
     # --- the road ---
 
     async def _turn(self, key: SessionKey, plan: _Plan, chosen: Chosen, execute: Execute) -> Reply:
-        async with exclusive_turn(self.store, key, chosen.timeout):
+        async with exclusive_turn(self.store, key, chosen.lock_timeout):
             task = current_task()
             info = await self._ready(key)
             arguments = of_session(chosen.runner, info)
@@ -202,29 +202,29 @@ class Turns:
         """Return a session that may take a turn. We hold its lock: a turn that is open has died."""
         info = await self.store.load(key)
         if info is None:
-            raise SessionNotFoundError(key.session_id, key.agent_id)
+            raise SessionNotFoundError(key)
         if info.status == "paused":
-            raise SessionPausedError(key.session_id, key.agent_id)
+            raise SessionPausedError(key)
         if info.status == "closed":
-            raise SessionClosedError(key.session_id, key.agent_id)
-        return info if info.context.open_run is None else await self._interrupted(info, info.context.open_run)
+            raise SessionClosedError(key)
+        return info if info.context.open_turn is None else await self._interrupted(info, info.context.open_turn)
 
-    async def _interrupted(self, info: SessionInfo, run_id: str) -> SessionInfo:
+    async def _interrupted(self, info: SessionInfo, turn_id: str) -> SessionInfo:
         """Store the end of a turn that could not do it itself."""
         key = info.key
         logger.warning(
             "turn %s of session %r of agent %r was interrupted before its end was stored",
-            run_id,
+            turn_id,
             key.session_id,
             key.agent_id,
         )
-        mine = [entry for entry in await self.store.entries(key) if entry.get("run") == run_id]
-        outputs = lost_outputs(unanswered(mine), held_back(mine), agent=info.context.last_agent, run=run_id)
-        record: RunRecord = {"type": "run", "status": "interrupted", "usage": sum_requests([]), "duration_ms": 0}
+        mine = [entry for entry in await self.store.entries(key) if entry.get("turn") == turn_id]
+        outputs = lost_outputs(unanswered(mine), held_back(mine), agent=info.context.last_agent, turn=turn_id)
+        record: TurnRecord = {"type": "turn", "status": "interrupted", "usage": sum_requests([]), "duration_ms": 0}
         if message := unstored_message(mine):
             record["message"] = message
         await self.store.delete_sidecar(key, RUN_STATE)
-        totals = await self.store.append(key, [*outputs, record_entry(record, run=run_id)])
+        totals = await self.store.append(key, [*outputs, record_entry(record, turn=turn_id)])
         return info.model_copy(update={"seq": totals.seq, "context": totals.context})
 
     async def _new_run(
@@ -255,7 +255,7 @@ class Turns:
             run = await self._new_run(info, content, message, chosen, arguments)
         except UnknownAgentError:  # it is the agent that spoke last
             run = await self._new_run(info, content, message, replace(chosen, start="entry"), arguments)
-        logger.warning("turn %s of session %r is given up: %s", paused.run, info.key.session_id, type(error).__name__)
+        logger.warning("turn %s of session %r is given up: %s", paused.turn, info.key.session_id, type(error).__name__)
         end = paused.given_up(info.context.last_agent, type(error).__name__, message)
         await self.store.append(info.key, end)
         await self.store.delete_sidecar(info.key, RUN_STATE)
@@ -267,24 +267,24 @@ class Turns:
         root = await self.registry.by_name(info, paused.agent)
         state = await paused.restore(root, arguments.get("context"), arguments.get("max_turns"))
         continued = paused.continued(state, info.context.last_agent)
-        recorder = self._recorder(info, paused.run, arguments, message, continued)
+        recorder = self._recorder(info, paused.turn, arguments, message, continued)
         return _Run(info, root, state, recorder)
 
     def _recorder(
         self,
         info: SessionInfo,
-        run_id: str,
+        turn_id: str,
         arguments: RunArguments,
         message: list[Item] | None,
         continued: Continued | None = None,
     ) -> Recorder:
         async def on_handoff(source: str, target: str) -> None:
-            await self.listeners.tell(HandedOff(info.key, run_id, source, target))
+            await self.listeners.tell(HandedOff(info.key, turn_id, source, target))
 
         recorder = Recorder(
             self.store,
             info.key,
-            run_id,
+            turn_id,
             message=message,
             hooks=arguments.get("hooks"),
             model=model_of(arguments),
@@ -298,7 +298,7 @@ class Turns:
     async def _ended(self, run: _Run, outcome: Outcome, chosen: Chosen) -> Reply:
         """Store the end of a run and return its reply."""
         recorder, result = run.recorder, outcome.result
-        status: RunStatus = "cancelled" if outcome.cancelled else "completed"
+        status: TurnStatus = "cancelled" if outcome.cancelled else "completed"
         if result.interruptions:
             status = "awaiting_approval"
         try:
@@ -306,7 +306,7 @@ class Turns:
                 calls = recorder.unanswered()
                 recorder.ask(asked_for(result) & set(calls))
                 paused = PausedTurn.of(
-                    recorder.run_id, run.agent, recorder.mark(), calls, recorder.held, recorder.unstored(), result
+                    recorder.turn_id, run.agent, recorder.mark(), calls, recorder.held, recorder.unstored(), result
                 )
                 await paused.save(self.store, recorder.key)
             await recorder.finish(status, last_agent=result.last_agent.name)
@@ -315,10 +315,10 @@ class Turns:
             if status == "cancelled" or (status == "completed" and run.decision is not None):
                 await self.store.delete_sidecar(recorder.key, RUN_STATE)
         except Exception as error:
-            failure = ReplyNotStoredError(recorder.key.session_id, recorder.key.agent_id)
+            failure = ReplyNotStoredError(recorder.key)
             await self._store_failure(run, error, chosen)
             failure.reply = reply_of(recorder, status, result)
-            await self.listeners.tell(TurnFailed(recorder.key, recorder.run_id, failure))
+            await self.listeners.tell(TurnFailed(recorder.key, recorder.turn_id, failure))
             raise failure from error
         reply = reply_of(recorder, status, result)
         await self._tell_end(recorder, reply)
@@ -327,17 +327,17 @@ class Turns:
     async def _failed(self, run: _Run, error: BaseException, chosen: Chosen) -> None:
         """Store that a run has failed, with all that it has spent."""
         recorder = run.recorder
-        status: RunStatus = "cancelled" if isinstance(error, asyncio.CancelledError) else "failed"
+        status: TurnStatus = "cancelled" if isinstance(error, asyncio.CancelledError) else "failed"
         self._log_failure(recorder, status, error)
         if isinstance(error, SessionLimitError):
             recorder.forget_message()
         if run.decision is None or recorder.written:
             await self._store_failure(run, error, chosen, status)
         # Else its decision is not stored: nothing of a paused turn has happened, and it waits on.
-        await self.listeners.tell(TurnFailed(recorder.key, recorder.run_id, error))
+        await self.listeners.tell(TurnFailed(recorder.key, recorder.turn_id, error))
 
     async def _store_failure(
-        self, run: _Run, error: BaseException, chosen: Chosen, status: RunStatus = "failed"
+        self, run: _Run, error: BaseException, chosen: Chosen, status: TurnStatus = "failed"
     ) -> None:
         recorder = run.recorder
         try:
@@ -348,7 +348,7 @@ class Turns:
         except Exception as second:  # noqa: BLE001
             # The first error is the one to raise; the turn stays open and the next one calls it interrupted.
             # Its text is not logged: a store of another maker may quote what it could not keep.
-            logger.error("the end of turn %s could not be stored: %s", recorder.run_id, type(second).__name__)  # noqa: TRY400
+            logger.error("the end of turn %s could not be stored: %s", recorder.turn_id, type(second).__name__)  # noqa: TRY400
 
     async def _waiting_calls(self, key: SessionKey) -> tuple[str, ...]:
         info = await self.store.load(key)
@@ -358,25 +358,25 @@ class Turns:
     # --- around it ---
 
     async def _tell_start(self, run: _Run) -> None:
-        key, run_id = run.recorder.key, run.recorder.run_id
-        logger.info("turn %s begins on session %r of agent %r", run_id, key.session_id, key.agent_id)
-        await self.listeners.tell(TurnStarted(key, run_id, run.agent.name))
+        key, turn_id = run.recorder.key, run.recorder.turn_id
+        logger.info("turn %s begins on session %r of agent %r", turn_id, key.session_id, key.agent_id)
+        await self.listeners.tell(TurnStarted(key, turn_id, run.agent.name))
 
     async def _tell_end(self, recorder: Recorder, reply: Reply) -> None:
-        key, run_id = recorder.key, recorder.run_id
-        logger.info("turn %s of session %r of agent %r ends: %s", run_id, key.session_id, key.agent_id, reply.status)
+        key, turn_id = recorder.key, recorder.turn_id
+        logger.info("turn %s of session %r of agent %r ends: %s", turn_id, key.session_id, key.agent_id, reply.status)
         if reply.status == "awaiting_approval":
             calls = tuple(item.call_id or "" for item in reply.interruptions)
-            await self.listeners.tell(ApprovalNeeded(key, run_id, calls))
+            await self.listeners.tell(ApprovalNeeded(key, turn_id, calls))
         elif reply.status == "cancelled":
-            await self.listeners.tell(TurnFailed(key, run_id, asyncio.CancelledError()))
+            await self.listeners.tell(TurnFailed(key, turn_id, asyncio.CancelledError()))
         else:
-            await self.listeners.tell(TurnFinished(key, run_id, reply.last_agent, reply.usage))
+            await self.listeners.tell(TurnFinished(key, turn_id, reply.last_agent, reply.usage))
 
-    def _log_failure(self, recorder: Recorder, status: RunStatus, error: BaseException) -> None:
+    def _log_failure(self, recorder: Recorder, status: TurnStatus, error: BaseException) -> None:
         logger.warning(
             "turn %s of session %r of agent %r is %s: %s",
-            recorder.run_id,
+            recorder.turn_id,
             recorder.key.session_id,
             recorder.key.agent_id,
             status,

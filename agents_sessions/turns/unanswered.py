@@ -48,7 +48,7 @@ def held_back(entries: Iterable[Entry]) -> set[str]:
     for entry in entries:
         if "record" not in entry:
             continue
-        if entry["record"]["type"] == "run":
+        if entry["record"]["type"] == "turn":
             held |= set(entry["record"].get("asked", ()))
         elif entry["record"]["type"] == "decision":
             held -= set(entry["record"]["approved"])
@@ -69,10 +69,10 @@ def unstored_message(entries: Iterable[Entry]) -> list[Item]:
     return message
 
 
-def lost_outputs(calls: Mapping[str, str], held: Container[str], *, agent: str | None, run: str) -> list[Entry]:
+def lost_outputs(calls: Mapping[str, str], held: Container[str], *, agent: str | None, turn: str) -> list[Entry]:
     """Return outputs for calls whose turn has ended without one: what may have happened, and no more."""
     outputs = [_output(kind, call_id, NOT_RUN if call_id in held else MAY_HAVE_RUN) for call_id, kind in calls.items()]
-    return [item_entry(output, agent=agent, run=run) for output in outputs]
+    return [item_entry(output, agent=agent, turn=turn) for output in outputs]
 
 
 def _output(kind: str, call_id: str, text: str) -> Item:

@@ -1,7 +1,7 @@
 import pytest
 
 from agents_sessions.model.entries import item_entry, record_entry
-from agents_sessions.model.history import HandoffEntry, ItemEntry, RunEntry, UsageEntry, messages, typed
+from agents_sessions.model.history import HandoffEntry, ItemEntry, TurnEntry, UsageEntry, messages, typed
 
 ENVELOPE = {"seq": 7, "at": "2025-01-31T12:00:00.123Z"}
 ROW = {
@@ -20,9 +20,9 @@ def of(entry):
 
 def test_an_item_is_what_the_runner_gave():
     item = {"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"}
-    entry = of(item_entry(item, agent="support", run="r1"))
+    entry = of(item_entry(item, agent="support", turn="r1"))
     assert isinstance(entry, ItemEntry)
-    assert (entry.item, entry.agent, entry.run, entry.seq) == (item, "support", "r1", 7)
+    assert (entry.item, entry.agent, entry.turn, entry.seq) == (item, "support", "r1", 7)
 
 
 def test_a_moment_is_utc():
@@ -89,9 +89,9 @@ def test_usage_has_a_row_per_request():
 
 
 def test_the_end_of_a_turn_has_its_status_and_cost():
-    record = {"type": "run", "status": "failed", "usage": ROW, "duration_ms": 12, "error": "ValueError"}
+    record = {"type": "turn", "status": "failed", "usage": ROW, "duration_ms": 12, "error": "ValueError"}
     entry = of(record_entry(record))
-    assert isinstance(entry, RunEntry)
+    assert isinstance(entry, TurnEntry)
     assert (entry.status, entry.usage.cached_tokens, entry.error) == ("failed", 4, "ValueError")
 
 
@@ -104,13 +104,13 @@ def test_entries_cannot_be_changed():
 def test_messages_are_those_of_user_and_assistant():
     bodies = [
         item_entry({"role": "system", "content": "be brief"}),
-        item_entry({"role": "user", "content": "hi"}, run="r1"),
+        item_entry({"role": "user", "content": "hi"}, turn="r1"),
         item_entry({"type": "function_call", "name": "look"}),
         record_entry({"type": "usage", "requests": [ROW]}),
-        item_entry({"role": "assistant", "content": [{"text": "hello"}]}, agent="support", run="r1"),
+        item_entry({"role": "assistant", "content": [{"text": "hello"}]}, agent="support", turn="r1"),
     ]
     found = messages({**ENVELOPE, **body} for body in bodies)
-    assert [(each.role, each.text, each.agent, each.run) for each in found] == [
+    assert [(each.role, each.text, each.agent, each.turn) for each in found] == [
         ("user", "hi", None, "r1"),
         ("assistant", "hello", "support", "r1"),
     ]

@@ -36,15 +36,15 @@ RECORDS = (
     st.builds(lambda rows: {"type": "usage", "requests": rows}, st.lists(ROWS, max_size=4))
     | st.builds(lambda one, two: {"type": "handoff", "from": one, "to": two}, NAMES, NAMES)
     | st.builds(
-        lambda row, status, more: {"type": "run", "usage": row, "status": status, "duration_ms": 1, **more},
+        lambda row, status, more: {"type": "turn", "usage": row, "status": status, "duration_ms": 1, **more},
         ROWS,
         st.sampled_from(["completed", "failed", "cancelled", "interrupted", "awaiting_approval"]),
         st.fixed_dictionaries({}, optional={"last_agent": NAMES}),
     )
 )
-RUNS = st.none() | st.sampled_from(["r-1", "r-2"])
-ENTRIES = st.builds(lambda item, run: item_entry(item, run=run), KINDS, RUNS) | st.builds(
-    lambda record, run: record_entry(record, run=run), RECORDS, RUNS
+TURNS = st.none() | st.sampled_from(["r-1", "r-2"])
+ENTRIES = st.builds(lambda item, turn: item_entry(item, turn=turn), KINDS, TURNS) | st.builds(
+    lambda record, turn: record_entry(record, turn=turn), RECORDS, TURNS
 )
 
 
@@ -61,7 +61,7 @@ def handoff(to):
 
 
 def ended(status="completed", **more):
-    return record_entry({"type": "run", "status": status, "usage": ROW, "duration_ms": 1, **more}, run="r-1")
+    return record_entry({"type": "turn", "status": status, "usage": ROW, "duration_ms": 1, **more}, turn="r-1")
 
 
 @given(st.lists(ENTRIES, max_size=20), st.integers(0, 20))
@@ -159,25 +159,25 @@ def test_what_names_an_agent_says_with_whom_the_conversation_is(entry):
 
 
 @pytest.mark.parametrize(
-    ("status", "runs", "failed"),
+    ("status", "turns", "failed"),
     [("completed", 1, 0), ("failed", 1, 1), ("cancelled", 1, 0), ("interrupted", 1, 0), ("awaiting_approval", 0, 0)],
 )
-def test_a_turn_is_counted_once_it_has_ended(status, runs, failed):
-    stats = fold(ContextStats(runs=5, failed_runs=2), [ended(status)])
-    assert (stats.runs, stats.failed_runs, stats.last_status) == (5 + runs, 2 + failed, status)
+def test_a_turn_is_counted_once_it_has_ended(status, turns, failed):
+    stats = fold(ContextStats(turns=5, failed_turns=2), [ended(status)])
+    assert (stats.turns, stats.failed_turns, stats.last_status) == (5 + turns, 2 + failed, status)
 
 
 def test_a_turn_without_an_end_is_open():
-    assert fold(ContextStats(), [item_entry({"role": "user"}, run="r-1")]).open_run == "r-1"
+    assert fold(ContextStats(), [item_entry({"role": "user"}, turn="r-1")]).open_turn == "r-1"
 
 
 def test_a_record_that_is_not_the_end_of_its_turn_leaves_it_open():
     record = {"type": "handoff", "from": "triage", "to": "billing"}
-    assert fold(ContextStats(), [record_entry(record, run="r-1")]).open_run == "r-1"
+    assert fold(ContextStats(), [record_entry(record, turn="r-1")]).open_turn == "r-1"
 
 
 def test_the_end_of_a_turn_closes_it():
-    assert fold(ContextStats(open_run="r-1"), [ended()]).open_run is None
+    assert fold(ContextStats(open_turn="r-1"), [ended()]).open_turn is None
 
 
 @pytest.mark.parametrize(
@@ -191,9 +191,9 @@ def test_the_end_of_a_turn_closes_it():
         {"type": "usage", "requests": ["x"]},
         {"type": "usage", "requests": [{**ROW, "input_tokens": "5"}]},
         {"type": "usage", "requests": [{**ROW, "agent": 5}]},
-        {"type": "run"},
-        {"type": "run", "status": 5},
-        {"type": "run", "status": "completed", "last_agent": []},
+        {"type": "turn"},
+        {"type": "turn", "status": 5},
+        {"type": "turn", "status": "completed", "last_agent": []},
         {},
     ],
 )
@@ -237,7 +237,7 @@ def test_names_of_a_later_version_are_left_out_of_the_totals():
         {"items": None},
         {"items": True},
         {"last_agent": 5},
-        {"open_run": 0},
+        {"open_turn": 0},
         [],
         ["items"],
         "items",
@@ -257,7 +257,7 @@ def test_totals_are_given_by_name():
 
 def test_a_session_that_has_nothing_knows_no_agent_no_turn_and_no_status():
     stats = fold(ContextStats(), [])
-    assert (stats.last_agent, stats.last_status, stats.open_run) == (None, None, None)
+    assert (stats.last_agent, stats.last_status, stats.open_turn) == (None, None, None)
 
 
 def test_totals_that_an_older_version_did_not_have_are_zero():

@@ -60,16 +60,16 @@ class State(NamedTuple):
     @property
     def turn_is_open(self) -> bool:
         of_turns = [word for word in self.words if word[0] == "~"]
-        return bool(of_turns) and not of_turns[-1].startswith("~run")
+        return bool(of_turns) and not of_turns[-1].startswith("~turn")
 
     @property
     def waits_for_approval(self) -> bool:
-        return [word for word in self.words if word[0] == "~"][-1:] == ["~run:awaiting_approval"]
+        return [word for word in self.words if word[0] == "~"][-1:] == ["~turn:awaiting_approval"]
 
     @property
     def unanswered(self) -> list[str]:
         """The calls of the newest turn that have no output."""
-        ends = ("~run:completed", "~run:failed", "~run:interrupted")
+        ends = ("~turn:completed", "~turn:failed", "~turn:interrupted")
         newest = max((place for place, word in enumerate(self.words) if word in ends), default=-1)
         parts = [word.partition(":") for word in self.words[newest + 1 :]]
         answered = [call for kind, _, call in parts if kind == "~function_call_output"]
@@ -85,10 +85,10 @@ Stages = list[State | None]
 
 
 def word(entry: Entry) -> str:
-    mark = "~" if "run" in entry else ""
+    mark = "~" if "turn" in entry else ""
     if "record" in entry:
         record = entry["record"]
-        return f"{mark}run:{record['status']}" if record["type"] == "run" else mark + record["type"]
+        return f"{mark}turn:{record['status']}" if record["type"] == "turn" else mark + record["type"]
     item = entry["item"]
     if item_kind(item) in ("function_call", "function_call_output"):
         return f"{mark}{item['type']}:{item['call_id']}"
@@ -110,7 +110,7 @@ def appended(state: State, tag: str, sizes: list[int]) -> Stages:
 
 
 def popped(state: State) -> Stages:
-    is_item = [w.lstrip("~").split(":")[0] not in ("usage", "decision", "run") for w in state.words]
+    is_item = [w.lstrip("~").split(":")[0] not in ("usage", "decision", "turn") for w in state.words]
     if not any(is_item):
         return [state, state]
     place = max(place for place, it_is in enumerate(is_item) if it_is)
@@ -137,18 +137,18 @@ def ran(stages: Stages, turn: Turn) -> Stages:
         used = [f"~function_call:{tag}.{call}", f"~function_call_output:{tag}.{call}", "~usage"]
         stages = [*stages, stages[-1].plus(*used)]
     if end == "fails":
-        return [*stages, stages[-1].plus("~run:failed")]
+        return [*stages, stages[-1].plus("~turn:failed")]
     if end == "pauses":
         asked = stages[-1].plus(f"~function_call:{tag}.pay", "~usage")
-        return [*stages, asked, asked.plus("~run:awaiting_approval")]
-    return [*stages, stages[-1].plus(f"~{tag}!", "~usage", "~run:completed")]
+        return [*stages, asked, asked.plus("~turn:awaiting_approval")]
+    return [*stages, stages[-1].plus(f"~{tag}!", "~usage", "~turn:completed")]
 
 
 def begun(state: State) -> Stages:
     if not state.turn_is_open:
         return [state]
     lost = [f"~function_call_output:{call}" for call in state.unanswered]
-    return [state, state.plus(*lost, "~run:interrupted")]
+    return [state, state.plus(*lost, "~turn:interrupted")]
 
 
 def sent(state: State, *turn: Any) -> Stages:
@@ -258,12 +258,12 @@ def at_rest(state: State) -> bool:
 
 def never_waited(state: State) -> bool:
     """Tell whether no cut can make an approval the newest end of a turn again, whose state is gone."""
-    return "~run:awaiting_approval" not in state.words
+    return "~turn:awaiting_approval" not in state.words
 
 
 def has_failed(state: State) -> bool:
-    ends = [word for word in state.words if word.startswith("~run:")]
-    return state.turn_is_open or ends[-1:] in (["~run:failed"], ["~run:interrupted"])
+    ends = [word for word in state.words if word.startswith("~turn:")]
+    return state.turn_is_open or ends[-1:] in (["~turn:failed"], ["~turn:interrupted"])
 
 
 OPERATIONS = {
@@ -559,7 +559,7 @@ class Watch:
             await self._repair(key, info, entries)
         names = await self.store.list_sidecars(key)
         assert set(names) <= {"state.json", "run_state.json"}
-        waits = info.context.last_status == "awaiting_approval" and info.context.open_run is None
+        waits = info.context.last_status == "awaiting_approval" and info.context.open_turn is None
         assert not waits or "run_state.json" in names
         saved = await StoredSession(self.store, key).load_state_json()
         return State(

@@ -41,13 +41,13 @@ ROW = {
     "total_tokens": 42,
 }
 MESSAGE = item_entry({"role": "user", "content": "Wo ist es? \u2028 é \U0001f600"})
-CALL = item_entry({"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"}, agent="a", run="r1")
-OUTPUT = item_entry({"type": "function_call_output", "call_id": "c1", "output": "x" * 600}, agent="a", run="r1")
+CALL = item_entry({"type": "function_call", "call_id": "c1", "name": "look", "arguments": "{}"}, agent="a", turn="r1")
+OUTPUT = item_entry({"type": "function_call_output", "call_id": "c1", "output": "x" * 600}, agent="a", turn="r1")
 ODD = item_entry({"role": "user", "content": "\ud800", "n": [2**70, 1.5, None, True, {"deep": [[[{}]]]}]})
-USAGE = record_entry({"type": "usage", "requests": [{**ROW, "agent": "a", "model": "m"}]}, agent="a", run="r1")
-HANDOFF = record_entry({"type": "handoff", "from": "a", "to": "b"}, agent="a", run="r1")
+USAGE = record_entry({"type": "usage", "requests": [{**ROW, "agent": "a", "model": "m"}]}, agent="a", turn="r1")
+HANDOFF = record_entry({"type": "handoff", "from": "a", "to": "b"}, agent="a", turn="r1")
 RUN = record_entry(
-    {"type": "run", "status": "completed", "usage": ROW, "duration_ms": 7, "last_agent": "b"}, agent="b", run="r1"
+    {"type": "turn", "status": "completed", "usage": ROW, "duration_ms": 7, "last_agent": "b"}, agent="b", turn="r1"
 )
 FACTS = {"id": "order-42", "agent_id": "support", "user_id": None, "name": "Zoë", "status": "active",
          "session_type": "user", "metadata": {"tags": ["x"]}, "created_at": AT, "more": [1]}  # fmt: skip
@@ -83,7 +83,7 @@ GOOD = good_files()
 
 ODD_VALUES = (None, True, False, 0, 1, -1, 2, 3, 2**31, 2**63, 2**70, 10**4299, -(10**40), 1.5, 1e308, "", "x", "2",
               "\ud800", "\0", "agents-sessions/2", "0001-01-01", "2026-11-20", "9999-12-31T23:59:59-23:59", [], {},
-              [[]], {"": None}, [None], {"type": "usage"}, {"type": "run"}, {"type": "handoff"},
+              [[]], {"": None}, [None], {"type": "usage"}, {"type": "turn"}, {"type": "handoff"},
               {"role": 5, "type": []})  # fmt: skip
 TOKENS = (b"{", b"}", b"[", b"]", b",", b":", b'"', b"\\", b"\n", b"\t", b"\0", b"null", b"-", b"1e999", b"\\ud800",
           b"\xff", b"\xef\xbb\xbf", b'],"context":', b'\n],"context":', b',"crc":"', b'"history":[\n', b'"seq":',

@@ -51,7 +51,7 @@ def test_the_first_format_is_read_as_it_was_written(store):
         assert await store.items(KEY) == [entry["item"] for entry in entries if "item" in entry]
         assert list((await store.items(KEY))[0]) == ["type", "id", "summary", "encrypted_content"]
         assert info.context == fold(ContextStats(), entries)
-        assert (info.context.items, info.context.runs, info.context.total_tokens) == (5, 1, 42)
+        assert (info.context.items, info.context.turns, info.context.total_tokens) == (5, 1, 42)
         assert (info.seq, info.name, info.metadata, info.model_extra) == (8, "Zoë", {"tags": ["x"]}, {"more": [1]})
 
     before = FIXTURE.read_bytes()

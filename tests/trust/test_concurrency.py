@@ -303,10 +303,10 @@ FORKING = """
         async def work():
             from agents_sessions.errors import SessionBusyError
             try:
-                await manager.send_message("busy", "child", timeout=0.05)
+                await manager.send_message("busy", "child", lock_timeout=0.05)
             except SessionBusyError as error:
                 print("busy: held by", "parent" if str(parent) in error.holder else error.holder, flush=True)
-            print("free:", (await manager.send_message("free", "child", timeout=20)).text, flush=True)
+            print("free:", (await manager.send_message("free", "child", lock_timeout=20)).text, flush=True)
             print("read:", len(await manager.get_history("busy")) > 0, flush=True)
         asyncio.run(asyncio.wait_for(work(), 30))
 
@@ -342,7 +342,7 @@ FORKING = """
         for thread in threads:
             await asyncio.to_thread(thread.join)
         for name in ("busy", "free", "other"):
-            print(name, (await manager.get_session(name)).context.runs, flush=True)
+            print(name, (await manager.get_session(name)).context.turns, flush=True)
 
     parent = os.getpid()
     inside, go_on = threading.Event(), threading.Event()
@@ -438,6 +438,6 @@ def test_a_turn_whose_loop_ends_is_counted_once(tmp_path):
         assert info.context.requests == len(answered), f"step {step}: {len(answered)} requests were spent"
         rows = [row for entry in entries if "record" in entry for row in entry["record"].get("requests", [])]
         assert sum(row["requests"] for row in rows) == len(answered)
-        assert info.context.open_run is None
+        assert info.context.open_turn is None
         spent += len(answered)
     assert spent, "no turn had begun when its loop ended"

@@ -361,7 +361,7 @@ def test_a_turn_of_which_any_call_fails_keeps_whole_batches_and_says_so(base, na
             assert found == stages[-1], faults.where
         else:
             assert failed.errno == getattr(errno, number), faults.where
-            ends = [(), ("~run:failed",), ("~usage", "~run:failed")]  # what was spent is stored with the end
+            ends = [(), ("~turn:failed",), ("~usage", "~turn:failed")]  # what was spent is stored with the end
             assert found in [answered(stage).plus(*end) for stage in stages for end in ends] + stages, faults.where
         if place % 3 == 0 or failed is None:
             await assert_goes_on(world)
@@ -386,7 +386,7 @@ async def assert_goes_on(world):
     waits = (await words(world.store)).waits_for_approval
     how, arguments = ("resume", (True, "n", 0, "answers", False)) if waits else ("send", ("n", 0, "answers", False))
     await asyncio.wait_for(OPERATIONS[how].act(world, KEYS[0], *arguments), 5)
-    assert (await words(world.store)).words[-3:] == ("~n!", "~usage", "~run:completed")
+    assert (await words(world.store)).words[-3:] == ("~n!", "~usage", "~turn:completed")
 
 
 def test_a_session_that_cannot_be_read_is_not_called_missing(base):

@@ -110,10 +110,10 @@ class Kept:
     def tally(self) -> dict[str, Any]:
         """Totals, counted in another way than the package does."""
         records = [entry["record"] for entry in self.entries if "record" in entry]
-        runs = [record for record in records if record["type"] == "run"]
+        turns = [record for record in records if record["type"] == "turn"]
         rows = [row for record in records if record["type"] == "usage" for row in record["requests"]]
         kinds = [item_kind(item) for item in self.items]
-        end = max((place for place, entry in enumerate(self.entries) if word(entry)[0] == "run"), default=-1)
+        end = max((place for place, entry in enumerate(self.entries) if word(entry)[0] == "turn"), default=-1)
         return {
             "items": len(kinds),
             "user_messages": kinds.count("user"),
@@ -121,31 +121,31 @@ class Kept:
             "function_calls": kinds.count("function_call"),
             "function_call_outputs": kinds.count("function_call_output"),
             "handoffs": sum(record["type"] == "handoff" for record in records),
-            "runs": sum(run["status"] != "awaiting_approval" for run in runs),
-            "failed_runs": sum(run["status"] == "failed" for run in runs),
+            "turns": sum(run["status"] != "awaiting_approval" for run in turns),
+            "failed_turns": sum(run["status"] == "failed" for run in turns),
             "requests": sum(row["requests"] for row in rows),
             "total_tokens": sum(row["total_tokens"] for row in rows),
-            "last_status": runs[-1]["status"] if runs else None,
+            "last_status": turns[-1]["status"] if turns else None,
             "last_agent": next(filter(None, map(speaker_of, reversed(records))), None),
-            "open_run": next((entry["run"] for entry in reversed(self.entries[end + 1 :]) if "run" in entry), None),
+            "open_turn": next((entry["turn"] for entry in reversed(self.entries[end + 1 :]) if "turn" in entry), None),
         }
 
     @property
     def status(self) -> str | None:
         """How the newest turn ended, as the next one finds it."""
         tally = self.tally
-        return "interrupted" if tally["open_run"] else tally["last_status"]
+        return "interrupted" if tally["open_turn"] else tally["last_status"]
 
     @property
     def unstored(self) -> list[Any]:
         """The message of the newest turn, if only the end of that turn has it."""
-        ends = (entry["record"] for entry in reversed(self.entries) if word(entry)[0] == "run")
+        ends = (entry["record"] for entry in reversed(self.entries) if word(entry)[0] == "turn")
         return next(ends, {}).get("message", [])
 
     @property
     def sent(self) -> list[Any]:
         """What the open turn was sent while it was paused, if no item has it."""
-        mine = [entry for entry in self.entries if entry.get("run") == self.tally["open_run"] is not None]
+        mine = [entry for entry in self.entries if entry.get("turn") == self.tally["open_turn"] is not None]
         decided = [place for place, entry in enumerate(mine) if word(entry)[0] == "decision"]
         behind = mine[decided[-1] :] if decided else []
         if any("item" in entry and "agent" not in entry for entry in behind):
@@ -156,7 +156,7 @@ class Kept:
     def interrupted(self) -> list[Word]:
         """The end that the next turn gives to one that has none: an output for each call, and the run."""
         tally = self.tally
-        mine = [entry for entry in self.entries if entry.get("run") == tally["open_run"] is not None]
+        mine = [entry for entry in self.entries if entry.get("turn") == tally["open_turn"] is not None]
         calls, held = [], set()
         for entry, said in zip(mine, map(word, mine), strict=True):
             held |= set(entry.get("record", {}).get("asked", ()))
@@ -169,7 +169,7 @@ class Kept:
         texts = {id_: NOT_RUN if id_ in held else MAY_HAVE_RUN for id_ in calls}
         outputs = [("function_call_output", tally["last_agent"], id_, text) for id_, text in texts.items()]
         message = tuple(text_of(item) for item in self.sent)
-        return [*outputs, ("run", "interrupted", 0, None, None, message)] if tally["open_run"] is not None else []
+        return [*outputs, ("turn", "interrupted", 0, None, None, message)] if tally["open_turn"] is not None else []
 
     @property
     def pending(self) -> Paused | None:
@@ -214,7 +214,7 @@ def word(entry: Any) -> Word:
         return "usage", *((row["total_tokens"], row.get("agent"), row.get("nested")) for row in record["requests"])
     message = tuple(text_of(item) for item in record.get("message", ()))
     spent = record["usage"]["total_tokens"]
-    return "run", record["status"], spent, record.get("last_agent"), record.get("error"), message
+    return "turn", record["status"], spent, record.get("last_agent"), record.get("error"), message
 
 
 def without_manager(words: list[Word]) -> list[Word]:
@@ -223,7 +223,7 @@ def without_manager(words: list[Word]) -> list[Word]:
     for kind, *rest in words:
         if kind == "usage":
             plain.append((kind, *((tokens, None, None) for tokens, _, _ in rest)))
-        elif kind not in ("handoff", "run"):
+        elif kind not in ("handoff", "turn"):
             plain.append((kind, None, *rest[1:]))
     return plain
 
@@ -252,7 +252,7 @@ def decided(calls: tuple[str, ...], approve: Any = (), reject: Any = (), **_: An
     return {id_: "paid" if id_ in approved else REJECTED for id_ in calls if id_ in approved + rejected}
 
 
-ACCOUNTS = ("usage", "decision", "run")
+ACCOUNTS = ("usage", "decision", "turn")
 """What a rollback leaves."""
 
 
@@ -320,7 +320,7 @@ class Play:
     def end(self, status: str, error: type[BaseException] | None = None) -> None:
         self.spend()
         self.status, self.error = status, error
-        self.words.append(("run", status, self.spent, self.speaker, error and error.__name__, ()))
+        self.words.append(("turn", status, self.spent, self.speaker, error and error.__name__, ()))
 
     def request(self, *output: Any, nested: bool = False) -> None:
         tokens = 10 + self.number()
@@ -467,7 +467,7 @@ class Sessions(stateful.RuleBasedStateMachine):
         self.numbers = 0
         self.kept: dict[SessionKey, Kept] = {}
         self.touched: set[SessionKey] = set()
-        self.runs: set[str] = set()
+        self.turns: set[str] = set()
         self.agents = self.make_agents()
         self.reopen()
         self.neighbour = SessionManager(self.store)
@@ -1130,7 +1130,7 @@ class Sessions(stateful.RuleBasedStateMachine):
         assert (result.status, result.text, result.last_agent) == (play.status, play.text, play.speaker)
         assert result.usage.total_tokens == play.spent
         assert tuple(item.call_id for item in result.interruptions) == play.waiting
-        assert [entry.seq for entry in result.entries] == [e["seq"] for e in new[play.begun :] if "run" in e]
+        assert [entry.seq for entry in result.entries] == [e["seq"] for e in new[play.begun :] if "turn" in e]
 
     def settle(self, key: SessionKey, play: Play, new: list[Any]) -> None:
         """Take what a run has stored into the model."""
@@ -1143,13 +1143,13 @@ class Sessions(stateful.RuleBasedStateMachine):
     def settle_rolled_back(self, key: SessionKey, play: Play, new: list[Any]) -> None:
         """Of what the turn has stored its cost stays, and its end, which has its message now."""
         kept = self.kept[key]
-        mine = [entry for entry in kept.entries if play.run is not None and entry.get("run") == play.run]
+        mine = [entry for entry in kept.entries if play.run is not None and entry.get("turn") == play.run]
         message = [text_of(entry["item"]) for entry in mine if "item" in entry and "agent" not in entry]
         numbered = list(enumerate(play.words, kept.seq + 1))
         stays = [said[0] in ACCOUNTS or said[-1] in play.notes for said in play.words[play.begun :]]
         expected = numbered[: play.begun] + list(compress(numbered[play.begun :], stays))
         kept.seq, (_, status, spent, _, error, _) = expected.pop()
-        expected.append((kept.seq, ("run", status, spent, play.root, error, (*message, *play.message))))
+        expected.append((kept.seq, ("turn", status, spent, play.root, error, (*message, *play.message))))
         assert [(entry["seq"], word(entry)) for entry in new] == expected
         self.settle_facts(kept, play, new)
         kept.entries = [entry for entry in kept.entries if entry not in mine or outlives_rollback(entry)] + new
@@ -1173,9 +1173,9 @@ class Sessions(stateful.RuleBasedStateMachine):
             assert rollback or {*play.open, *(w[2] for w in said if w[0] == "function_call")} <= answered
             spent, could = ([row for w in ws if w[0] == "usage" for row in w[1:]] for ws in (words, play.words))
             assert spent == could[: len(spent)]
-            assert words[-1][:3] == ("run", "cancelled", sum(tokens for tokens, *_ in spent))
+            assert words[-1][:3] == ("turn", "cancelled", sum(tokens for tokens, *_ in spent))
             self.settle_facts(kept, play, new)
-            mine = [entry for entry in kept.entries if rollback and play.run and entry.get("run") == play.run]
+            mine = [entry for entry in kept.entries if rollback and play.run and entry.get("turn") == play.run]
             kept.entries = [entry for entry in kept.entries if entry not in mine or outlives_rollback(entry)]
         assert words[: play.begun] == play.words[: len(words)][: play.begun]
         if len(new) == play.begun > 0:
@@ -1185,18 +1185,18 @@ class Sessions(stateful.RuleBasedStateMachine):
 
     def settle_facts(self, kept: Kept, play: Play, new: list[Any]) -> None:
         """All of a turn has one name: that of the turn it goes on with, or one that was never used."""
-        assert [entry["run"] for entry in new[: play.begun]] == [kept.tally["open_run"]] * play.begun
-        runs = {entry["run"] for entry in new[play.begun :] if "run" in entry}
-        assert len(runs) <= 1
-        assert not runs or (runs == {play.run} if play.run else not runs & self.runs)
-        self.runs |= runs
+        assert [entry["turn"] for entry in new[: play.begun]] == [kept.tally["open_turn"]] * play.begun
+        turns = {entry["turn"] for entry in new[play.begun :] if "turn" in entry}
+        assert len(turns) <= 1
+        assert not turns or (turns == {play.run} if play.run else not turns & self.turns)
+        self.turns |= turns
         if play.name is not None:
             kept.facts["name"] = play.name
-        if play.begun or (runs and word(new[-1])[1] in ("failed", "cancelled")):
+        if play.begun or (turns and word(new[-1])[1] in ("failed", "cancelled")):
             kept.sidecars.pop(STATE, None)
-        if runs and word(new[-1])[1] == "awaiting_approval":
+        if turns and word(new[-1])[1] == "awaiting_approval":
             kept.sidecars[STATE] = None
-            kept.paused = Paused(*runs, play.root, play.speaker, play.waiting, play.limit, play.used)
+            kept.paused = Paused(*turns, play.root, play.speaker, play.waiting, play.limit, play.used)
         elif play.was_paused:
             kept.sidecars.pop(STATE, None)
 
@@ -1274,7 +1274,7 @@ def is_cancelled(play: Play, result: Any, new: list[Any]) -> bool:
     """Tell whether a turn did not come to an end of its own."""
     if play.status == "refused":
         return isinstance(result, CANCELLED)
-    return len(new) <= play.begun or word(new[-1])[:2] == ("run", "cancelled") or word(new[-1])[0] != "run"
+    return len(new) <= play.begun or word(new[-1])[:2] == ("turn", "cancelled") or word(new[-1])[0] != "turn"
 
 
 class InFiles(Sessions):

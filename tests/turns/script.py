@@ -13,7 +13,7 @@ from openai.types.responses.response_usage import InputTokensDetails, OutputToke
 
 from agents_sessions.keys import SessionKey
 from agents_sessions.manager import SessionManager
-from agents_sessions.model.history import DecisionEntry, ItemEntry, RunEntry, UsageEntry
+from agents_sessions.model.history import DecisionEntry, ItemEntry, TurnEntry, UsageEntry
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.stores.base import SessionStore
 
@@ -95,7 +95,7 @@ def word(entry: Any) -> str:
         return f"usage:{sum(row.requests for row in entry.requests)}"
     if isinstance(entry, DecisionEntry):
         return "decision"
-    return entry.status if isinstance(entry, RunEntry) else f"{entry.from_agent}>{entry.to_agent}"
+    return entry.status if isinstance(entry, TurnEntry) else f"{entry.from_agent}>{entry.to_agent}"
 
 
 def stored(store: SessionStore, agent_id: str = "support", session_id: str = "s") -> list[str]:
@@ -112,8 +112,8 @@ def check_totals(store: SessionStore, agent_id: str = "support", session_id: str
         entries = await store.entries(key)
         assert info.context == fold(ContextStats(), entries)
         records = [entry["record"] for entry in entries if "record" in entry]
-        spent = sum(record["usage"]["total_tokens"] for record in records if record["type"] == "run")
-        if not any(record["type"] == "run" and record["status"] == "interrupted" for record in records):
+        spent = sum(record["usage"]["total_tokens"] for record in records if record["type"] == "turn")
+        if not any(record["type"] == "turn" and record["status"] == "interrupted" for record in records):
             assert spent == info.context.total_tokens
         return info.context
 

@@ -148,12 +148,12 @@ def test_a_resumption_that_decides_nothing_counts_nothing(store):
     assert check_totals(store).total_tokens == 30
 
 
-def test_a_turn_is_one_run_across_its_pauses(store):
+def test_a_turn_is_one_across_its_pauses(store):
     pauses(store)
     go_on(store, "done", approve=True)
-    assert check_totals(store).runs == 1
+    assert check_totals(store).turns == 1
     entries = asyncio.run(store.entries(KEY))
-    assert len({entry["run"] for entry in entries}) == 1
+    assert len({entry["turn"] for entry in entries}) == 1
 
 
 def test_items_of_a_resumed_turn_are_of_the_agent_that_paused(store):

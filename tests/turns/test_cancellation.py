@@ -142,10 +142,10 @@ async def go_on(store):
     info = await manager.get_session("s")
     if await manager.pending_approvals("s"):
         await manager.resume("s", approve=True)
-    elif info.context.open_run is not None or info.context.last_status in RETRYABLE:
+    elif info.context.open_turn is not None or info.context.last_status in RETRYABLE:
         with contextlib.suppress(NothingToResumeError):
             await manager.retry("s")
-    await managed(store, support("next")).send_message("s", "next", timeout=0)
+    await managed(store, support("next")).send_message("s", "next", lock_timeout=0)
 
 
 def check(store, message, *, sent):
@@ -156,7 +156,7 @@ def check(store, message, *, sent):
     assert sorted(made) == sorted(answered)
     assert ran.count("pay") <= 1
     assert asyncio.run(store.list_sidecars(KEY)) == []
-    assert check_totals(store).open_run is None
+    assert check_totals(store).open_turn is None
     said = [item["content"] for item in items if item.get("role") == "user"]
     assert said.count(message) == 1 or not sent
     assert said[-1] == "next"

@@ -50,7 +50,7 @@ def test_a_turn_is_told_when_it_starts_and_when_it_is_finished():
 
 def test_every_event_names_the_session_and_the_turn():
     events = heard(agent("support", to("billing"), handoffs=[agent("billing", "hi")]))
-    assert len({(event.key, event.run_id) for event in events}) == 1
+    assert len({(event.key, event.turn_id) for event in events}) == 1
     assert events[0].key == ("support", "s")
 
 
@@ -223,8 +223,8 @@ def test_the_log_names_session_agent_and_turn(caplog):
     caplog.set_level(logging.INFO, "agents_sessions")
     reply = turn(MemoryStore(), agent("support", "hi"))
     assert [record.getMessage() for record in of_ours(caplog)] == [
-        f"turn {reply.run_id} begins on session 's' of agent 'support'",
-        f"turn {reply.run_id} of session 's' of agent 'support' ends: completed",
+        f"turn {reply.turn_id} begins on session 's' of agent 'support'",
+        f"turn {reply.turn_id} of session 's' of agent 'support' ends: completed",
     ]
 
 
@@ -241,7 +241,7 @@ def test_a_turn_that_fails_is_a_warning(caplog):
 
 def test_an_interrupted_turn_is_a_warning(caplog):
     async def run(manager, session_id):
-        left = [item_entry({"role": "user", "content": SECRET}, run="dead")]
+        left = [item_entry({"role": "user", "content": SECRET}, turn="dead")]
         await manager.store.append(SessionKey("support", session_id), left)
         await manager.send_message(session_id, "hello")
 

@@ -61,7 +61,7 @@ def test_a_failed_turn_keeps_the_name_of_its_error_alone(store):
 def test_a_failed_turn_is_counted(store):
     failing(store)
     totals = check_totals(store)
-    assert (totals.runs, totals.failed_runs, totals.last_status) == (1, 1, "failed")
+    assert (totals.turns, totals.failed_turns, totals.last_status) == (1, 1, "failed")
 
 
 def test_a_failed_turn_keeps_the_usage_that_it_spent(store):
@@ -291,7 +291,7 @@ class FullMemory(MemoryStore):
     full = True
 
     async def append(self, key, entries, *, expected_seq=None):
-        if self.full and any("record" in entry and entry["record"]["type"] == "run" for entry in entries):
+        if self.full and any("record" in entry and entry["record"]["type"] == "turn" for entry in entries):
             raise OSError(28, "No space left on device")
         return await super().append(key, entries, expected_seq=expected_seq)
 
@@ -395,7 +395,7 @@ def test_an_error_of_the_run_wins_over_one_of_the_store():
 
 
 def test_an_answer_that_could_not_be_stored_survives_pickle_as_an_error():
-    error = ReplyNotStoredError("s", "support")
+    error = ReplyNotStoredError(SessionKey("support", "s"))
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
@@ -434,7 +434,7 @@ def test_a_turn_on_files_cancelled_at_any_time_leaves_whole_batches_and_a_free_s
             sending.cancel()
             await asyncio.wait({sending})
             support.model = scripted("after")
-            await manager.send_message(str(number), "next", timeout=0)
+            await manager.send_message(str(number), "next", lock_timeout=0)
         return store
 
     store = asyncio.run(run())

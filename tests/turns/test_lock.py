@@ -99,7 +99,7 @@ def test_processes_take_turns(file_store):
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0] * 4
     assert alternates(file_store, 100)
-    assert check_totals(file_store).runs == 100
+    assert check_totals(file_store).turns == 100
 
 
 def hold(root: str, ready) -> None:
@@ -127,20 +127,20 @@ def held(file_store):
 
 def test_a_busy_session_names_the_process_that_holds_it(file_store, held):
     with pytest.raises(SessionBusyError, match=rf"held by process {held.pid} .* gave up after 0.1 s") as caught:
-        asyncio.run(managed(file_store, echo()).send_message("s", "hello", timeout=0.1))
+        asyncio.run(managed(file_store, echo()).send_message("s", "hello", lock_timeout=0.1))
     assert caught.value.held_for.total_seconds() >= 0.09
 
 
 def test_a_busy_session_takes_no_message(file_store, held):
     with pytest.raises(SessionBusyError):
-        asyncio.run(managed(file_store, echo(), turn_timeout=0).send_message("s", "hello"))
+        asyncio.run(managed(file_store, echo(), lock_timeout=0).send_message("s", "hello"))
     assert stored(file_store) == []
 
 
 def test_the_lock_of_a_killed_process_is_free_at_once(file_store, held):
     os.kill(held.pid, signal.SIGKILL)
     held.join()
-    assert asyncio.run(managed(file_store, echo()).send_message("s", "hello", timeout=0)).text == "hello"
+    assert asyncio.run(managed(file_store, echo()).send_message("s", "hello", lock_timeout=0)).text == "hello"
 
 
 class Pausing:
@@ -177,7 +177,7 @@ def test_a_holder_in_this_process_is_named_with_its_age(store):
         first = await begin(pausing, manager, session_id)
         await asyncio.sleep(0.02)
         with pytest.raises(SessionBusyError, match=r"this process|process \d+") as caught:
-            await manager.send_message(session_id, "two", timeout=0)
+            await manager.send_message(session_id, "two", lock_timeout=0)
         elapsed = time.monotonic() - begun
         pausing.may_answer.set()
         await first
@@ -315,7 +315,7 @@ def test_a_failed_turn_sets_the_session_free(store):
     async def run(manager, session_id):
         with pytest.raises(ValueError, match="no"):
             await manager.send_message(session_id, "one")
-        return await manager.send_message(session_id, "two", timeout=0)
+        return await manager.send_message(session_id, "two", lock_timeout=0)
 
     assert turn(store, agent("support", ValueError("no"), "yes"), act=run).text == "yes"
 
@@ -332,7 +332,7 @@ def test_a_message_that_waits_can_be_cancelled(store):
         assert second.cancelled()
         pausing.may_answer.set()
         await first
-        return await manager.send_message(session_id, "three", timeout=0)
+        return await manager.send_message(session_id, "three", lock_timeout=0)
 
     assert turn(store, pausing.agent, act=run).text == "next"
     assert alternates(store, 2)
@@ -394,7 +394,7 @@ def test_an_age_that_no_one_knows_is_not_made_up():
 
 
 def test_an_age_that_the_store_knows_is_not_changed(monkeypatch):
-    known = SessionBusyError("s", "support", 1.0, "process 5", timedelta(hours=1))
+    known = SessionBusyError(SessionKey("support", "s"), 1.0, "process 5", timedelta(hours=1))
 
     @contextlib.asynccontextmanager
     async def busy(_key, _timeout):

@@ -208,7 +208,7 @@ def test_kill(file_store, streamed):
 
 
 @pytest.mark.parametrize(
-    "damaged", [b"{", b"[]", b'{"run":"r","approvals":[{"arguments":{"card":"4929-1234-5678-9012"}}]}']
+    "damaged", [b"{", b"[]", b'{"turn":"r","approvals":[{"arguments":{"card":"4929-1234-5678-9012"}}]}']
 )
 def test_a_paused_turn_that_is_damaged_is_told_so_and_shows_nothing(damaged):
     """Every way to it says the same; with the file gone, the turn is given up."""

@@ -48,9 +48,9 @@ def team(*steps, **settings):
 # --- who said what ---
 
 
-def test_every_entry_has_the_run_of_its_turn(store):
+def test_every_entry_has_the_id_of_its_turn(store):
     reply = turn(store, agent("support", calls("look"), "done", tools=[look]))
-    assert {entry.run for entry in reply.entries} == {reply.run_id}
+    assert {entry.turn for entry in reply.entries} == {reply.turn_id}
 
 
 def test_the_message_is_of_no_agent_and_the_rest_of_the_one_that_made_it(store):
@@ -98,7 +98,7 @@ def test_a_hidden_handoff_comes_before_what_the_next_agent_says(store, streamed)
 
     reply = turn(store, team(input_filter=remove_all_tools), act=act)
     kinds = [entry.kind if entry.type == "item" else entry.type for entry in reply.entries]
-    assert kinds == ["user", "handoff", "usage", "assistant", "usage", "run"]
+    assert kinds == ["user", "handoff", "usage", "assistant", "usage", "turn"]
 
 
 def test_a_handoff_to_and_fro_is_recorded_each_time(store):

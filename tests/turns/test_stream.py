@@ -40,7 +40,7 @@ def no_lost_exceptions(caplog):
 
 
 async def is_free(manager, session_id) -> bool:
-    reply = await manager.send_message(session_id, "next", timeout=0)
+    reply = await manager.send_message(session_id, "next", lock_timeout=0)
     return reply.status == "completed"
 
 
@@ -114,7 +114,7 @@ def test_a_run_goes_on_when_the_task_of_its_reader_has_ended(store):
             await anext(events)
 
         await asyncio.create_task(read())
-        await manager.send_message(session_id, "next", timeout=60)
+        await manager.send_message(session_id, "next", lock_timeout=60)
         await events.aclose()
 
     turn(store, looking(), act=run)
@@ -218,7 +218,7 @@ def test_an_error_of_the_run_that_no_one_waits_for_is_no_lost_exception(store):
         manager.on(TurnFailed, lambda _event: ended.set())
         manager.stream_message(session_id, "hello")
         await asyncio.wait_for(ended.wait(), 60)
-        return (await manager.send_message(session_id, "next", timeout=60)).status == "completed"
+        return (await manager.send_message(session_id, "next", lock_timeout=60)).status == "completed"
 
     assert turn(store, agent("support", ConnectionError("gone"), "next"), act=run)
 
@@ -240,7 +240,7 @@ def test_the_answer_is_stored_while_a_slow_reader_has_events_left(store):
         stream = manager.stream_message(session_id, "hello")
         events = stream.stream_events()
         await anext(events)
-        answer = await manager.send_message(session_id, "next", timeout=60)
+        answer = await manager.send_message(session_id, "next", lock_timeout=60)
         return answer.text, [event.type async for event in events]
 
     text, rest = turn(store, agent("support", "done", "next"), act=run)
@@ -382,7 +382,7 @@ def test_a_stream_whose_loop_was_closed_is_in_the_way_of_no_one(store, caplog):
     async def after() -> str:
         await asyncio.wait_for(manager.aclose(), 60)
         gc.collect()
-        return (await managed(store, agent("support", "after")).send_message("s", "next", timeout=60)).text
+        return (await managed(store, agent("support", "after")).send_message("s", "next", lock_timeout=60)).text
 
     loop = asyncio.new_event_loop()
     loop.run_until_complete(begin())

@@ -68,7 +68,7 @@ def test_it_writes_nothing_into_the_turn_after_it(store, streamed, on_failure, w
     kept = abandoned(store, streamed, on_failure=on_failure)
 
     async def after():
-        manager = managed(store, agent("support", calls("pay"), tools=[pay]), turn_timeout=60)
+        manager = managed(store, agent("support", calls("pay"), tools=[pay]), lock_timeout=60)
         if when == "before":
             collect(kept)
         manager.on(TurnStarted, lambda _event: collect(kept))
@@ -83,5 +83,5 @@ def test_it_writes_nothing_into_the_turn_after_it(store, streamed, on_failure, w
 
 def test_it_can_be_collected_without_a_loop(store, capsys):
     collect(abandoned(store, streamed=False))
-    assert asyncio.run(managed(store, agent("support", "done")).send_message("s", "two", timeout=60)).text == "done"
+    assert asyncio.run(managed(store, agent("support", "done")).send_message("s", "two", lock_timeout=9)).text == "done"
     assert lock._begun == {}

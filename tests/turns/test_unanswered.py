@@ -22,7 +22,7 @@ from script import agent, calls, managed, opened
 
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import item_entry
-from agents_sessions.model.history import RunEntry
+from agents_sessions.model.history import TurnEntry
 from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.turns.approvals import _arguments
 from agents_sessions.turns.unanswered import MAY_HAVE_RUN, NOT_RUN, lost_outputs, unanswered
@@ -186,7 +186,7 @@ def test_the_end_of_a_leg_says_which_of_its_calls_wait():
         await resume(store, approve=["c2"])
         return await managed(store).get_history("s", agent_id="support")
 
-    ends = [entry for entry in asyncio.run(run()) if isinstance(entry, RunEntry)]
+    ends = [entry for entry in asyncio.run(run()) if isinstance(entry, TurnEntry)]
     assert [entry.asked for entry in ends] == [("c1", "c2"), ("c1",)]
 
 
@@ -288,6 +288,6 @@ def test_a_pending_shell_command_is_shown_as_the_api_gave_it():
 
 def test_a_local_shell_call_gets_an_output_too():
     call = {"type": "local_shell_call", "id": "i", "call_id": "c", "action": {}, "status": "completed"}
-    (lost,) = lost_outputs(unanswered([item_entry(call)]), (), agent=None, run="r")
+    (lost,) = lost_outputs(unanswered([item_entry(call)]), (), agent=None, turn="r")
     assert lost["item"] == {"type": "local_shell_call_output", "call_id": "c", "output": MAY_HAVE_RUN}
     assert unanswered([item_entry(call), lost]) == {}

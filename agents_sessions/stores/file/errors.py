@@ -20,18 +20,17 @@ UNTOLD = (OSError, NotRegular, Damage, NewerFormat)
 
 def told(key: SessionKey, path: Path, error: Exception, *, creating: bool = False) -> SessionError:
     """Return what happened at a path in terms of the session, which cannot be missing while it is created."""
-    who = (key.session_id, key.agent_id)
     if isinstance(error, FileNotFoundError) and not creating:
-        return SessionNotFoundError(*who)
+        return SessionNotFoundError(key)
     if isinstance(error, NotRegular):
-        return SessionPathError(*who, str(path), str(error))
+        return SessionPathError(key, str(path), str(error))
     if isinstance(error, NewerFormat):
         reason = f"the file is of format {error}, newer than this version reads; update agents-sessions"
-        return SessionVersionError(*who, str(path), reason)
+        return SessionVersionError(key, str(path), reason)
     if isinstance(error, Damage):
-        return SessionCorruptedError(*who, str(path), f"the file cannot be used: {error}")
+        return SessionCorruptedError(key, str(path), f"the file cannot be used: {error}")
     reason = f"the operating system refused: {getattr(error, 'strerror', error)}"
-    return SessionIOError(*who, str(path), reason, getattr(error, "errno", None))
+    return SessionIOError(key, str(path), reason, getattr(error, "errno", None))
 
 
 def check_identity(key: SessionKey, path: Path, header: JsonObject) -> None:
@@ -42,4 +41,4 @@ def check_identity(key: SessionKey, path: Path, header: JsonObject) -> None:
     """
     if (header.get("agent_id"), header.get("id")) != key:
         reason = "the file holds another session: it was renamed by hand, or the disk takes two names for one"
-        raise SessionPathError(key.session_id, key.agent_id, str(path), reason)
+        raise SessionPathError(key, str(path), reason)

@@ -109,7 +109,7 @@ class Limits(NamedTuple):
 
     def _check(self, key: SessionKey, what: str, size: int, setting: str, limit: int) -> None:
         if size > limit:
-            raise SessionLimitError(key.session_id, key.agent_id, what, size, setting, limit)
+            raise SessionLimitError(key, what, size, setting, limit)
 
 
 def _brings(entry: Entry) -> bool:

@@ -163,7 +163,7 @@ class FileStore(SessionStore):
             try:
                 await stack.enter_async_context(_turn_gates.hold(self.place(key), timeout))
             except TimeoutError:
-                raise SessionBusyError(key.session_id, key.agent_id, monotonic() - begun, this_process()) from None
+                raise SessionBusyError(key, monotonic() - begun, this_process()) from None
             stack.enter_context(await self._await_turn(key, begun, timeout))
             yield
 
@@ -179,7 +179,7 @@ class FileStore(SessionStore):
         try:
             await gate.__aenter__()
         except TimeoutError:
-            raise SessionBusyError(key.session_id, key.agent_id, monotonic() - begun, this_process()) from None
+            raise SessionBusyError(key, monotonic() - begun, this_process()) from None
         try:
             return await self._attempt(key, operation, settled)
         finally:
@@ -207,7 +207,7 @@ class FileStore(SessionStore):
             except BlockingIOError:
                 waited = monotonic() - begun
                 if waited > FILE_TIMEOUT:
-                    raise SessionBusyError(key.session_id, key.agent_id, waited, "another process") from None
+                    raise SessionBusyError(key, waited, "another process") from None
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.02)
 
@@ -217,7 +217,7 @@ class FileStore(SessionStore):
         while isinstance(taken := self._files.try_turn(key), Holder):
             waited = monotonic() - begun
             if timeout is not None and waited >= timeout:
-                raise SessionBusyError(key.session_id, key.agent_id, waited, *taken)
+                raise SessionBusyError(key, waited, *taken)
             await asyncio.sleep(pause if timeout is None else min(pause, max(0.0, timeout - waited)))
             pause = min(pause * 2, 0.01)
         return taken

@@ -72,7 +72,7 @@ class FileWriter(FileReader):
             try:
                 atomic.create(folder, name, data, durable=self._durable)
             except FileExistsError:
-                raise SessionExistsError(key.session_id, key.agent_id) from None
+                raise SessionExistsError(key) from None
 
     def _anchor_once(self, folder: int) -> None:
         """Bring the name of an agent's folder to the disk, which a process that was killed may have made."""
@@ -269,4 +269,4 @@ def _is_same(entry: Entry | None, other: Entry) -> bool:
 
 def _check_seq(key: SessionKey, actual: int, expected: int | None) -> None:
     if expected is not None and expected != actual:
-        raise SessionConflictError(key.session_id, key.agent_id, expected, actual)
+        raise SessionConflictError(key, expected, actual)

@@ -395,7 +395,7 @@ def send(store, *steps, content="hello", **agent):
 
 def runs(store):
     records = [entry["record"] for entry in asyncio.run(store.entries(KEY)) if "record" in entry]
-    return [(record["status"], record.get("error")) for record in records if record["type"] == "run"]
+    return [(record["status"], record.get("error")) for record in records if record["type"] == "turn"]
 
 
 def test_a_message_that_is_too_large_never_reaches_the_model(store):

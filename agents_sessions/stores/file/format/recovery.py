@@ -202,8 +202,8 @@ def _accept_edited(value: object, place: int, updated_at: str) -> Entry:
         _refuse_lossy(part, f"entry {place} of its history")
     entry["seq"] = _seq_of(entry)
     entry.setdefault("at", updated_at)
-    if not _are_texts(entry["at"], entry.get("agent", ""), entry.get("run", "")):
-        raise Damage(f"entry {place} of its history has an `at`, `agent` or `run` that is no text")
+    if not _are_texts(entry["at"], entry.get("agent", ""), entry.get("turn", "")):
+        raise Damage(f"entry {place} of its history has an `at`, `agent` or `turn` that is no text")
     if flaw := flaw_of(entry):
         raise Damage(f"entry {place} of its history has {flaw}")
     return entry
@@ -310,7 +310,7 @@ def _verify_line(line: bytes, salt: int, lead: bytes) -> Entry | None:
         entry = cast("Entry", decode_json(line[1:]))
         numbers = (entry["seq"], entry.get("k", 1), entry.get("n", 1))
         sound = isinstance(body_of(entry), dict) and _are_texts(
-            entry["at"], entry.get("agent", ""), entry.get("run", "")
+            entry["at"], entry.get("agent", ""), entry.get("turn", "")
         )
     except (ValueError, KeyError, TypeError, AttributeError):  # four bytes of checksum can agree by chance
         return None

@@ -197,7 +197,7 @@ WRONG = {
     "no time": (b'"at"', b'"xx"'),
     "a time that is none": (b'"at":', b'"at":5,"x":'),
     "an agent that is none": (b'"at":', b'"agent":5,"at":'),
-    "a turn that is none": (b'"at":', b'"run":null,"at":'),
+    "a turn that is none": (b'"at":', b'"turn":null,"at":'),
     "an item that is a list": (b'"item":', b'"item":[],"x":'),
     "an item that is none": (b'"item":', b'"item":null,"x":'),
     "no body": (b'"item":', b'"x":'),
@@ -219,7 +219,7 @@ def test_a_line_that_is_a_list_is_none_whatever_its_checksum():
 RIGHT = {
     "the largest number": (b'"seq":3', b'"seq":9007199254740992'),
     "a batch of one that says so": (b'"seq":3', b'"seq":3,"k":1,"n":1'),
-    "an agent and a turn": (b'"at":', b'"agent":"a","run":"r","at":'),
+    "an agent and a turn": (b'"at":', b'"agent":"a","turn":"r","at":'),
 }
 
 
@@ -536,7 +536,7 @@ def test_a_newer_version_is_refused_as_such(version):
         {"seal": {"seq": 1.5, "body": True, "start": 1, "end": 1}},
         {"context": None},
         {"context": "items"},
-        {"context": {"items": "x", "runs": None}},
+        {"context": {"items": "x", "turns": None}},
         {"context": ["items"]},
         {"updated_at": None},
         {"updated_at": "yesterday"},
@@ -644,7 +644,7 @@ def test_no_text_looks_like_a_name_that_stands_twice(text, chunk, monkeypatch):
 
 USAGE = {"requests": 1, "input_tokens": 1, "cached_tokens": 0, "output_tokens": 1, "reasoning_tokens": 0,
          "total_tokens": 2}  # fmt: skip
-RUN = {"type": "run", "status": "completed", "usage": USAGE, "duration_ms": 1}
+RUN = {"type": "turn", "status": "completed", "usage": USAGE, "duration_ms": 1}
 
 
 def without(record, name):
@@ -672,7 +672,7 @@ def test_an_entry_that_could_never_be_shown_is_damage_that_names_it(name):
 def test_records_that_a_hand_has_added_whole_are_read():
     records = [RUN, {"type": "handoff", "from": "a", "to": "b"}, {"type": "usage", "requests": [USAGE]}]
     decoded = edited(lambda whole: whole["history"].extend({"record": record} for record in records))
-    assert [typed(entry).type for entry in decoded.entries[-3:]] == ["run", "handoff", "usage"]
+    assert [typed(entry).type for entry in decoded.entries[-3:]] == ["turn", "handoff", "usage"]
 
 
 @pytest.mark.parametrize("number", [0, -1, 1, "2", None, 2.0, True, 10**40])
@@ -792,11 +792,14 @@ def test_a_time_that_is_none_is_now(time):
         (lambda history: history[1].update(record={}), "entry 2 of its history has neither an item nor a record"),
         (lambda history: history[2].update(item=None), "entry 3 of its history has neither an item nor a record"),
         (lambda history: history.insert(0, 7), "entry 1 of its history has neither an item nor a record"),
-        (lambda history: history[1].update(run=7), "entry 2 of its history has an `at`, `agent` or `run` that is no"),
-        (lambda history: history[1].update(at=None), "entry 2 of its history has an `at`, `agent` or `run` that is no"),
+        (lambda history: history[1].update(turn=7), "entry 2 of its history has an `at`, `agent` or `turn` that is no"),
+        (
+            lambda history: history[1].update(at=None),
+            "entry 2 of its history has an `at`, `agent` or `turn` that is no",
+        ),
         (
             lambda history: history[0].update(agent=[]),
-            "entry 1 of its history has an `at`, `agent` or `run` that is no",
+            "entry 1 of its history has an `at`, `agent` or `turn` that is no",
         ),
         (lambda history: history[3].update(item={"x": float("inf")}), "entry 4 of its history holds NaN"),
         (lambda history: history[3].update(more=float("inf")), "entry 4 of its history holds NaN"),
