@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from agents_sessions.testing.contract import StoreContract as StoreContract
     from agents_sessions.testing.responses import ErrorAnswer as ErrorAnswer
     from agents_sessions.testing.responses import LocalResponses as LocalResponses
     from agents_sessions.testing.responses import error as error
@@ -16,12 +17,11 @@ if TYPE_CHECKING:
     from agents_sessions.testing.responses import response as response
     from agents_sessions.testing.responses import stream as stream
     from agents_sessions.testing.responses import usage as usage
-    from agents_sessions.testing.store_contract import StoreContract as StoreContract
 
 _HOME = {
     "ErrorAnswer": "responses",
     "LocalResponses": "responses",
-    "StoreContract": "store_contract",
+    "StoreContract": "contract",
     "error": "responses",
     "function_call": "responses",
     "handoff": "responses",

@@ -6,7 +6,7 @@ from agents_sessions.testing import StoreContract
 
 
 class TestMemoryStore(StoreContract):
-    def make_store(self, folder):
+    async def make_store(self, folder):
         return MemoryStore()
 
 

@@ -64,7 +64,7 @@ KEY = SessionKey("support", "order-42")
 
 
 class TestFileStore(StoreContract):
-    def make_store(self, folder):
+    async def make_store(self, folder):
         return FileStore(folder)
 
     def opener(self, store):
@@ -72,7 +72,7 @@ class TestFileStore(StoreContract):
 
 
 class TestFileStoreWithoutSyncing(TestFileStore):
-    def make_store(self, folder):
+    async def make_store(self, folder):
         return FileStore(folder, durability="process")
 
 

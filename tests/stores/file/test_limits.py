@@ -29,7 +29,7 @@ QUIET = RunConfig(tracing_disabled=True)
 class TestALimitedStore(StoreContract):
     """What is no larger than the limits is stored as ever."""
 
-    def make_store(self, folder):
+    async def make_store(self, folder):
         return FileStore(folder, durability="process", max_item_bytes=1 << 24, max_session_bytes=1 << 26)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from agents_sessions.errors import SessionIdError
 from agents_sessions.model.lossless_json import holds_halves
 from agents_sessions.stores.file.names import MAX_NAME_BYTES, decode_name, encode_name, encode_sidecar_name
-from agents_sessions.testing.store_contract import HOSTILE_IDS
+from agents_sessions.testing.contract.samples import HOSTILE_IDS
 
 IDS = st.text(st.characters(exclude_categories=(), exclude_characters="\0"), min_size=1, max_size=250).filter(
     lambda text: not holds_halves(text)

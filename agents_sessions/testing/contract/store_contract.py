@@ -1,0 +1,43 @@
+"""The whole contract, of all its parts."""
+
+from agents_sessions.testing.contract.append import AppendContract
+from agents_sessions.testing.contract.concurrency import ConcurrencyContract
+from agents_sessions.testing.contract.create import CreateContract
+from agents_sessions.testing.contract.delete import DeleteContract
+from agents_sessions.testing.contract.facts import FactContract
+from agents_sessions.testing.contract.ids import IdContract
+from agents_sessions.testing.contract.items import ItemContract
+from agents_sessions.testing.contract.processes import ProcessContract
+from agents_sessions.testing.contract.read import ReadContract
+from agents_sessions.testing.contract.refusals import RefusalContract
+from agents_sessions.testing.contract.rewrite import RewriteContract
+from agents_sessions.testing.contract.scan import ScanContract
+from agents_sessions.testing.contract.sharing import SharingContract
+from agents_sessions.testing.contract.sidecars import SidecarContract
+from agents_sessions.testing.contract.times import TimeContract
+from agents_sessions.testing.contract.turn_lock import TurnLockContract
+
+
+class StoreContract(
+    CreateContract,
+    AppendContract,
+    ItemContract,
+    RefusalContract,
+    ReadContract,
+    RewriteContract,
+    FactContract,
+    TimeContract,
+    SharingContract,
+    DeleteContract,
+    IdContract,
+    ScanContract,
+    SidecarContract,
+    TurnLockContract,
+    ConcurrencyContract,
+    ProcessContract,
+):
+    """What every store promises. Subclass it, name the subclass `Test…`, and override `make_store`.
+
+    Override `opener` too if several processes can open the same data, `close_store` if a store holds more than its
+    `aclose` gives up, and `lock_grace` if the turn lock of a killed process is free only when its lease ends.
+    """

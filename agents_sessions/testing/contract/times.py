@@ -1,0 +1,72 @@
+"""When a session was created and changed."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from agents_sessions.errors import InvalidItemError
+from agents_sessions.model.entries import now
+from agents_sessions.stores.base import SessionStore
+from agents_sessions.testing.contract.part import ContractPart
+from agents_sessions.testing.contract.samples import KEY, info_of, said
+
+
+class TimeContract(ContractPart):
+    """When a session was created and changed."""
+
+    async def test_updated_at_never_goes_backwards(self, store: SessionStore) -> None:
+        ahead = now() + timedelta(hours=2)
+        await store.create(info_of(updated_at=ahead))
+        assert (await store.append(KEY, [said("a")])).updated_at >= ahead
+        rewritten = await store.rewrite(KEY, lambda history: history.with_facts(name="x"))
+        assert rewritten.updated_at >= ahead
+
+    async def test_a_change_moves_updated_at(self, store: SessionStore) -> None:
+        past = now() - timedelta(days=1)
+        await store.create(info_of(updated_at=past, created_at=past))
+        assert (await store.append(KEY, [said("a")])).updated_at > past
+
+    @pytest.mark.parametrize(
+        "moment",
+        [
+            datetime(2026, 11, 20, 21, 28, 0, 123456, UTC),
+            datetime(2026, 11, 20, 21, 28, 0, 999, timezone(timedelta(hours=-9, minutes=-30))),
+            datetime.min.replace(tzinfo=UTC),
+            datetime.max.replace(tzinfo=UTC) - timedelta(days=1),
+        ],
+    )
+    async def test_a_time_of_any_zone_comes_back_in_utc_and_milliseconds(
+        self, store: SessionStore, moment: datetime
+    ) -> None:
+        created = await store.create(info_of(created_at=moment, updated_at=moment))
+        assert created == await store.load(KEY)
+        for stored in (created.created_at, created.updated_at):
+            assert timedelta(0) <= moment - stored < timedelta(milliseconds=1)
+            assert (stored.utcoffset(), stored.microsecond % 1000) == (timedelta(0), 0)
+        assert (await store.append(KEY, [said("a")])).updated_at >= created.updated_at
+
+    @pytest.mark.parametrize("name", ["created_at", "updated_at"])
+    @pytest.mark.parametrize(
+        "moment",
+        [
+            datetime(2026, 11, 20),  # noqa: DTZ001
+            datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))),
+            datetime.min.replace(tzinfo=timezone(timedelta(hours=1))),
+        ],
+    )
+    async def test_a_time_that_utc_cannot_express_is_refused(
+        self, store: SessionStore, name: str, moment: datetime
+    ) -> None:
+        facts: dict[str, Any] = {name: moment}
+        with pytest.raises(ValueError, match=name):
+            info_of(**facts)
+        spoiled = info_of().model_copy(update=facts)  # which validates nothing
+        with pytest.raises(InvalidItemError, match=name):
+            await store.create(spoiled)
+
+    async def test_a_string_is_not_taken_for_a_time(self, store: SessionStore) -> None:
+        spoiled = info_of().model_copy(update={"created_at": "2026-01-01T00:00:00.000Z"})
+        with pytest.raises(InvalidItemError, match="created_at"):
+            await store.create(spoiled)
+        assert await store.load(KEY) is None
