@@ -7,21 +7,14 @@ import sys
 import textwrap
 import threading
 
+from builders import KEY, info_of, said
+
 from agents_sessions.concurrency import worker_threads as file_threads
-from agents_sessions.keys import SessionKey
-from agents_sessions.model.entries import item_entry
-from agents_sessions.model.info import SessionInfo
 from agents_sessions.stores.file.store import FileStore
-
-KEY = SessionKey("support", "order-42")
-
-
-def said(text):
-    return item_entry({"role": "user", "content": text})
 
 
 async def new_session(store):
-    await store.create(SessionInfo(id=KEY.session_id, agent_id=KEY.agent_id))
+    await store.create(info_of())
 
 
 def test_tools_that_wait_for_the_store_in_all_threads_of_the_loop_do_not_stop_it(tmp_path):

@@ -1,9 +1,12 @@
 import os
 
 import pytest
+from builders import KEY
 from system import descriptors
+from watched_calls import Calls
 
 from agents_sessions.stores.file.disk import locks as file_locks
+from agents_sessions.stores.file.store import FileStore
 
 
 @pytest.fixture
@@ -19,3 +22,18 @@ def folder(tmp_path):
     fd = os.open(tmp_path, os.O_RDONLY)
     yield fd
     os.close(fd)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FileStore(tmp_path / "sessions")
+
+
+@pytest.fixture
+def path(store):
+    return store.path(KEY)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    return Calls(monkeypatch)

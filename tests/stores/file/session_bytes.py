@@ -4,7 +4,8 @@ import json
 from functools import reduce
 from zlib import crc32
 
-from agents_sessions.model.entries import item_entry
+from builders import said as said  # for who imports the rest from here
+
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.stores.file.format import document
 from agents_sessions.stores.file.format.document import Document
@@ -12,10 +13,6 @@ from agents_sessions.stores.file.format.document import Document
 AT = "2026-11-20T21:28:00.123Z"
 LATER = "2026-11-20T21:29:00.456Z"
 HEADER = {"id": "order-42", "agent_id": "support", "name": "Zoë"}
-
-
-def said(text, **more):
-    return item_entry({"role": "user", "content": text, **more})
 
 
 def reader(data):

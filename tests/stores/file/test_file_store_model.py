@@ -7,17 +7,15 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from builders import KEY, info_of, said
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from agents_sessions.errors import InvalidItemError, SessionConflictError
-from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import item_entry
-from agents_sessions.model.info import SessionInfo
 from agents_sessions.stores.file.store import FileStore
 
-KEY = SessionKey("support", "order-42")
 TEXT = (st.text(st.characters(exclude_categories=()), max_size=300) | st.text(max_size=5)).map(
     lambda text: json.loads(json.dumps(text))  # pairs of surrogates become characters
 )
@@ -25,7 +23,7 @@ BATCH = st.lists(TEXT, min_size=1, max_size=4)
 
 
 def entries(texts):
-    return [item_entry({"role": "user", "content": text}) for text in texts]
+    return [said(text) for text in texts]
 
 
 class FileAgainstList(RuleBasedStateMachine):
@@ -34,7 +32,7 @@ class FileAgainstList(RuleBasedStateMachine):
         self.root = Path(tempfile.mkdtemp())
         self.store = FileStore(self.root, durability="process")
         self.path = self.store.path(KEY)
-        info = self.run(self.store.create(SessionInfo(id=KEY.session_id, agent_id=KEY.agent_id), entries(texts)))
+        info = self.run(self.store.create(info_of(), entries(texts)))
         self.model, self.seq, self.name = list(texts), info.seq, None
 
     def teardown(self):

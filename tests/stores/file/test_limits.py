@@ -7,12 +7,12 @@ import os
 import pytest
 from agents import Agent, RunConfig, function_tool
 from agents.testing import ScriptedModel, assistant_message, function_call
+from builders import KEY, info_of, said
 
 from agents_sessions.errors import ReplyNotStoredError, SessionLimitError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.manager import SessionManager
 from agents_sessions.model.entries import item_entry, record_entry
-from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.session import FileSession, StoredSession
 from agents_sessions.stores.file.format.document import Document, EncodedEntry, encode_document, encode_entry
@@ -20,7 +20,6 @@ from agents_sessions.stores.file.limits import Limits
 from agents_sessions.stores.file.store import FileStore
 from agents_sessions.testing import StoreContract
 
-KEY = SessionKey("support", "order-42")
 ITEM, SESSION = 400, 4000
 AT = "2026-11-20T21:28:00.123Z"
 QUIET = RunConfig(tracing_disabled=True)
@@ -38,17 +37,13 @@ def store(tmp_path):
     return FileStore(tmp_path, max_item_bytes=ITEM, max_session_bytes=SESSION)
 
 
-def said(text):
-    return item_entry({"role": "user", "content": text})
-
-
 def of_bytes(size):
     empty = len(json.dumps({"role": "user", "content": ""}, separators=(",", ":")))
     return said("x" * (size - empty))
 
 
 def create(store, *entries, **facts):
-    asyncio.run(store.create(SessionInfo(id=KEY.session_id, agent_id=KEY.agent_id, **facts), entries))
+    asyncio.run(store.create(info_of(**facts), entries))
 
 
 def append(store, *entries):

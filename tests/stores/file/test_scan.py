@@ -2,20 +2,13 @@
 
 import asyncio
 
-import pytest
+from builders import info_of
 
 from agents_sessions.keys import SessionKey
-from agents_sessions.model.info import SessionInfo
 from agents_sessions.stores.file.names import encode_name
-from agents_sessions.stores.file.store import FileStore
 
 ORDERED = ["é", "B", "a b", "a", "b-c", "b", "b0", "x" * 300, "xy"]
 """Ids in the order of their files, which is not that of their characters."""
-
-
-@pytest.fixture
-def store(tmp_path):
-    return FileStore(tmp_path)
 
 
 def test_scan_and_find_go_by_the_names_of_files(store):
@@ -23,7 +16,7 @@ def test_scan_and_find_go_by_the_names_of_files(store):
 
     async def work():
         for key in sorted(keys):
-            await store.create(SessionInfo(id=key.session_id, agent_id=key.agent_id))
+            await store.create(info_of(key))
         return [info.key async for info in store.scan()], await store.find("b")
 
     assert sorted(ORDERED, key=lambda session_id: encode_name(session_id) + ".json") == ORDERED
