@@ -45,7 +45,6 @@ from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import MAX_DEPTH
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.stores.base import Change, History, SessionStore
-from agents_sessions.stores.file.names import encode_name
 
 Opener = Callable[[], SessionStore]
 
@@ -329,7 +328,7 @@ class StoreContract:
         await store.append(KEY, [item_entry(item)])
         await store.append(KEY, [said("after")])
         assert (await store.items(KEY))[1] == item
-        assert await store.items(KEY, last=2) == [item, {"role": "user", "content": "after"}]
+        assert await store.items(KEY, limit=2) == [item, {"role": "user", "content": "after"}]
 
     @pytest.mark.parametrize("number", range(len(REFUSED_ITEMS)))
     def test_a_batch_with_an_item_that_json_cannot_carry_is_refused_whole(
@@ -434,8 +433,8 @@ class StoreContract:
             await store.append(KEY, [said(str(number)) for number in range(5, 10)])
             everything = [str(number) for number in range(10)]
             expected = everything if last is None else everything[max(0, 10 - max(0, last)) :]
-            assert texts(await store.entries(KEY, last=last)) == expected
-            assert [item["content"] for item in await store.items(KEY, last=last)] == expected
+            assert texts(await store.entries(KEY, limit=last)) == expected
+            assert [item["content"] for item in await store.items(KEY, limit=last)] == expected
 
         asyncio.run(scenario())
 
@@ -454,14 +453,14 @@ class StoreContract:
         record = record_entry({"type": "handoff", "from": "a", "to": "b"})
         await store.create(info_of(), [said("1"), record, said("2"), record, record])
         assert [item["content"] for item in await store.items(KEY)] == ["1", "2"]
-        assert [item["content"] for item in await store.items(KEY, last=1)] == ["2"]
-        assert [item["content"] for item in await store.items(KEY, last=2)] == ["1", "2"]
+        assert [item["content"] for item in await store.items(KEY, limit=1)] == ["2"]
+        assert [item["content"] for item in await store.items(KEY, limit=2)] == ["1", "2"]
 
     @in_loop
     async def test_the_newest_of_a_long_history_are_found(self, store: SessionStore) -> None:
         await store.create(info_of(), [said(f"{number} " + "x" * (number % 7) * 300) for number in range(2000)])
         for last in (1, 50, 1999):
-            found = [str(text).split()[0] for text in texts(await store.entries(KEY, last=last))]
+            found = [str(text).split()[0] for text in texts(await store.entries(KEY, limit=last))]
             assert found == [str(number) for number in range(2000 - last, 2000)]
 
     @in_loop
@@ -469,7 +468,7 @@ class StoreContract:
         with pytest.raises(SessionNotFoundError):
             await store.entries(KEY)
         with pytest.raises(SessionNotFoundError):
-            await store.items(KEY, last=1)
+            await store.items(KEY, limit=1)
 
     # --- rewrite ---
 
@@ -878,16 +877,6 @@ class StoreContract:
         assert [info.context.items async for info in store.scan()] == [1] * 6
 
     @in_loop
-    async def test_scan_goes_by_the_names_of_files(self, store: SessionStore) -> None:
-        ordered = ["é", "B", "a b", "a", "b-c", "b", "b0", "x" * 300, "xy"]
-        assert ordered == sorted(ordered, key=lambda session_id: encode_name(session_id) + ".json")
-        keys = [SessionKey(agent, session_id) for agent in ("Zoë", "a b", "a-b") for session_id in ordered]
-        for key in sorted(keys):
-            await store.create(info_of(key))
-        assert [info.key async for info in store.scan()] == keys
-        assert await store.find("b") == [key for key in keys if key.session_id == "b"]
-
-    @in_loop
     async def test_scan_and_find_refuse_what_is_no_id(self, store: SessionStore) -> None:
         with pytest.raises(SessionIdError):
             await anext(aiter(store.scan("")))
@@ -925,7 +914,7 @@ class StoreContract:
         assert listed == sorted(given)
         assert [await store.read_sidecar(KEY, name) for name in listed] == [name.encode() for name in listed]
 
-    @pytest.mark.parametrize("name", ["", "/", "a/", "/a", "a//b", "a/b/c", "nul\0nul", "\ud83d\ude00", "x" * 181])
+    @pytest.mark.parametrize("name", ["", "/", "a/", "/a", "a//b", "a/b/c", "nul\0nul", "\ud83d\ude00", "x" * 61])
     def test_a_name_that_no_sidecar_can_have_is_refused(self, store: SessionStore, name: str) -> None:
         async def scenario() -> None:
             await store.create(info_of())
@@ -942,7 +931,7 @@ class StoreContract:
 
     @in_loop
     async def test_the_longest_name_of_a_sidecar_comes_back(self, store: SessionStore) -> None:
-        name = f"{'x' * 180}/{'y' * 180}"
+        name = f"{'x' * 60}/{'é' * 30}"
         await store.create(info_of())
         await store.write_sidecar(KEY, name, b"1")
         assert await store.list_sidecars(KEY) == [name]

@@ -76,7 +76,7 @@ def numbered(entries):
 READING = {
     "load": lambda store: store.load(KEY),
     "items": lambda store: store.items(KEY),
-    "newest items": lambda store: store.items(KEY, last=2),
+    "newest items": lambda store: store.items(KEY, limit=2),
     "entries after": lambda store: store.entries(KEY, after=1),
     "entries": lambda store: store.entries(KEY),
 }

@@ -31,6 +31,7 @@ from agents_sessions.errors import (
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import item_entry
 from agents_sessions.model.info import SessionInfo
+from agents_sessions.stores.base import History
 from agents_sessions.stores.file import (
     limits as file_limits,
 )
@@ -254,10 +255,10 @@ def test_an_append_costs_the_same_at_any_length(tmp_path, calls, monkeypatch, ca
 def test_the_newest_of_a_long_history_are_read_from_its_end(store, calls):
     create(store, *[f"{number:06} {'x' * 100}" for number in range(20_000)])
     load(store)
-    for last in (1, 20, 200):
+    for count in (1, 20, 200):
         calls.clear()
-        assert len(texts(store, last=last)) == last
-        assert calls.read < 12_000 + last * 500
+        assert len(texts(store, limit=count)) == count
+        assert calls.read < 12_000 + count * 500
 
 
 def test_loading_costs_the_same_at_any_length(tmp_path, calls):
@@ -543,7 +544,7 @@ def modes(root):
 OF_A_FILE = {
     "load": lambda store: store.load(KEY),
     "entries": lambda store: store.entries(KEY),
-    "items": lambda store: store.items(KEY, last=1),
+    "items": lambda store: store.items(KEY, limit=1),
     "append": lambda store: store.append(KEY, [said("x")]),
     "rewrite": lambda store: store.rewrite(KEY, lambda history: history.with_entries([])),
 }
@@ -1176,7 +1177,7 @@ def test_a_write_waits_for_another_process_without_a_thread(store, path):
 
 def test_a_write_does_not_wait_for_ever(store, path, monkeypatch):
     create(store)
-    monkeypatch.setattr(file_store, "FILE_TIMEOUT", 0.05)
+    monkeypatch.setattr(file_store, "WRITE_TIMEOUT", 0.05)
     held = os.open(path, os.O_RDWR)
     fcntl.flock(held, fcntl.LOCK_EX)
     try:
@@ -1560,7 +1561,7 @@ def test_a_session_that_was_made_meanwhile_keeps_its_sidecars(store, path, orpha
     monkeypatch.setattr(file_sidecars, "held", late)
     engine = store._files
     with pytest.raises(SessionExistsError):
-        engine.create(KEY, engine.encode(SessionInfo(id=KEY.session_id, agent_id=KEY.agent_id), [])[1])
+        engine.create(KEY, engine.encode(History(SessionInfo(id=KEY.session_id, agent_id=KEY.agent_id), [])))
     assert texts(store) == ["theirs"]
     assert asyncio.run(store.read_sidecar(KEY, "a.json")) == b"theirs"
 
@@ -1729,7 +1730,7 @@ def test_a_turn_of_another_process_is_waited_for_no_longer_than_asked(store, mon
 
 
 def test_a_read_that_waits_too_long_says_for_which_session(store, path, monkeypatch):
-    monkeypatch.setattr(file_store, "FILE_TIMEOUT", 0.02)
+    monkeypatch.setattr(file_store, "WRITE_TIMEOUT", 0.02)
     create(store)
     path.write_text(json.dumps(json.loads(path.read_text()), indent=1))
     with path.open() as theirs:

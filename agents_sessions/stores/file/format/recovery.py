@@ -15,7 +15,6 @@ from agents_sessions.model.entries import MAX_GIVEN_SEQ, Entry, envelope_of, tim
 from agents_sessions.model.history import flaw_of
 from agents_sessions.model.lossless_json import JsonObject, check_json, decode_json, encode_json
 from agents_sessions.model.totals import ContextStats, fold
-from agents_sessions.stores.base import give_numbers
 from agents_sessions.stores.file.format.document import (
     CRC_OPENS,
     SECTOR,
@@ -36,6 +35,7 @@ from agents_sessions.stores.file.format.document import (
     salt_of,
     seal_holds,
 )
+from agents_sessions.stores.transitions import numbered
 
 BEGIN_BYTES = 4096
 """How far the first brace of a file may be from its begin."""
@@ -170,7 +170,8 @@ def _decode_edited(document: JsonObject) -> Document:
     accepted = [_accept_edited(value, place, updated_at) for place, value in enumerate(history, 1)]
     # All numbers that the file shows were given, also those that a hand has put out of order.
     given = max(_seq_of(part) for part in (document, document.get("seal"), *accepted))
-    entries, seq = give_numbers(accepted, given)
+    entries = list(numbered(accepted, updated_at, given))
+    seq = max(given, newest_seq(entries))
     return Document(facts_of(document), entries, seq, _refold(entries), updated_at, "edited")
 
 
