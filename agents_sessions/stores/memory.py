@@ -40,7 +40,7 @@ from agents_sessions.stores.codec import (
     info_of,
     open_facts,
 )
-from agents_sessions.stores.transitions import appended, check_new, collected, created, rewritten, window
+from agents_sessions.stores.transitions import appended, check_new, collected, created, rewritten, standing_of, window
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,13 +227,11 @@ class MemoryStore(SessionStore):
 
 
 def _version(session: History, codec: SessionCodec) -> _Version:
-    info = session.info
-    standing = Standing(info.seq, info.updated_at, info.context)
     lines = [encode_entry(entry, Place(entry["seq"]), codec) for entry in session.entries]
     state: str | None = None
     for line in lines:
         state = codec.advance(state, line)
-    return _Version(encode_facts(info, codec), tuple(lines), standing, state)
+    return _Version(encode_facts(session.info, codec), tuple(lines), standing_of(session.info), state)
 
 
 def _lines(batch: Sequence[Entry], codec: SessionCodec) -> list[bytes]:

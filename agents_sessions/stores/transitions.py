@@ -15,7 +15,7 @@ from agents_sessions.model.entries import Entry, check_entries, timestamp
 from agents_sessions.model.history import flaw_of, invalid_fields
 from agents_sessions.model.ids import check_key
 from agents_sessions.model.info import SessionInfo
-from agents_sessions.model.lossless_json import check_json
+from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.stores.base import Appended, Change, Entries, History, Standing
 
@@ -105,6 +105,16 @@ def rewritten(before: History, change: Change, at: datetime) -> History | None:
 def _counted(entries: Sequence[Entry], given: int) -> dict[str, object]:
     newest = entries[-1]["seq"] if entries else 0
     return {"seq": max(given, newest), "context": fold(ContextStats(), entries)}
+
+
+def standing_of(info: SessionInfo) -> Standing:
+    """Return where a session stands."""
+    return Standing(info.seq, info.updated_at, info.context)
+
+
+def copied(entries: Sequence[Entry]) -> list[Entry]:
+    """Return entries that share no object with the given ones, exactly as they would be stored and read."""
+    return [decode_json(encode_json(entry)) for entry in entries]
 
 
 async def collected(entries: Entries) -> list[Entry]:

@@ -1,0 +1,29 @@
+"""The store that `docs/writing-a-store.md` leads through keeps the whole contract."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from agents_sessions.testing import StoreContract
+
+PAGE = Path(__file__).parents[2] / "docs" / "writing-a-store.md"
+CODE = re.search(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)[1]
+
+
+@pytest.fixture(scope="module")
+def names():
+    names = {}
+    exec(compile(CODE, str(PAGE), "exec"), names)
+    return names
+
+
+class TestTheStoreOfThePage(StoreContract):
+    @pytest.fixture
+    def store(self, tmp_path, names):
+        return names["NotebookStore"](tmp_path / "notebook.db")
+
+
+def test_a_first_store_is_short():
+    lines = [line for line in CODE.splitlines() if line.strip()]
+    assert len(lines) <= 190
