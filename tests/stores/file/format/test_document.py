@@ -14,8 +14,13 @@ from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import record_entry
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.totals import ContextStats
-from agents_sessions.stores.file.format import document, recovery
-from agents_sessions.stores.file.format.document import CRC_OPENS, Damage, NewerFormat
+from agents_sessions.stores.file.format.append import plan_append
+from agents_sessions.stores.file.format.document import encode_document
+from agents_sessions.stores.file.format.header import Damage, NewerFormat, check_format, parse_header, salt_of
+from agents_sessions.stores.file.format.lines import CRC_OPENS, MAX_SEQ, encode_entry
+from agents_sessions.stores.file.format.reading import decode_document
+from agents_sessions.stores.file.format.sealed import read_entries, read_items, read_newest, read_sealed
+from agents_sessions.stores.file.format.tail import parse_tail, seal_holds
 from agents_sessions.stores.file.store import FileStore
 
 # --- layout ----------------------------------------------------------------------------------------------------
@@ -95,7 +100,7 @@ def test_what_the_writer_knows_of_the_file_is_what_a_reader_finds():
     for entries in ([said("d")], [said("e"), said("x" * 20_000)], [said("f")]):
         plan = planned(data, entries)
         data = spliced(data, plan.offset, plan.data)
-        assert document.read_sealed(reader(data), len(data)) == plan.after
+        assert read_sealed(reader(data), len(data)) == plan.after
 
 
 def test_the_time_of_a_file_never_goes_back():
@@ -112,12 +117,12 @@ def test_an_entry_keeps_the_time_that_it_has():
 
 
 def encoded_at(entry, at):
-    return json.loads(b"{" + document.encode_entry(entry, at).envelope + b"}")["at"]
+    return json.loads(b"{" + encode_entry(entry, at).envelope + b"}")["at"]
 
 
 def test_a_written_file_numbers_no_entry_twice_on_its_line():
     data = grown([said("b"), said("c")], start=[said("a")])
-    again = document.encode_document(recovery.decode_document(data))
+    again = encode_document(decode_document(data))
     assert [again.count(name) for name in (b'"k":', b'"n":', b'"crc":', b'"seq":')] == [0, 0, 4, 4]
 
 
@@ -133,41 +138,41 @@ def test_a_reader_needs_the_last_batch_only():
         read.append(length)
         return bytearray(data[offset : offset + length])
 
-    assert document.read_sealed(watched, len(data)) is not None
+    assert read_sealed(watched, len(data)) is not None
     assert sum(read) < 30_000
 
 
 def test_what_was_seen_before_proves_nothing():
     data = grown([said("a")], [said("b")])
-    known = document.read_sealed(reader(data), len(data))
+    known = read_sealed(reader(data), len(data))
     renamed = data.replace("Zoë".encode(), b"Zoee")
     changed = data.replace(b'"content":"b"', b'"content":"c"')
-    assert document.read_sealed(reader(renamed), len(renamed), known) is None
-    assert document.read_sealed(reader(changed), len(changed), known) is None
-    assert document.read_sealed(reader(data), len(data), known) is known
+    assert read_sealed(reader(renamed), len(renamed), known) is None
+    assert read_sealed(reader(changed), len(changed), known) is None
+    assert read_sealed(reader(data), len(data), known) is known
 
 
 def test_a_file_that_changes_while_it_is_read_is_damage_and_no_endless_loop():
     data = new_file([said("x" * 100)] * 30)
-    tail = document.read_sealed(reader(data), len(data)).tail
+    tail = read_sealed(reader(data), len(data)).tail
     other = reader(b"x" * len(data))
     with pytest.raises(Damage):
-        document.read_entries(other, tail)
+        read_entries(other, tail)
     with pytest.raises(Damage):
-        document.read_newest(other, tail, 3, items_only=False)
+        read_newest(other, tail, 3, items_only=False)
 
 
 def test_a_file_that_went_on_is_read_anew():
     old = grown([said("a")])
-    known = document.read_sealed(reader(old), len(old))
+    known = read_sealed(reader(old), len(old))
     data = appended(old, [said("b")])
-    assert document.read_sealed(reader(data), len(data), known).tail.seq == 2
+    assert read_sealed(reader(data), len(data), known).tail.seq == 2
 
 
 @pytest.mark.parametrize("length", [10, 24_000, 25_000, 190_000, 1_400_000])
 def test_a_tail_may_be_long(length):
     data = new_file([record_entry({"type": "handoff", "from": "a", "to": "b" * length}), said("c")])
-    sealed = document.read_sealed(reader(data), len(data))
+    sealed = read_sealed(reader(data), len(data))
     assert sealed.tail.context.last_agent == "b" * length
 
 
@@ -178,31 +183,31 @@ def test_the_end_of_a_file_is_not_looked_for_in_all_of_it():
         read.append(length)
         return bytearray(length)
 
-    assert document.read_sealed(nothing, 1 << 30) is None
+    assert read_sealed(nothing, 1 << 30) is None
     assert sum(read) < 1 << 22
 
 
 def test_a_small_file_without_an_end_is_read_once():
     watched = Watched(b"x" * 1000)
-    assert document.read_sealed(watched, 1000) is None
+    assert read_sealed(watched, 1000) is None
     assert watched.lengths == [1000]
 
 
 def test_the_last_line_that_begins_as_a_tail_is_the_tail():
     data = grown([said("b")], start=[said("a" * 30)])
     other = data.replace(b"a" * 30, b'\n],"context":'.ljust(30, b"a"))
-    assert document.read_sealed(reader(other), len(other)).tail.seq == 2
+    assert read_sealed(reader(other), len(other)).tail.seq == 2
 
 
 @pytest.mark.parametrize("claimed", [1, 2, 4, 30])
 def test_a_seal_whose_number_is_not_that_of_the_last_line_does_not_hold(claimed):
     data = grown([said("a")], [said("b"), said("c")])
-    tail = document.read_sealed(reader(data), len(data)).tail
+    tail = read_sealed(reader(data), len(data)).tail
     text = tail.text[: tail.text.rindex(CRC_OPENS)].replace(b'"seal":{"seq":3,', b'"seal":{"seq":%d,' % claimed)
     sum_ = crc32(text, crc32(data[tail.start : tail.end], crc32(data[: tail.body])))
     lying = data[: tail.end] + text + b'%s%08x"}}\n' % (CRC_OPENS, sum_)
-    assert document.read_sealed(reader(lying), len(lying)) is None
-    decoded = recovery.decode_document(lying)
+    assert read_sealed(reader(lying), len(lying)) is None
+    decoded = decode_document(lying)
     assert (decoded.shape, [entry["seq"] for entry in decoded.entries]) == ("edited", [1, 2, 3])
     assert decoded.seq >= 3, "no number is given twice"
 
@@ -210,7 +215,7 @@ def test_a_seal_whose_number_is_not_that_of_the_last_line_does_not_hold(claimed)
 def test_the_end_of_an_ordinary_file_is_found_with_one_read():
     data = new_file([said("x" * 300_000)])
     watched = Watched(data)
-    document.read_sealed(watched, len(data))
+    read_sealed(watched, len(data))
     assert len(watched.lengths) == 2
     assert sum(watched.lengths) < 30_000
 
@@ -228,40 +233,40 @@ class Watched:
 
 def test_the_newest_entries_are_found_with_one_read_of_little_more():
     data = new_file([said("x" * 600)] * 3000)
-    tail = document.read_sealed(reader(data), len(data)).tail
+    tail = read_sealed(reader(data), len(data)).tail
     line = (tail.end - tail.body) // 3000
     for count in (1, 20, 500):
         watched = Watched(data)
-        assert len(document.read_newest(watched, tail, count, items_only=True)) >= count
+        assert len(read_newest(watched, tail, count, items_only=True)) >= count
         assert len(watched.lengths) == 1
         assert sum(watched.lengths) < count * line * 1.3 + 2100
 
 
 def test_the_newest_entries_are_read_further_until_there_are_enough():
     data = new_file([said("y")] * 300 + [said("x" * 9000), record_entry({"type": "handoff", "from": "a", "to": "b"})])
-    tail = document.read_sealed(reader(data), len(data)).tail
+    tail = read_sealed(reader(data), len(data)).tail
     watched = Watched(data)
-    assert len(document.read_newest(watched, tail, 1, items_only=False)) >= 1
+    assert len(read_newest(watched, tail, 1, items_only=False)) >= 1
     assert sum(watched.lengths) < 3000
     watched = Watched(data)
-    newest = document.read_newest(watched, tail, 2, items_only=True)
+    newest = read_newest(watched, tail, 2, items_only=True)
     assert [entry["seq"] for entry in newest] == list(range(newest[0]["seq"], 303))
     assert 10_000 < sum(watched.lengths) < 60_000
 
 
 def test_no_entries_are_read_of_none():
     data = new_file([said("a")])
-    tail = document.read_sealed(reader(data), len(data)).tail
+    tail = read_sealed(reader(data), len(data)).tail
     watched = Watched(data)
-    assert document.read_newest(watched, tail, 0, items_only=False) == []
-    assert document.read_newest(watched, tail, -1, items_only=True) == []
+    assert read_newest(watched, tail, 0, items_only=False) == []
+    assert read_newest(watched, tail, -1, items_only=True) == []
     assert watched.lengths == []
 
 
 def test_a_history_is_read_in_chunks_and_once():
     data = new_file([said("x" * 1000)] * 3000)
-    tail = document.read_sealed(reader(data), len(data)).tail
-    for read in (document.read_entries, document.read_items):
+    tail = read_sealed(reader(data), len(data)).tail
+    for read in (read_entries, read_items):
         watched = Watched(data)
         assert len(read(watched, tail)) == 3000
         assert max(watched.lengths) == 1 << 20
@@ -269,23 +274,23 @@ def test_a_history_is_read_in_chunks_and_once():
 
 
 def test_a_line_longer_than_a_chunk_is_read_in_few_reads(monkeypatch):
-    monkeypatch.setattr(document, "_CHUNK", 100)
+    monkeypatch.setattr("agents_sessions.stores.file.format.sealed._CHUNK", 100)
     data = new_file([said("x" * 50_000), said("b")])
-    tail = document.read_sealed(reader(data), len(data)).tail
+    tail = read_sealed(reader(data), len(data)).tail
     watched = Watched(data)
-    assert [len(item["content"]) for item in document.read_items(watched, tail)] == [50_000, 1]
+    assert [len(item["content"]) for item in read_items(watched, tail)] == [50_000, 1]
     assert len(watched.lengths) < 15
 
 
 @pytest.mark.parametrize("text", ["plain", "\ud800"])
 def test_the_items_are_those_of_the_entries(monkeypatch, text):
-    monkeypatch.setattr(document, "_CHUNK", 300)
+    monkeypatch.setattr("agents_sessions.stores.file.format.sealed._CHUNK", 300)
     handoff = record_entry({"type": "handoff", "from": "a", "to": "b"})
     data = grown([handoff], [said("b"), handoff, said(text)], [handoff, handoff, handoff], start=[said("a"), handoff])
-    tail = document.read_sealed(reader(data), len(data)).tail
-    entries = document.read_entries(reader(data), tail)
+    tail = read_sealed(reader(data), len(data)).tail
+    entries = read_entries(reader(data), tail)
     assert [entry["seq"] for entry in entries] == list(range(1, 10))
-    items = document.read_items(reader(data), tail)
+    items = read_items(reader(data), tail)
     assert items == [entry["item"] for entry in entries if "item" in entry]
     assert [item["content"] for item in items] == ["a", "b", text]
 
@@ -294,28 +299,28 @@ def test_the_items_are_those_of_the_entries(monkeypatch, text):
 @given(st.lists(st.text(max_size=700), max_size=30), st.integers(0, 40), st.booleans())
 def test_the_newest_entries_are_the_end_of_all(contents, count, items_only):
     data = new_file([said(text) for text in contents])
-    sealed = document.read_sealed(reader(data), len(data))
-    everything = recovery.decode_document(data).entries
-    newest = document.read_newest(reader(data), sealed.tail, count, items_only=items_only)
+    sealed = read_sealed(reader(data), len(data))
+    everything = decode_document(data).entries
+    newest = read_newest(reader(data), sealed.tail, count, items_only=items_only)
     assert len(newest) >= min(count, len(everything))
     assert newest == everything[len(everything) - len(newest) :]
 
 
 def test_a_history_longer_than_a_chunk_comes_whole(monkeypatch):
-    monkeypatch.setattr(document, "_CHUNK", 100)
+    monkeypatch.setattr("agents_sessions.stores.file.format.sealed._CHUNK", 100)
     contents = ["x" * size for size in (0, 10, 500, 99, 100, 101, 3000, 1)]
     data = new_file([said(text) for text in contents])
-    assert [entry["item"]["content"] for entry in recovery.decode_document(data).entries] == contents
+    assert [entry["item"]["content"] for entry in decode_document(data).entries] == contents
 
 
 def test_a_file_that_is_cut_while_it_is_read_is_damage_and_no_endless_loop():
     data = new_file([said("x" * 100)] * 30)
-    sealed = document.read_sealed(reader(data), len(data))
+    sealed = read_sealed(reader(data), len(data))
     cut = reader(data[:900])
     with pytest.raises(Damage):
-        document.read_entries(cut, sealed.tail)
+        read_entries(cut, sealed.tail)
     with pytest.raises(Damage):
-        document.read_newest(cut, sealed.tail, 30, items_only=False)
+        read_newest(cut, sealed.tail, 30, items_only=False)
 
 
 # --- damage under a seal that holds ------------------------------------------------------------------------------
@@ -324,7 +329,7 @@ def test_a_file_that_is_cut_while_it_is_read_is_damage_and_no_endless_loop():
 def test_damage_under_a_seal_that_holds_is_refused():
     data = grown([said("a")], [said("b")])
     with pytest.raises(Damage):
-        recovery.decode_document(data.replace(b'"content":"a"', b'"content":\0a"'))
+        decode_document(data.replace(b'"content":"a"', b'"content":\0a"'))
 
 
 @pytest.mark.parametrize(
@@ -358,17 +363,17 @@ def test_an_entry_that_is_none_is_damage_to_every_reader(line):
 
 
 def readings(data):
-    read, tail = reader(data), document.read_sealed(reader(data), len(data)).tail
-    yield lambda: document.read_entries(read, tail)
-    yield lambda: document.read_items(read, tail)
-    yield lambda: document.read_newest(read, tail, 9, items_only=False)
+    read, tail = reader(data), read_sealed(reader(data), len(data)).tail
+    yield lambda: read_entries(read, tail)
+    yield lambda: read_items(read, tail)
+    yield lambda: read_newest(read, tail, 9, items_only=False)
 
 
 def test_items_are_read_without_decoding_what_is_around_them(monkeypatch):
     data = new_file([said("a"), record_entry({"type": "usage", "requests": []}), said("b")])
-    tail = document.read_sealed(reader(data), len(data)).tail
-    monkeypatch.setattr(document, "_decode_list", None)
-    assert [item["content"] for item in document.read_items(reader(data), tail)] == ["a", "b"]
+    tail = read_sealed(reader(data), len(data)).tail
+    monkeypatch.setattr("agents_sessions.stores.file.format.lines._decode_list", None)
+    assert [item["content"] for item in read_items(reader(data), tail)] == ["a", "b"]
 
 
 def test_damage_under_a_seal_tells_where_it_is():
@@ -381,12 +386,12 @@ def test_damage_under_a_seal_tells_where_it_is():
 
 
 def test_damage_further_below_tells_the_place_of_its_chunk(monkeypatch):
-    monkeypatch.setattr(document, "_CHUNK", 200)
+    monkeypatch.setattr("agents_sessions.stores.file.format.sealed._CHUNK", 200)
     data = grown([said("x" * 100)], [said("x" * 100)], [said("y" * 100)], [said("z")])
     spoiled = data.replace(b"yy", b"\0y")
     begin = data.index(b',{"seq":3')
-    tail = document.read_sealed(reader(spoiled), len(spoiled)).tail
-    for read in (document.read_entries, document.read_items):
+    tail = read_sealed(reader(spoiled), len(spoiled)).tail
+    for read in (read_entries, read_items):
         with pytest.raises(Damage, match=rf"after byte {begin}\b"):
             read(reader(spoiled), tail)
 
@@ -396,7 +401,7 @@ def test_damage_further_below_tells_the_place_of_its_chunk(monkeypatch):
 
 def tail_of(data, **seal):
     """Return the tail of a file with other numbers in its seal, and its offset."""
-    tail = document.read_sealed(reader(data), len(data)).tail
+    tail = read_sealed(reader(data), len(data)).tail
     whole = json.loads(b'{"history":[' + tail.text)
     whole["seal"].update(seal)
     text = json.dumps({name: whole[name] for name in ("context", "updated_at", "seal")}, separators=(",", ":"))
@@ -407,7 +412,7 @@ def test_a_tail_is_read_with_its_numbers():
     data = grown([said("b")], [said("c")], start=[said("a")])
     text, tail = tail_of(data)
     assert text == tail.text
-    assert document.parse_tail(text, tail.end) == tail
+    assert parse_tail(text, tail.end) == tail
 
 
 @pytest.mark.parametrize(
@@ -421,7 +426,7 @@ def test_a_tail_is_read_with_its_numbers():
         lambda tail: {"start": tail.body - 1},
         lambda tail: {"start": tail.end + 1},
         lambda tail: {"seq": -1},
-        lambda tail: {"seq": document.MAX_SEQ + 1},
+        lambda tail: {"seq": MAX_SEQ + 1},
         lambda tail: {"seq": True},
         lambda tail: {"body": float(tail.body)},
     ],
@@ -429,23 +434,23 @@ def test_a_tail_is_read_with_its_numbers():
 def test_a_tail_with_numbers_that_cannot_be_is_none(seal):
     text, tail = tail_of(grown([said("b")], [said("c")], start=[said("a")]))
     text, _ = tail_of(grown([said("b")], [said("c")], start=[said("a")]), **seal(tail))
-    assert document.parse_tail(text, tail.end) is None
+    assert parse_tail(text, tail.end) is None
 
 
-@pytest.mark.parametrize("seq", [0, 1, document.MAX_SEQ])
+@pytest.mark.parametrize("seq", [0, 1, MAX_SEQ])
 def test_a_tail_with_numbers_that_can_be_is_one(seq):
     data = new_file()
     text, tail = tail_of(data, seq=seq)
     assert tail.body == tail.start == tail.end
-    assert document.parse_tail(text, tail.end).seq == seq
+    assert parse_tail(text, tail.end).seq == seq
     text, _ = tail_of(data, seq=seq, body=1)
-    assert document.parse_tail(text, tail.end).body == 1
+    assert parse_tail(text, tail.end).body == 1
 
 
 def test_a_tail_elsewhere_is_none():
     text, tail = tail_of(grown([said("a")]))
-    assert document.parse_tail(text, tail.end + 1) is None
-    assert document.parse_tail(text, tail.end - 1) is None
+    assert parse_tail(text, tail.end + 1) is None
+    assert parse_tail(text, tail.end - 1) is None
 
 
 @pytest.mark.parametrize(
@@ -453,20 +458,20 @@ def test_a_tail_elsewhere_is_none():
 )
 def test_a_tail_with_a_time_of_another_shape_is_none(time):
     text, tail = tail_of(grown([said("a")]))
-    assert document.parse_tail(text.replace(LATER.encode(), time.encode()), tail.end) is None
+    assert parse_tail(text.replace(LATER.encode(), time.encode()), tail.end) is None
 
 
 def test_a_seal_covers_the_header_the_last_batch_and_the_tail():
     data = grown([said("a")], [said("b")])
-    line, _, tail = document.read_sealed(reader(data), len(data))
+    line, _, tail = read_sealed(reader(data), len(data))
     batch = data[tail.start : tail.end]
-    assert document.seal_holds(line, batch, tail)
-    assert not document.seal_holds(line.replace(b"42", b"43"), batch, tail)
-    assert not document.seal_holds(line, batch.replace(b'"b"', b'"c"'), tail)
+    assert seal_holds(line, batch, tail)
+    assert not seal_holds(line.replace(b"42", b"43"), batch, tail)
+    assert not seal_holds(line, batch.replace(b'"b"', b'"c"'), tail)
     other = tail.text.replace(b'"items":2', b'"items":3')
-    assert not document.seal_holds(line, batch, tail._replace(text=other))
-    assert not document.seal_holds(line, batch, tail._replace(text=tail.text[:-1]))
-    assert not document.seal_holds(line, batch, tail._replace(text=tail.text + b" "))
+    assert not seal_holds(line, batch, tail._replace(text=other))
+    assert not seal_holds(line, batch, tail._replace(text=tail.text[:-1]))
+    assert not seal_holds(line, batch, tail._replace(text=tail.text + b" "))
 
 
 HEAD = b'{"format":"agents-sessions/1","salt":"5d0c91aa","history":[\n'
@@ -485,21 +490,21 @@ HEAD = b'{"format":"agents-sessions/1","salt":"5d0c91aa","history":[\n'
     ],
 )
 def test_a_line_that_is_no_header_tells_why(line, why):
-    assert document.parse_header(HEAD)["salt"] == "5d0c91aa"
+    assert parse_header(HEAD)["salt"] == "5d0c91aa"
     with pytest.raises(Damage, match=why):
-        document.parse_header(line)
+        parse_header(line)
 
 
 @pytest.mark.parametrize("salt", ["0", "ffffffff", "5d0c91aa5d0c91aa", "-1", 12])
 def test_any_salt_that_is_a_number_salts(salt):
-    assert 0 <= document.salt_of({"salt": salt}) <= 0xFFFFFFFF
-    assert document.salt_of({"salt": "5d0c91aa"}) == 0x5D0C91AA
+    assert 0 <= salt_of({"salt": salt}) <= 0xFFFFFFFF
+    assert salt_of({"salt": "5d0c91aa"}) == 0x5D0C91AA
 
 
 @pytest.mark.parametrize("version", ["2", "10", "1000", "1001", "10000", "9" * 5000])
 def test_the_name_of_a_newer_format_is_told_and_bounded(version):
     with pytest.raises(NewerFormat) as caught:
-        document.check_format({"format": f"agents-sessions/{version}"})
+        check_format({"format": f"agents-sessions/{version}"})
     assert caught.value.args == (f"agents-sessions/{version}"[:40],)
 
 
@@ -508,8 +513,8 @@ def test_no_append_leaves_a_sector_of_nothing_but_padding():
     long = [record_entry({"type": "handoff", "from": "a", "to": "b" * 3000})]
     short = [record_entry({"type": "handoff", "from": "b", "to": "c"})]
     data = appended(new_file(), long)
-    sealed = document.read_sealed(reader(data), len(data))
-    assert document.plan_append(sealed, [document.encode_entry(entry, LATER) for entry in short], short, LATER) is None
+    sealed = read_sealed(reader(data), len(data))
+    assert plan_append(sealed, [encode_entry(entry, LATER) for entry in short], short, LATER) is None
 
 
 def test_an_append_whose_padding_would_fill_a_sector_writes_the_file_anew(tmp_path):

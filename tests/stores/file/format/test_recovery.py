@@ -28,8 +28,10 @@ from session_bytes import (
 from agents_sessions.model.entries import item_entry, record_entry
 from agents_sessions.model.history import typed
 from agents_sessions.model.totals import ContextStats, fold
-from agents_sessions.stores.file.format import document, recovery
-from agents_sessions.stores.file.format.document import SECTOR, Damage, Document, NewerFormat
+from agents_sessions.stores.file.format.document import Document, encode_document
+from agents_sessions.stores.file.format.header import Damage, NewerFormat
+from agents_sessions.stores.file.format.reading import check_begin, decode_document
+from agents_sessions.stores.file.format.tail import SECTOR
 
 SAMPLES = 1500
 """States that are tried of one append whose states are too many to try all."""
@@ -70,22 +72,22 @@ def torn_append(name):
 
 
 def assert_before_or_after(state, before, after, whole):
-    decoded = recovery.decode_document(state)
+    decoded = decode_document(state)
     found = bodies(decoded)
     assert found in (before, after), "a part of a batch, or less than was acknowledged"
     if whole:
         assert found == after
     assert decoded.context == fold(ContextStats(), decoded.entries)
     assert decoded.seq >= (decoded.entries[-1]["seq"] if decoded.entries else 0)
-    again = bytes(document.encode_document(decoded))
-    assert bodies(recovery.decode_document(again)) == found
+    again = bytes(encode_document(decoded))
+    assert bodies(decode_document(again)) == found
 
 
 @pytest.mark.parametrize("name", APPENDS)
 def test_an_append_cut_at_any_byte_reads_as_before_or_after(name):
     old, offset, data = torn_append(name)
-    before = bodies(recovery.decode_document(old))
-    after = bodies(recovery.decode_document(spliced(old, offset, data)))
+    before = bodies(decode_document(old))
+    after = bodies(decode_document(spliced(old, offset, data)))
     for cut in range(0, len(data) + 1, 1 if len(data) < 4000 else 7):
         state = old[:offset] + data[:cut] + old[offset + cut :]
         assert_before_or_after(state, before, after, whole=cut == len(data))
@@ -95,7 +97,7 @@ def test_an_append_cut_at_any_byte_reads_as_before_or_after(name):
 def test_an_append_of_which_any_sectors_arrived_reads_as_before_or_after(name):
     old, offset, data = torn_append(name)
     new = spliced(old, offset, data)
-    before, after = bodies(recovery.decode_document(old)), bodies(recovery.decode_document(new))
+    before, after = bodies(decode_document(old)), bodies(decode_document(new))
     print("TRUST_SEED", SEED)  # shown if it fails
     for state in sector_states(old, new, offset, random.Random(SEED)):
         assert_before_or_after(state, before, after, whole=state == new)
@@ -126,37 +128,37 @@ def test_a_torn_append_keeps_the_number_of_a_removed_entry():
     old = new_file([said("a")], seq=5)
     plan = planned(old, [said("b")])
     state = old[: plan.offset] + plan.data[:20]
-    assert recovery.decode_document(state).seq == 5
+    assert decode_document(state).seq == 5
 
 
 def test_the_number_of_a_removed_entry_is_not_a_fact_of_the_session():
-    assert recovery.decode_document(new_file([said("a")], seq=5)).header == HEADER
+    assert decode_document(new_file([said("a")], seq=5)).header == HEADER
 
 
 def test_an_entry_after_a_removed_one_gets_a_new_number():
     data = appended(new_file([said("a")], seq=5), [said("b")])
-    assert [entry["seq"] for entry in recovery.decode_document(data).entries] == [1, 6]
+    assert [entry["seq"] for entry in decode_document(data).entries] == [1, 6]
 
 
 def test_a_torn_append_is_called_torn():
     old, offset, data = torn_append("a call and its output")
-    assert recovery.decode_document(old[:offset] + data[:200]).shape == "torn"
+    assert decode_document(old[:offset] + data[:200]).shape == "torn"
 
 
 def test_a_line_that_was_changed_by_hand_makes_a_torn_append_behind_it_unreadable():
     """It no longer proves itself, and what a cut of the power makes of bytes that were not synced may be JSON too."""
     old = edited_above(grown([said("b")], [said("c")]), b'"content":"b"', b'"content":"X"')
-    assert contents(recovery.decode_document(appended(old, [said("d")]))) == ["X", "c", "d"]
+    assert contents(decode_document(appended(old, [said("d")]))) == ["X", "c", "d"]
     plan = planned(old, [said("d")])
     with pytest.raises(Damage):
-        recovery.decode_document(spliced(old, plan.offset, plan.data[:20]))
+        decode_document(spliced(old, plan.offset, plan.data[:20]))
 
 
 def test_a_line_of_the_last_batch_is_believed_by_its_checksum_alone():
     old = grown([said("a")])
     plan = planned(old, [said("b"), said("c")])
     state = edited_above(old[: plan.offset] + plan.data, b'"content":"b"', b'"content":"X"')
-    assert contents(recovery.decode_document(state[:-10])) == ["a"]
+    assert contents(decode_document(state[:-10])) == ["a"]
 
 
 # --- what proves itself ----------------------------------------------------------------------------------------
@@ -167,7 +169,7 @@ def cut_in_its_tail(data):
 
 
 def read_of(data):
-    return contents(recovery.decode_document(cut_in_its_tail(data)))
+    return contents(decode_document(cut_in_its_tail(data)))
 
 
 def test_a_file_without_its_tail_has_every_whole_batch():
@@ -177,7 +179,7 @@ def test_a_file_without_its_tail_has_every_whole_batch():
 
 def test_numbers_may_be_missing_between_batches():
     data = reduce(appended, ([said("b")], [said("c"), said("d")], [said("e")]), new_file([said("a")], seq=5))
-    decoded = recovery.decode_document(cut_in_its_tail(data))
+    decoded = decode_document(cut_in_its_tail(data))
     assert bodies(decoded) == [(1, said("a")["item"]), *((seq, said(one)["item"]) for seq, one in enumerate("bcde", 6))]
 
 
@@ -231,7 +233,7 @@ def test_a_last_line_that_says_what_can_be_is_read(name):
 def test_an_item_may_have_a_checksum_of_its_own():
     item = {"id": 1, "crc": "01234567", "more": {"x": 1, "crc": "89abcdef"}}
     data = grown([item_entry(item), said("b")], start=[item_entry(item)])
-    decoded = recovery.decode_document(cut_in_its_tail(data))
+    decoded = decode_document(cut_in_its_tail(data))
     assert [body for _, body in bodies(decoded)] == [item, item, said("b")["item"]]
 
 
@@ -240,7 +242,7 @@ def test_a_line_is_proved_with_its_comma():
     for line, lead in (("a", b","), ("c", b" "), ("c", b"[")):
         begin = data.rindex(b"\n", 0, data.index(f'"{line}"'.encode())) + 1
         try:
-            found = contents(recovery.decode_document(data[:begin] + lead + data[begin + 1 :]))
+            found = contents(decode_document(data[:begin] + lead + data[begin + 1 :]))
         except Damage:
             found = []
         assert found == ([] if line == "a" else ["a", "b"])
@@ -294,17 +296,17 @@ def test_lines_of_one_batch_behind_the_whole_part_are_torn():
 def test_a_readable_seal_says_where_the_last_batch_began():
     data = grown([said("b"), said("c")], [said("d")], start=[said("a")])
     place = data.index(b"\n", data.index(b'"d"')) + 1
-    assert contents(recovery.decode_document(spoiled(data, b"d"))) == ["a", "b", "c"]
+    assert contents(decode_document(spoiled(data, b"d"))) == ["a", "b", "c"]
     with pytest.raises(Damage, match=f"after byte {data.index(b',{')}, "):
-        recovery.decode_document(spoiled(data, b"b", b"c", b"d"))
+        decode_document(spoiled(data, b"b", b"c", b"d"))
     with pytest.raises(Damage):  # two batches are claimed, by lines that no longer agree with their checksums
-        recovery.decode_document(spoiled(data[: place + 9], b"b", b"c", b"d"))
+        decode_document(spoiled(data[: place + 9], b"b", b"c", b"d"))
 
 
 def test_a_reason_tells_what_is_wrong_with_the_text_too():
     data = spoiled(grown([said("b")], [said("c")]), b"b", b"c")
     with pytest.raises(Damage, match=r"not only in its last append \(not JSON at line 2, column 92: .*\)$"):
-        recovery.decode_document(data)
+        decode_document(data)
 
 
 # --- the end from before ---------------------------------------------------------------------------------------
@@ -313,15 +315,13 @@ def test_a_reason_tells_what_is_wrong_with_the_text_too():
 def renamed(entries):
     """Return a file that was written whole, later than its entries."""
     numbered = [{**entry, "seq": seq, "at": AT} for seq, entry in enumerate(entries, 1)]
-    return bytes(
-        document.encode_document(Document(HEADER, numbered, len(numbered), fold(ContextStats(), numbered), LATER))
-    )
+    return bytes(encode_document(Document(HEADER, numbered, len(numbered), fold(ContextStats(), numbered), LATER)))
 
 
 @pytest.mark.parametrize("behind", [b"\0" * 512, b"\0", b"x", b",{\n\n", b"}}\n"])
 def test_an_end_that_still_stands_is_believed_whatever_is_behind_it(behind):
     old = renamed([said("a"), said("b")])
-    decoded = recovery.decode_document(old + behind)
+    decoded = decode_document(old + behind)
     assert (decoded.shape, contents(decoded), decoded.seq) == ("torn", ["a", "b"], 2)
     assert (decoded.header, decoded.updated_at) == (HEADER, LATER)
     assert decoded.context == fold(ContextStats(), decoded.entries)
@@ -331,7 +331,7 @@ def test_an_end_that_still_stands_is_believed_before_the_lines_behind_it():
     old = renamed([said("a"), said("b")])
     new = appended(old, [said("x" * 9000), said("y" * 3000), said("z")])
     assert len(new) > len(old)
-    decoded = recovery.decode_document(old + new[len(old) :])
+    decoded = decode_document(old + new[len(old) :])
     assert (decoded.shape, contents(decoded), decoded.updated_at) == ("torn", ["a", "b"], LATER)
 
 
@@ -339,20 +339,20 @@ def test_an_end_that_does_not_agree_with_its_lines_is_not_believed():
     old = renamed([said("a"), said("b")])
     for seal in (b'"items":2', b'"updated_at":"' + LATER.encode()):
         changed = old.replace(seal, seal.replace(b"2", b"3", 1))
-        assert recovery.decode_document(changed + b"\0").updated_at == AT
+        assert decode_document(changed + b"\0").updated_at == AT
 
 
 def test_the_time_of_a_torn_file_is_that_of_its_newest_entry():
     old = new_file([{**said("a"), "at": LATER}, {**said("b"), "at": AT}])
-    assert recovery.decode_document(cut_in_its_tail(old)).updated_at == LATER
-    assert recovery.decode_document(cut_in_its_tail(new_file())).updated_at > LATER
+    assert decode_document(cut_in_its_tail(old)).updated_at == LATER
+    assert decode_document(cut_in_its_tail(new_file())).updated_at > LATER
 
 
 def test_a_hand_edit_is_not_taken_for_the_end_of_a_file():
     """Wherever its lines end: a line is no end, for there is no padding behind it."""
     for length in range(SECTOR):
         data = grown([said("x" * 600), said("y" * length), said("z" * 600)], start=[said("a")])
-        decoded = recovery.decode_document(data.replace(b'"xx', b'"yx'))
+        decoded = decode_document(data.replace(b'"xx', b'"yx'))
         assert (decoded.shape, len(decoded.entries)) == ("edited", 4)
 
 
@@ -364,8 +364,8 @@ def test_a_tab_that_a_person_typed_is_an_edit():
     data = grown([said("b")], [said("c")], start=[said("a")])
     line = data.index(b',{"seq":3')
     typed = data[:line] + b"\t" * 100 + data[line:].replace(b'"c"', b'\t"C"')
-    assert recovery.decode_document(typed).shape == "edited"
-    assert contents(recovery.decode_document(typed)) == ["a", "b", "C"]
+    assert decode_document(typed).shape == "edited"
+    assert contents(decode_document(typed)) == ["a", "b", "C"]
 
 
 # --- how a file begins -----------------------------------------------------------------------------------------
@@ -388,21 +388,21 @@ def test_a_tab_that_a_person_typed_is_an_edit():
 )
 def test_what_begins_as_no_object_tells_why(begin, why):
     with pytest.raises(Damage, match=f"^{why}$"):
-        recovery.check_begin(begin)
+        check_begin(begin)
     with pytest.raises(Damage, match=f"^{why}$"):
-        recovery.decode_document(begin)
+        decode_document(begin)
 
 
 @pytest.mark.parametrize("begin", [b"{", b" \r\n\t{", b"\xef\xbb\xbf{", b"\xef\xbb\xbf\r\n{"])
 def test_what_begins_as_an_object_may_be_one(begin):
-    recovery.check_begin(begin)
+    check_begin(begin)
 
 
 def test_an_object_begins_near_the_begin_of_a_file():
     text = json.dumps(json.loads(FILE)).encode()
-    assert contents(recovery.decode_document(b" " * 4095 + text)) == ["a", "b", "c"]
+    assert contents(decode_document(b" " * 4095 + text)) == ["a", "b", "c"]
     with pytest.raises(Damage):
-        recovery.decode_document(b" " * 4096 + text)
+        decode_document(b" " * 4096 + text)
 
 
 # --- damage ----------------------------------------------------------------------------------------------------
@@ -414,7 +414,7 @@ def test_a_wrong_byte_anywhere_never_loses_more_than_the_last_batch(value):
     for place in range(len(data)):
         spoiled = data[:place] + bytes([value]) + data[place + 1 :]
         try:
-            decoded = recovery.decode_document(spoiled)
+            decoded = decode_document(spoiled)
         except (Damage, NewerFormat):
             continue
         if decoded.shape == "torn":
@@ -428,14 +428,14 @@ def test_damage_above_the_last_batch_is_refused():
     data = grown([said("b")], [said("c")], start=[said("a")])
     place = data.index(b'"content":"b"')
     with pytest.raises(Damage):
-        recovery.decode_document(data[:place] + b"\0" + data[place + 1 :])
+        decode_document(data[:place] + b"\0" + data[place + 1 :])
 
 
 def test_damage_in_a_file_that_was_written_whole_is_refused():
     data = new_file([said("a"), said("b")])
     place = data.index(b'"content":"b"')
     with pytest.raises(Damage):
-        recovery.decode_document(data[:place] + b"\0" + data[place + 1 :])
+        decode_document(data[:place] + b"\0" + data[place + 1 :])
 
 
 def test_damage_of_two_batches_is_refused():
@@ -443,13 +443,13 @@ def test_damage_of_two_batches_is_refused():
     place = data.index(b'"content":"b"')
     spoiled = data[:place] + b"\0" + data[place + 1 :]
     with pytest.raises(Damage):
-        recovery.decode_document(spoiled[: spoiled.index(b'],"context":') + 10])
+        decode_document(spoiled[: spoiled.index(b'],"context":') + 10])
 
 
 def test_damage_of_the_header_is_refused():
     data = grown([said("a")])
     with pytest.raises(Damage):
-        recovery.decode_document(b"\0" + data[1:])
+        decode_document(b"\0" + data[1:])
 
 
 def test_a_reason_holds_nothing_of_the_conversation():
@@ -457,7 +457,7 @@ def test_a_reason_holds_nothing_of_the_conversation():
     told = []
     for place in range(data.index(b"secret") - 30, len(data), 3):
         try:
-            recovery.decode_document(data[:place] + b"\0" + data[place + 1 :])
+            decode_document(data[:place] + b"\0" + data[place + 1 :])
         except Damage as damage:
             told.append(damage)
     assert told
@@ -511,16 +511,16 @@ FOREIGN = {
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_file_that_is_no_session_is_damage(name):
     with pytest.raises(Damage):
-        recovery.decode_document(FOREIGN[name])
+        decode_document(FOREIGN[name])
 
 
 @pytest.mark.parametrize("version", ["2", "10", "1000000", "9" * 5000])
 def test_a_newer_version_is_refused_as_such(version):
     data = new_file([said("a")]).replace(b"agents-sessions/1", b"agents-sessions/" + version.encode())
     with pytest.raises(NewerFormat):
-        recovery.decode_document(data)
+        decode_document(data)
     with pytest.raises(NewerFormat):
-        recovery.decode_document(b'{"format":"agents-sessions/' + version.encode() + b'"}')
+        decode_document(b'{"format":"agents-sessions/' + version.encode() + b'"}')
 
 
 @pytest.mark.parametrize(
@@ -550,7 +550,7 @@ def test_a_tail_of_odd_values_is_an_edit(tail):
     body = data[: data.rindex(b"\n]") + 1]
     odd = {**{name: json.loads(data)[name] for name in ("context", "updated_at", "seal")}, **tail}
     for text in (json.dumps(odd), json.dumps(odd, separators=(",", ":"))):
-        decoded = recovery.decode_document(body + b"]," + text[1:].encode() + b"\n")
+        decoded = decode_document(body + b"]," + text[1:].encode() + b"\n")
         assert decoded.shape == "edited"
         assert [entry["item"]["content"] for entry in decoded.entries] == ["a", "b"]
         assert decoded.context == fold(ContextStats(), decoded.entries)
@@ -562,7 +562,7 @@ def test_a_tail_of_odd_values_is_an_edit(tail):
 def edited(change, *, dump=json.dumps):
     whole = json.loads(grown([said("b")], [said("c"), said("d")], start=[said("a")]))
     change(whole)
-    return recovery.decode_document(dump(whole).encode())
+    return decode_document(dump(whole).encode())
 
 
 def test_a_pretty_printed_file_is_read():
@@ -574,19 +574,19 @@ def test_a_pretty_printed_file_is_read():
 @pytest.mark.parametrize("line_end", ["\r\n", "\r", "\n\n"])
 def test_a_file_with_other_line_ends_is_read(line_end):
     data = grown([said("a")], [said("b")]).decode().replace("\n", line_end).encode()
-    assert contents(recovery.decode_document(data)) == ["a", "b"]
+    assert contents(decode_document(data)) == ["a", "b"]
 
 
 def test_a_file_with_a_byte_order_mark_is_read():
-    assert contents(recovery.decode_document(b"\xef\xbb\xbf" + grown([said("a")]))) == ["a"]
+    assert contents(decode_document(b"\xef\xbb\xbf" + grown([said("a")]))) == ["a"]
 
 
 def test_a_file_without_its_last_newline_is_read():
-    assert contents(recovery.decode_document(grown([said("a")]).rstrip(b"\n"))) == ["a"]
+    assert contents(decode_document(grown([said("a")]).rstrip(b"\n"))) == ["a"]
 
 
 def test_a_file_with_more_lines_at_its_end_is_read():
-    assert contents(recovery.decode_document(grown([said("a")]) + b"\n\n")) == ["a"]
+    assert contents(decode_document(grown([said("a")]) + b"\n\n")) == ["a"]
 
 
 def test_reordered_keys_are_read():
@@ -625,7 +625,7 @@ def test_a_name_that_stands_twice_is_damage_and_nothing_is_lost_in_silence(name)
     data = DOUBLED[name](grown([said("a")], [said("b")]).decode()).encode()
     assert json.loads(data)
     with pytest.raises(Damage, match="a name stands twice"):
-        recovery.decode_document(data)
+        decode_document(data)
 
 
 @pytest.mark.parametrize(
@@ -633,11 +633,11 @@ def test_a_name_that_stands_twice_is_damage_and_nothing_is_lost_in_silence(name)
 )
 @pytest.mark.parametrize("chunk", [1, 2, 3, 7, 1 << 20])
 def test_no_text_looks_like_a_name_that_stands_twice(text, chunk, monkeypatch):
-    monkeypatch.setattr(recovery, "_CHUNK", chunk)
+    monkeypatch.setattr("agents_sessions.stores.file.format.mixed._CHUNK", chunk)
     written = grown([said("a")], [said(text, **{text: text})])
     for dump in (partial(json.dumps, indent=2), partial(json.dumps, ensure_ascii=False)):
         data = dump(json.loads(written)).encode("utf-8", "backslashreplace")
-        decoded = recovery.decode_document(data)
+        decoded = decode_document(data)
         assert decoded.shape == "edited"
         assert decoded.entries[1]["item"][text] == text
 
@@ -687,24 +687,24 @@ def test_an_odd_number_of_an_entry_is_mended(number):
 @pytest.mark.parametrize("start", [[], [said("a")], [said("a"), said("z")]])
 def test_a_last_message_changed_in_place_is_read_as_it_stands(start):
     data = appended(new_file(start), [said("Hello")]).replace(b"Hello", b"Jello")
-    decoded = recovery.decode_document(data)
+    decoded = decode_document(data)
     assert decoded.shape == "edited"
     assert contents(decoded)[-1] == "Jello"
 
 
 def test_an_only_message_changed_in_place_is_read_as_it_stands():
-    decoded = recovery.decode_document(new_file([said("Hello")]).replace(b"Hello", b"Jello"))
+    decoded = decode_document(new_file([said("Hello")]).replace(b"Hello", b"Jello"))
     assert contents(decoded) == ["Jello"]
 
 
 def test_a_message_changed_to_another_length_is_read_as_it_stands():
     data = grown([said("Hello")], [said("b")]).replace(b"Hello", b"Good morning")
-    assert contents(recovery.decode_document(data)) == ["Good morning", "b"]
+    assert contents(decode_document(data)) == ["Good morning", "b"]
 
 
 def test_a_changed_fact_is_read_as_it_stands():
     data = grown([said("a")]).replace("Zoë".encode(), b"Zara")
-    assert recovery.decode_document(data).header["name"] == "Zara"
+    assert decode_document(data).header["name"] == "Zara"
 
 
 def test_totals_changed_by_hand_are_counted_again():
@@ -719,7 +719,7 @@ def test_a_file_without_a_tail_is_read():
 
 def test_an_edited_file_is_sealed_by_the_next_write():
     decoded = edited(lambda whole: whole["history"].pop(0))
-    again = recovery.decode_document(bytes(document.encode_document(decoded)))
+    again = decode_document(bytes(encode_document(decoded)))
     assert (again.shape, contents(again), again.seq) == ("sealed", ["b", "c", "d"], 4)
 
 
@@ -845,10 +845,10 @@ def test_any_json_is_a_session_or_damage(value, name):
     if isinstance(value, dict) and name is not None:
         value["format"] = name
     try:
-        decoded = recovery.decode_document(json.dumps(value).encode())
+        decoded = decode_document(json.dumps(value).encode())
     except (Damage, NewerFormat):
         return
-    assert bodies(recovery.decode_document(bytes(document.encode_document(decoded)))) == bodies(decoded)
+    assert bodies(decode_document(bytes(encode_document(decoded)))) == bodies(decoded)
 
 
 @settings(max_examples=300, deadline=None)
@@ -857,10 +857,10 @@ def test_any_bytes_anywhere_are_a_session_or_damage(junk, place, removed):
     data = grown([said("b")], [said("c"), said("d" * 300)], start=[said("a")])
     spoiled = data[:place] + junk + data[place + removed :]
     try:
-        decoded = recovery.decode_document(spoiled)
+        decoded = decode_document(spoiled)
     except (Damage, NewerFormat):
         return
-    assert bodies(recovery.decode_document(bytes(document.encode_document(decoded)))) == bodies(decoded)
+    assert bodies(decode_document(bytes(encode_document(decoded)))) == bodies(decoded)
 
 
 # --- damage of any extent --------------------------------------------------------------------------------------
@@ -870,23 +870,23 @@ def test_lines_that_were_all_changed_and_are_no_json_are_damage_and_not_torn():
     data = new_file([said(str(number)) for number in range(50)])
     for lead in (b" ", b"\t", b"  "):
         moved = data.replace(b"\n,{", b"\n" + lead + b",{").replace(b'\n {"seq"', b"\n" + lead + b'{"seq"')
-        assert len(recovery.decode_document(moved).entries) == 50
+        assert len(decode_document(moved).entries) == 50
         with pytest.raises(Damage):
-            recovery.decode_document(moved.replace(b'"7"', b'"7', 1))
+            decode_document(moved.replace(b'"7"', b'"7', 1))
 
 
 def test_two_documents_in_one_file_are_damage():
     data = grown([said("b")], start=[said("a")])
     with pytest.raises(Damage):
-        recovery.decode_document(data + data)
+        decode_document(data + data)
 
 
 def test_the_highest_number_of_a_hand_leaves_room_for_more():
     whole = json.loads(new_file([said("a")]))
     whole["seq"] = 2**53
-    data = appended(bytes(document.encode_document(recovery.decode_document(json.dumps(whole).encode()))), [said("b")])
+    data = appended(bytes(encode_document(decode_document(json.dumps(whole).encode()))), [said("b")])
     plan = planned(data, [said("torn")])
-    assert contents(recovery.decode_document(data[: plan.offset] + plan.data[:3])) == ["a", "b"]
+    assert contents(decode_document(data[: plan.offset] + plan.data[:3])) == ["a", "b"]
 
 
 def test_the_first_bytes_of_the_old_tail_in_front_of_new_lines_are_torn_and_no_facts():
@@ -898,7 +898,7 @@ def test_the_first_bytes_of_the_old_tail_in_front_of_new_lines_are_torn_and_no_f
         new, edge = spliced(old, plan.offset, plan.data), -(-plan.offset // 512) * 512
         if 0 < edge - plan.offset < len(b'],"context":'):
             for end in range(edge, len(new)):
-                decoded = recovery.decode_document(old[:edge] + new[edge:end])
+                decoded = decode_document(old[:edge] + new[edge:end])
                 assert decoded.header == {**HEADER, "name": "n" * name}
                 mixed += 1
     assert mixed
@@ -909,7 +909,7 @@ def test_lines_that_are_gone_above_a_tail_that_says_where_the_last_batch_began_a
     data = grown([said("a")], [said("b")])
     begin, end = data.index(b"\n") + 1, data.rindex(b"],") - 1
     with pytest.raises(Damage, match=f"damaged after byte {begin}"):
-        recovery.decode_document(data[:begin] + b"\0" * (end - begin) + data[end:])
+        decode_document(data[:begin] + b"\0" * (end - begin) + data[end:])
 
 
 def test_a_whole_line_behind_one_that_is_gone_is_damage_and_not_a_torn_append():
@@ -918,4 +918,4 @@ def test_a_whole_line_behind_one_that_is_gone_is_damage_and_not_a_torn_append():
     second, third = data.index(b',{"seq":2'), data.index(b',{"seq":3')
     cut = data[:second] + b"\0" * (third - 1 - second) + data[third - 1 : data.rindex(b"],")]
     with pytest.raises(Damage, match=f"damaged after byte {second}"):
-        recovery.decode_document(cut)
+        decode_document(cut)
