@@ -9,6 +9,7 @@ from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.stores.file.format.append import plan_append
 from agents_sessions.stores.file.format.document import Document, encode_document
 from agents_sessions.stores.file.format.lines import encode_entry
+from agents_sessions.stores.file.format.reading import decode_document
 from agents_sessions.stores.file.format.sealed import read_sealed
 
 AT = "2026-11-20T21:28:00.123Z"
@@ -74,3 +75,37 @@ def forged(data, place, old, new):
     salt = int(json.loads(data[: data.index(b"\n")] + b"]}")["salt"], 16)
     crc = crc32(rest, crc32(head, salt))
     return data[:begin] + line[:1] + b'%s,"crc":"%08x",%s' % (head, crc, rest) + data[end:]
+
+
+FILE = grown([said("b")], [said("c")], start=[said("a")])
+
+
+def cut_in_its_tail(data):
+    return data[: data.rindex(b'],"context":') + 20]
+
+
+def contents_without_tail(data):
+    return contents(decode_document(cut_in_its_tail(data)))
+
+
+def spoiled(data, *texts):
+    for text in texts:
+        data = data.replace(b'"content":"%s"' % text, b'"content":\0%s"' % text)
+    return data
+
+
+def edited(change, *, dump=json.dumps):
+    whole = json.loads(grown([said("b")], [said("c"), said("d")], start=[said("a")]))
+    change(whole)
+    return decode_document(dump(whole).encode())
+
+
+class Watched:
+    """Reads a file, and remembers how much."""
+
+    def __init__(self, data):
+        self.data, self.lengths = data, []
+
+    def __call__(self, offset, length):
+        self.lengths.append(length)
+        return bytearray(self.data[offset : offset + length])
