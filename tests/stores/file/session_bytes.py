@@ -77,9 +77,6 @@ def forged(data, place, old, new):
     return data[:begin] + line[:1] + b'%s,"crc":"%08x",%s' % (head, crc, rest) + data[end:]
 
 
-FILE = grown([said("b")], [said("c")], start=[said("a")])
-
-
 def cut_in_its_tail(data):
     return data[: data.rindex(b'],"context":') + 20]
 

@@ -1,4 +1,4 @@
-"""One append: the write that adds a batch to a sealed file."""
+"""The write that appends a batch to a file whose seal holds. It costs the same at any length of the history."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -23,8 +23,9 @@ class Append(NamedTuple):
 def plan_append(sealed: Sealed, batch: Sequence[EncodedEntry], entries: Iterable[Entry], at: str) -> Append | None:
     """Return the write that appends a batch to a sealed file: new lines and a new tail over the old tail.
 
-    None if the old tail is so much longer (it had a very long name in it) that a sector of nothing but padding would
-    stand behind the new one: inside the text of a later append, of which a sector is missing, it would pass for text.
+    Returns None if a whole sector of padding would stand behind the new tail, because the old one had a very long name
+    in it. A later append could lose the sector that goes over this padding, and its blanks would pass for a part of
+    that append's JSON. The caller must rewrite the file instead.
     """
     line, header, old = sealed
     lines = encode_batch(batch, first_seq=old.seq + 1, salt=salt_of(header), opens=old.end == old.body)

@@ -1,28 +1,41 @@
-"""The first line of a session file: its format, its facts and its salt."""
+"""The first line of a session file: the format, the facts of the session and the salt of its checksums.
+
+It is a JSON object that breaks off where the history begins. Closed with a brace, it can be read without the rest.
+"""
 
 from typing import cast
 
-from agents_sessions.model.lossless_json import JsonObject, decode_json
+from agents_sessions.model.lossless_json import JsonObject, decode_json, encode_json
 
 FORMAT_NAME = "agents-sessions"
 FORMAT_VERSION = 1
+
 HISTORY_OPENS = b',"history":[\n'
+"""How the line ends."""
+
 _STRUCTURE = ("format", "seq", "salt", "history", "context", "updated_at", "seal")
+"""Keys of the whole document that belong to the format. Every other key is a fact of the session."""
 
 
 class Damage(Exception):
-    """The bytes are no session file, and no torn append explains it. Holds no content of the file."""
+    """The bytes are not a session file, and no torn append explains them. Holds no content of the file."""
 
 
 class NewerFormat(Exception):
-    """The bytes were written by a newer version of the format."""
+    """The bytes are of a newer version of the format, which the exception names."""
+
+
+def encode_header(facts: JsonObject, salt: str) -> bytes:
+    """Return the header line of a file with these facts and this salt, eight hexadecimal digits."""
+    header = {"format": f"{FORMAT_NAME}/{FORMAT_VERSION}", **facts, "salt": salt}
+    return encode_json(header)[:-1] + HISTORY_OPENS
 
 
 def parse_header(line: bytes) -> JsonObject:
     """Return the JSON of a header line.
 
     Raises:
-        Damage: It is none.
+        Damage: The line is not a header.
         NewerFormat: It names a newer version of the format.
     """
     if not line.endswith(HISTORY_OPENS):
@@ -37,10 +50,10 @@ def parse_header(line: bytes) -> JsonObject:
 
 
 def check_format(document: object) -> JsonObject:
-    """Return a document or header that is of our format, and of a version that this code reads.
+    """Return a document or header if it is of our format, in a version that this code reads.
 
     Raises:
-        Damage: It is not.
+        Damage: It names another format, or none.
         NewerFormat: Its version is newer.
     """
     name = document.get("format") if isinstance(document, dict) else None
@@ -54,10 +67,10 @@ def check_format(document: object) -> JsonObject:
 
 
 def salt_of(header: JsonObject) -> int:
-    """Return what the checksums of a file's lines begin with, so that no line of another file verifies.
+    """Return the number that seeds the checksums of a file's lines. No line of a file with another salt passes.
 
     Raises:
-        Damage: There is none.
+        Damage: The header has no salt.
     """
     try:
         return int(str(header["salt"]), 16) & 0xFFFFFFFF
@@ -66,5 +79,5 @@ def salt_of(header: JsonObject) -> int:
 
 
 def facts_of(header: JsonObject) -> JsonObject:
-    """Return the facts of a header: all but what the format itself needs."""
+    """Return the facts of a header: everything except what belongs to the format."""
     return {name: value for name, value in header.items() if name not in _STRUCTURE}

@@ -1,25 +1,29 @@
-"""The way in for a whole file: sealed, edited or torn."""
+"""The way in for a whole file, whatever happened to it: sealed, edited by a person, or torn by its last append.
+
+A person leaves JSON, which `edited` takes as it stands. A torn append leaves something else, of which `torn` keeps what
+its checksums prove, or JSON by chance, which `mixed` tells from an edit. Any other file is damage and never guessed at.
+"""
 
 from agents_sessions.model.lossless_json import decode_json
 from agents_sessions.stores.file.format.document import Document
 from agents_sessions.stores.file.format.edited import decode_edited
 from agents_sessions.stores.file.format.header import Damage, check_format, facts_of
-from agents_sessions.stores.file.format.mixed import check_names, old_tail_shows
+from agents_sessions.stores.file.format.mixed import is_mixed
 from agents_sessions.stores.file.format.sealed import read_entries, read_sealed
 from agents_sessions.stores.file.format.tail import Read
-from agents_sessions.stores.file.format.torn import recover
+from agents_sessions.stores.file.format.torn import decode_torn
 
 BEGIN_BYTES = 4096
-"""How far the first brace of a file may be from its begin."""
+"""The first brace of a file must be among this many first bytes."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def check_begin(begin: bytes | bytearray) -> None:
-    """Refuse a file by its first `BEGIN_BYTES`, if it cannot be JSON of ours: reading a large one costs memory.
+    """Refuse a file by its first `BEGIN_BYTES`, before a large one that cannot be a session is read into memory.
 
     Raises:
-        Damage: It begins with something else than an object.
+        Damage: The file does not begin with an object.
     """
     text = begin.removeprefix(_BYTE_ORDER_MARK).lstrip(b" \r\n\t")
     if not text.startswith(b"{"):
@@ -27,10 +31,10 @@ def check_begin(begin: bytes | bytearray) -> None:
 
 
 def decode_document(data: bytes) -> Document:
-    """Return a whole file: sealed, edited by hand, or with a torn last append.
+    """Return the session in a whole file: sealed, edited by a person, or without its torn last append.
 
     Raises:
-        Damage: It is none of the three.
+        Damage: The file is none of the three.
         NewerFormat: It is of a newer version.
     """
     read = _reader(data)
@@ -46,10 +50,10 @@ def decode_document(data: bytes) -> Document:
         reason = str(error)
     else:
         check_format(edited)
-        if not old_tail_shows(data) and not check_names(edited, data):
+        if not is_mixed(edited, data):
             return decode_edited(edited)
         reason = "its last append is mixed with what stood there before"
-    return recover(data, reason)
+    return decode_torn(data, reason)
 
 
 def _reader(data: bytes) -> Read:

@@ -1,4 +1,7 @@
-"""A file whose seal holds: read from its end, and as little of it as a question needs."""
+"""A file whose seal holds. Readers start at its end and read no more than their question needs.
+
+The seal is trusted, so nothing here looks at the checksums of single lines; `verify` does, where a seal does not hold.
+"""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -21,15 +24,16 @@ class Sealed(NamedTuple):
 
 
 def read_sealed(read: Read, size: int, known: Sealed | None = None) -> Sealed | None:
-    """Return header and tail if the seal holds, else None. Costs the last batch, never the history.
+    """Return header and tail, or None if the seal does not hold. Reads the last batch, never the whole history.
 
-    `known` is what the caller saw last: it spares decoding the same bytes again, and proves nothing.
+    `known` is what the caller saw last. It saves decoding the same bytes again but proves nothing: the checksum is
+    computed every time.
 
     Raises:
-        Damage: The seal holds over a header that is none.
-        NewerFormat: It is of a newer version.
+        Damage: The seal holds, but the first line is not a header.
+        NewerFormat: The file is of a newer version.
     """
-    tail = known.tail if known is not None and _still_ends(read, size, known.tail) else find_tail(read, size)
+    tail = known.tail if known is not None and _ends_with(read, size, known.tail) else find_tail(read, size)
     if tail is None:
         return None
     line = bytes(read(0, tail.body))
@@ -41,28 +45,30 @@ def read_sealed(read: Read, size: int, known: Sealed | None = None) -> Sealed | 
     return Sealed(line, parse_header(line), tail)
 
 
-def _still_ends(read: Read, size: int, tail: Tail) -> bool:
+def _ends_with(read: Read, size: int, tail: Tail) -> bool:
     return size == tail.end + len(tail.text) and read(tail.end, len(tail.text)) == tail.text
 
 
 def read_entries(read: Read, tail: Tail) -> list[Entry]:
-    """Return the history of a sealed file.
-
-    The seal is trusted, so the lines' own checksums are not looked at; recovery does.
+    """Return the whole history of a sealed file.
 
     Raises:
-        Damage: A line is no entry, so the file was damaged in its middle.
+        Damage: A line above the last batch is not an entry, or the file was cut while it was read.
     """
-    return [entry for lines, offset in _chunks(read, tail) for entry in decode_lines(lines, offset)]
+    return [entry for lines, offset in _read_chunks(read, tail) for entry in decode_lines(lines, offset)]
 
 
 def read_items(read: Read, tail: Tail) -> list[Item]:
-    """Return the SDK items of a sealed file, as `read_entries` would, without decoding what is around them."""
-    return [item for lines, offset in _chunks(read, tail) for item in decode_items(lines, offset)]
+    """Return only the SDK items of a sealed file, without decoding what is around them.
+
+    Raises:
+        Damage: As in `read_entries`.
+    """
+    return [item for lines, offset in _read_chunks(read, tail) for item in decode_items(lines, offset)]
 
 
-def _chunks(read: Read, tail: Tail) -> Iterator[tuple[bytearray, int]]:
-    """Yield whole lines and their offset, some at a time, so that no second copy of the history is ever held."""
+def _read_chunks(read: Read, tail: Tail) -> Iterator[tuple[bytearray, int]]:
+    """Yield whole lines with their offset, some at a time, so that memory never holds the history a second time."""
     offset = tail.body
     while offset < tail.end:
         chunk = _read_all(read, offset, min(_CHUNK, tail.end - offset))
@@ -75,17 +81,17 @@ def _chunks(read: Read, tail: Tail) -> Iterator[tuple[bytearray, int]]:
 
 
 def read_newest(read: Read, tail: Tail, count: int, *, items_only: bool) -> list[Entry]:
-    """Return the newest entries of a sealed file, read from its end.
+    """Return the newest entries of a sealed file, read from its end: at least `count`, or all there are.
 
-    At least `count`, or all there are; `items_only` counts SDK items and not records.
+    With `items_only`, records are returned but not counted.
 
     Raises:
-        Damage: A line is not JSON.
+        Damage: As in `read_entries`.
     """
     newest: list[Entry] = []
     position = tail.end
     length = _guess_length(tail, count)
-    while position > tail.body and _counted(newest, items_only=items_only) < count:
+    while position > tail.body and _count(newest, items_only=items_only) < count:
         begin = max(tail.body, position - length)
         chunk = _read_all(read, begin, position - begin)
         length *= 2
@@ -100,7 +106,7 @@ def read_newest(read: Read, tail: Tail, count: int, *, items_only: bool) -> list
 
 
 def read_since(read: Read, tail: Tail, seq: int) -> list[Entry]:
-    """Return the entries of a sealed file from a number on, and maybe some before."""
+    """Return the entries of a sealed file from a number on, and possibly some before it."""
     return read_newest(read, tail, tail.seq - seq + 1, items_only=False)
 
 
@@ -116,5 +122,5 @@ def _guess_length(tail: Tail, count: int) -> int:
     return min(tail.end - tail.body, count * (average + average // 4) + 2048)
 
 
-def _counted(entries: Iterable[Entry], *, items_only: bool) -> int:
+def _count(entries: Iterable[Entry], *, items_only: bool) -> int:
     return sum("item" in entry or not items_only for entry in entries)

@@ -1,4 +1,9 @@
-"""The last line of a session file: the totals, the time and the seal."""
+"""The last line of a session file: the totals, the time of the last change and the seal.
+
+The seal says where the header ends, where the last batch begins and where the history ends, and its checksum covers
+header, last batch and tail. A file whose seal holds is whole: everything above the last batch was complete before that
+batch was written. All that a tail says can be computed again from the lines above it.
+"""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -10,18 +15,18 @@ from agents_sessions.model.lossless_json import decode_json, encode_json
 from agents_sessions.model.totals import ContextStats
 from agents_sessions.stores.file.format.lines import CRC_OPENS, MAX_SEQ
 
+Read = Callable[[int, int], bytearray]
+"""`read(offset, length)` of a file's bytes. The buffer belongs to the caller, who may change it."""
+
 SECTOR = 512
-"""What a disk writes whole or not at all."""
+"""A disk writes this many bytes whole or not at all."""
 
 TAIL_OPENS = b'],"context":'
 
 TAIL_BYTES = 1 << 21
-"""How far a tail is looked for from the end of a file. It is 700 bytes long where no agent has an absurd name."""
+"""A tail is looked for in this many last bytes. It has about 700, unless an agent has an absurdly long name."""
 
 _TAIL_GUESS = 4096
-
-Read = Callable[[int, int], bytearray]
-"""`read(offset, length)` of a file's bytes: a buffer that is the caller's own."""
 
 
 class Tail(NamedTuple):
@@ -29,6 +34,7 @@ class Tail(NamedTuple):
 
     text: bytes
     seq: int
+    """The newest number that was given."""
     body: int
     """Where the header line ends and the history begins."""
     start: int
@@ -51,8 +57,9 @@ def encode_tail(
 ) -> bytes:
     """Return the tail of a file whose history ends at offset `end` with the lines of `batch`.
 
-    The file ends behind byte `longer_than`, so that an append always covers the tail before it, and never on a
-    sector's edge, so that a last sector which did not reach the disk always shows.
+    Blanks pad the tail for two reasons. The file must end behind byte `longer_than`, so that an append covers all of
+    the tail before it. And it must not end on the edge of a sector, so that a last sector that did not reach the disk
+    always shows.
     """
     seal = b'{"seq":%d,"body":%d,"start":%d,"end":%d' % (seq, len(header), end - len(batch), end)
     text = b'%s%s,"updated_at":"%s","seal":%s' % (
@@ -68,8 +75,22 @@ def encode_tail(
     return text + b" " * padding + b"\n"
 
 
+def find_tail(read: Read, size: int) -> Tail | None:
+    """Return the tail at the end of a file of this size, or None if its last `TAIL_BYTES` have none."""
+    length = _TAIL_GUESS
+    while True:
+        offset = max(0, size - length)
+        chunk = read(offset, size - offset)
+        place = chunk.rfind(b"\n" + TAIL_OPENS) + 1
+        if place > 0:
+            return parse_tail(bytes(chunk[place:]), offset + place)
+        if offset == 0 or length >= TAIL_BYTES:
+            return None
+        length *= 8
+
+
 def parse_tail(text: bytes, offset: int) -> Tail | None:
-    """Return the tail that a text at an offset is, or None. Whether it is true, `seal_holds` tells."""
+    """Return a text that stands at an offset as a tail, or None if it is not one. `seal_holds` says if it is true."""
     try:
         tail = decode_json(b'{"history":[' + text)
         seal = tail["seal"]
@@ -90,8 +111,8 @@ def parse_tail(text: bytes, offset: int) -> Tail | None:
 def seal_holds(header: bytes, batch: bytes | bytearray, tail: Tail) -> bool:
     """Tell whether the checksum of a tail agrees with the header line, the last batch and the tail itself.
 
-    And whether its number is that of the last line: a smaller one would hide the newest entries from those who ask
-    for what came after it, and be given again.
+    The number in the tail must also be that of the last line. A smaller one would hide the newest entries from readers
+    that ask for what came after it, and the next append would give their numbers a second time.
     """
     last = batch.rfind(b"\n", 0, -1) + 1
     if batch and not batch.startswith(b'{"seq":%d,' % tail.seq, last + 1):
@@ -100,17 +121,3 @@ def seal_holds(header: bytes, batch: bytes | bytearray, tail: Tail) -> bool:
     sealed = crc32(tail.text[:place], crc32(batch, crc32(header)))
     closing = tail.text[place:]
     return closing.endswith(b"\n") and closing.rstrip(b" \n") == b'%s%08x"}}' % (CRC_OPENS, sealed)
-
-
-def find_tail(read: Read, size: int) -> Tail | None:
-    """Return the tail of a file of some size, or None."""
-    length = _TAIL_GUESS
-    while True:
-        offset = max(0, size - length)
-        chunk = read(offset, size - offset)
-        place = chunk.rfind(b"\n" + TAIL_OPENS) + 1
-        if place > 0:
-            return parse_tail(bytes(chunk[place:]), offset + place)
-        if offset == 0 or length >= TAIL_BYTES:
-            return None
-        length *= 8

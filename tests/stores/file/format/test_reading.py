@@ -5,11 +5,13 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from session_bytes import FILE, bodies, contents, grown, new_file, said
+from session_bytes import bodies, contents, grown, new_file, said
 
 from agents_sessions.stores.file.format.document import encode_document
 from agents_sessions.stores.file.format.header import Damage, NewerFormat
 from agents_sessions.stores.file.format.reading import check_begin, decode_document
+
+FILE = grown([said("b")], [said("c")], start=[said("a")])
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from functools import reduce
 
 import pytest
 from session_bytes import (
-    FILE,
     appended,
     bodies,
     contents,
@@ -32,6 +31,7 @@ def test_numbers_may_be_missing_between_batches():
     assert bodies(decoded) == [(1, said("a")["item"]), *((seq, said(one)["item"]) for seq, one in enumerate("bcde", 6))]
 
 
+FILE = grown([said("b")], [said("c")], start=[said("a")])
 WRONG = {
     "a number that is text": (b'"seq":3', b'"seq":"3"'),
     "a number that is true": (b'"seq":3', b'"seq":true'),
