@@ -11,18 +11,10 @@ from agents_sessions.model.history import invalid_fields
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import JsonObject
 from agents_sessions.stores.base import Standing
-from agents_sessions.stores.file.format.document import (
-    Damage,
-    Document,
-    Read,
-    Sealed,
-    Tail,
-    facts_of,
-    parse_header,
-    read_entries,
-    read_items,
-    read_newest,
-)
+from agents_sessions.stores.file.format.document import Document
+from agents_sessions.stores.file.format.header import Damage, facts_of, parse_header
+from agents_sessions.stores.file.format.sealed import Sealed, read_entries, read_items, read_newest
+from agents_sessions.stores.file.format.tail import Read, Tail
 from agents_sessions.stores.transitions import newest_of, window
 
 _T = TypeVar("_T")

@@ -23,7 +23,7 @@ from agents_sessions.model.entries import Entry, Item, timestamp
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.stores.base import NO_SIDECARS, Appended, Change, Entries, History, SessionStore, TurnLock
 from agents_sessions.stores.file.disk.syscalls import WouldWait
-from agents_sessions.stores.file.format.document import encode_entry
+from agents_sessions.stores.file.format.lines import encode_entry
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES, Limits
 from agents_sessions.stores.file.names import encode_name
 from agents_sessions.stores.file.queries import INFO_QUERY, Query, entries_query, items_query

@@ -24,6 +24,9 @@ from agents_sessions.stores.file.disk import atomic, locks
 from agents_sessions.stores.file.disk import syscalls as io
 from agents_sessions.stores.file.errors import UNTOLD, check_identity, told
 from agents_sessions.stores.file.format import document
+from agents_sessions.stores.file.format.append import plan_append
+from agents_sessions.stores.file.format.lines import EncodedEntry, decode_batch
+from agents_sessions.stores.file.format.sealed import read_sealed, read_since
 from agents_sessions.stores.file.layout import names_of as _names
 from agents_sessions.stores.file.layout import sidecar_of
 from agents_sessions.stores.file.limits import Limits
@@ -81,27 +84,25 @@ class FileWriter(FileReader):
             io.sync_names(self.root, durable=True)
             _anchored.put(place, True)
 
-    def append(
-        self, key: SessionKey, batch: Sequence[document.EncodedEntry], at: str, expected_seq: int | None
-    ) -> Appended:
+    def append(self, key: SessionKey, batch: Sequence[EncodedEntry], at: str, expected_seq: int | None) -> Appended:
         """Add entries. Of what the caller has, only this encoded form counts: all else may have changed meanwhile."""
         self.limits.check_items(key, batch)
-        entries = document.decode_batch(batch)
+        entries = decode_batch(batch)
         name = _names(key)[1]
         lost: list[Entry] = []
         while True:
             with self._locked(key) as (folder, fd):
                 read = partial(io.read_range, fd)
-                sealed = document.read_sealed(read, io.size_of(fd), recall(self.place(key)))
+                sealed = read_sealed(read, io.size_of(fd), recall(self.place(key)))
                 plan = None
                 if sealed is not None:
                     check_identity(key, self.path(key), sealed.header)
-                    if lost and _holds(document.read_since(read, sealed.tail, lost[0]["seq"]), lost):
+                    if lost and _holds(read_since(read, sealed.tail, lost[0]["seq"]), lost):
                         return Appended(lost, standing_of(sealed.tail))
                     check_expected(key, sealed.tail.seq, expected_seq)
                     if not batch:
                         return Appended([], standing_of(sealed.tail))
-                    plan = document.plan_append(sealed, batch, entries, at)
+                    plan = plan_append(sealed, batch, entries, at)
                 if sealed is None or plan is None:  # edited or torn: brought back into shape; or see `plan_append`
                     stored = self._append_by_rewriting(key, folder, fd, entries, at, expected_seq, lost)
                     if stored is None:

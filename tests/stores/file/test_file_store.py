@@ -57,7 +57,6 @@ from agents_sessions.stores.file.disk import atomic as file_atomic
 from agents_sessions.stores.file.disk import locks as file_locks
 from agents_sessions.stores.file.disk import syscalls as file_io
 from agents_sessions.stores.file.format import document as file_document
-from agents_sessions.stores.file.format import recovery as file_recovery
 from agents_sessions.stores.file.store import FileStore
 from agents_sessions.testing import StoreContract
 
@@ -804,7 +803,7 @@ def test_a_folder_that_may_not_be_read_does_not_hide_the_others(store, path, cap
 def test_a_reader_of_an_edited_file_holds_its_lock_only_while_it_reads_the_bytes(store, path, monkeypatch, read):
     create(store, "a")
     path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
-    real = file_recovery.decode_document
+    real = file_reader.decode_document
     free = []
 
     def decode(data):
@@ -813,7 +812,7 @@ def test_a_reader_of_an_edited_file_holds_its_lock_only_while_it_reads_the_bytes
             free.append(True)
         return real(data)
 
-    monkeypatch.setattr(file_recovery, "decode_document", decode)
+    monkeypatch.setattr(file_reader, "decode_document", decode)
     assert read(store) in (["a"], [KEY])
     assert free == [True]
 
