@@ -5,6 +5,7 @@
     SessionError
     ├── SessionIdError (ValueError)              an id that no session can have
     ├── InvalidItemError (ValueError)            an item that JSON cannot carry
+    ├── UnsupportedError (NotImplementedError)   this store cannot do it
     ├── UnknownAgentError (LookupError)          no agent of that name is registered
     ├── SessionNotFoundError (LookupError)       there is no such session
     ├── SessionExistsError                       there is one already
@@ -71,6 +72,18 @@ class InvalidItemError(SessionError, ValueError):
 
     def __str__(self) -> str:
         return f"{self.where}: {self.reason}; nothing was stored"
+
+
+class UnsupportedError(SessionError, NotImplementedError):
+    """The store at hand cannot do what was asked of it."""
+
+    def __init__(self, store: str, what: str) -> None:
+        super().__init__(store, what)
+        self.store = store
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.store} cannot {self.what}"
 
 
 class UnknownAgentError(SessionError, LookupError):

@@ -1,6 +1,6 @@
 """Which agent a session belongs to, for callers that know its id alone."""
 
-from agents_sessions.concurrency.fair_locks import Gates
+from agents_sessions.concurrency.fair_locks import FairLocks
 from agents_sessions.concurrency.recent import Recent
 from agents_sessions.errors import SessionAmbiguousError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
@@ -15,7 +15,7 @@ class Addresses:
     def __init__(self, store: SessionStore) -> None:
         self._store = store
         self._known: Recent[str, SessionKey] = Recent(_REMEMBERED)
-        self._gates = Gates()
+        self._gates = FairLocks()
 
     async def key(self, session_id: str, agent_id: str | None = None) -> SessionKey:
         """Return the key of a session. Callers that ask for one id are answered in the order of their coming.

@@ -376,22 +376,31 @@ class SessionManager:
     # --- history ---
 
     async def get_history(
-        self, session_id: str, *, agent_id: str | None = None, limit: int | None = None, after: int = 0
+        self,
+        session_id: str,
+        *,
+        agent_id: str | None = None,
+        after: int | None = None,
+        before: int | None = None,
+        limit: int | None = None,
     ) -> list[HistoryEntry]:
         """Return the history in order: items, handoffs, usage and the ends of turns.
+
+        With a `limit`, the oldest entries beyond `after`, so that who asks again and again misses none; without
+        `after`, the newest ones.
 
         Args:
             session_id: The session.
             agent_id: Needed only if several agents have a session of this id.
-            limit: Only the newest so many entries.
-            after: Only entries with a `seq` beyond this one.
+            after: Only entries with a `seq` above this one.
+            before: Only entries with a `seq` below this one.
+            limit: At most so many entries.
 
         Raises:
             SessionNotFoundError: There is none.
         """
         key = await self._addresses.key(session_id, agent_id)
-        last = None if limit is None else max(0, limit)
-        return [typed(entry) for entry in await self.store.entries(key, last=last, after=after)]
+        return [typed(entry) for entry in await self.store.entries(key, after=after, before=before, limit=limit)]
 
     async def get_recent_messages(
         self, session_id: str, *, agent_id: str | None = None, limit: int = 50
@@ -402,7 +411,7 @@ class SessionManager:
             SessionNotFoundError: There is none.
         """
         key = await self._addresses.key(session_id, agent_id)
-        return await self.store.messages(key, last=max(0, limit))
+        return await self.store.messages(key, limit=max(0, limit))
 
     # --- inside ---
 

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from agents.memory import SessionSettings
 from agents.memory.session_settings import coerce_session_settings
 
-from agents_sessions.concurrency.settle import settled
+from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, item_entry, record_entry
@@ -87,7 +87,7 @@ class StoredSession:
         if limit is None and self.session_settings is not None:
             limit = self.session_settings.limit
         try:
-            items = await self.store.items(await self._where(), last=None if limit is None else max(0, limit))
+            items = await self.store.items(await self._where(), limit=None if limit is None else max(0, limit))
         except SessionNotFoundError:
             if not self._create:
                 raise
@@ -110,7 +110,7 @@ class StoredSession:
             before = self._marks.setdefault(wrapper, UsageMark.of(wrapper.usage))
             if rows := rows_since(before, wrapper.usage):
                 entries.append(record_entry({"type": "usage", "requests": rows}))
-                await settled(self._append_spent(entries, wrapper, UsageMark.of(wrapper.usage)))
+                await settle(self._append_spent(entries, wrapper, UsageMark.of(wrapper.usage)))
                 return
         if entries:
             await self._append(entries)

@@ -11,7 +11,7 @@ from time import perf_counter
 
 from agents_sessions import FileSession
 from agents_sessions.model.entries import check_entries, item_entry, timestamp
-from agents_sessions.stores.file.format.document import encode_entry
+from agents_sessions.stores.file.format.lines import encode_entry
 from benchmarks.conversation import turns
 from benchmarks.measure import figure
 

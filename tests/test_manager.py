@@ -390,7 +390,14 @@ def test_the_history_comes_in_order(store):
 
 
 @pytest.mark.parametrize(
-    ("window", "seqs"), [({"limit": 3}, [18, 19, 20]), ({"limit": 0}, []), ({"after": 18}, [19, 20])]
+    ("window", "seqs"),
+    [
+        ({"limit": 3}, [18, 19, 20]),
+        ({"limit": 0}, []),
+        ({"after": 18}, [19, 20]),
+        ({"after": 3, "limit": 2}, [4, 5]),
+        ({"before": 9, "limit": 2}, [7, 8]),
+    ],
 )
 def test_the_history_comes_in_parts(store, window, seqs):
     async def act(manager):

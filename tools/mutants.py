@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 HOME = Path(__file__).resolve().parents[1]
 STORE = "tests/stores/file/test_file_store.py"
-DOCUMENT = "tests/stores/file/format/test_document.py"
-RECOVERY = "tests/stores/file/format/test_recovery.py"
+TAIL = "tests/stores/file/format/test_tail.py"
+TORN = "tests/stores/file/format/test_torn.py"
 CRASH = "tests/trust/test_crash.py"
 CONCURRENCY = "tests/trust/test_concurrency.py"
 GROWTH = "tests/trust/test_growth.py"
@@ -91,35 +91,35 @@ MUTANTS = [
     ),
     Mutant(
         "a part of a batch is kept",
-        "stores/file/format/recovery.py",
+        "stores/file/format/verify.py",
         '        if len(batch) == entry.get("n", 1):\n',
         "        if batch:\n",
         CRASH,
     ),
     Mutant(
-        "recovery does not look at checksums",
-        "stores/file/format/recovery.py",
+        "a line is believed without its checksum",
+        "stores/file/format/verify.py",
         " or written != b'%s%08x\",' % (CRC_OPENS, crc32(rest, crc32(head, salt))):",
         " or not written:",
-        RECOVERY,
+        TORN,
     ),
     Mutant(
         "the seal is believed without its checksum",
-        "stores/file/format/document.py",
+        "stores/file/format/tail.py",
         '    return closing.endswith(b"\\n") and closing.rstrip(b" \\n") == b\'%s%08x"}}\' % (CRC_OPENS, sealed)',
         '    return closing.endswith(b"\\n") and sealed >= 0',
-        f"{RECOVERY} -k any_sectors",
+        f"{TORN} -k any_sectors",
     ),
     Mutant(
         "the seal does not cover the last batch",
-        "stores/file/format/document.py",
+        "stores/file/format/tail.py",
         "    sealed = crc32(tail.text[:place], crc32(batch, crc32(header)))",
         "    sealed = crc32(tail.text[:place], crc32(header))",
-        DOCUMENT,
+        TAIL,
     ),
     Mutant(
         "the totals do not follow an append",
-        "stores/file/format/document.py",
+        "stores/file/format/append.py",
         "    context = fold(old.context, entries)\n",
         "    context = old.context\n",
         CRASH,
@@ -140,10 +140,10 @@ MUTANTS = [
     ),
     Mutant(
         "a reader does not check the seal",
-        "stores/file/format/document.py",
+        "stores/file/format/sealed.py",
         "    if not seal_holds(line, batch, tail):\n        return None\n",
         "",
-        f"{RECOVERY} -k 'any_sectors or cut_at_any_byte'",
+        f"{TORN} -k 'any_sectors or cut_at_any_byte'",
     ),
     Mutant(
         "temporaries are never swept",
@@ -154,7 +154,7 @@ MUTANTS = [
     ),
     Mutant(
         "a cancelled write is not waited for",
-        "concurrency/fair_locks.py",
+        "concurrency/settle.py",
         "    while not task.done():\n        with contextlib.suppress(asyncio.CancelledError):\n"
         "            await asyncio.wait({task})\n",
         "    if not task.done():\n        raise cancelled\n",
@@ -162,7 +162,7 @@ MUTANTS = [
     ),
     Mutant(
         "the end of a loop cuts what must be settled",
-        "concurrency/fair_locks.py",
+        "concurrency/settle.py",
         "        asyncio._unregister_task(task)\n",
         "        pass\n",
         f"{CONCURRENCY} -k counted_once",

@@ -41,9 +41,12 @@ from mutation_reach import measure, reaching
 
 HOME = Path(__file__).resolve().parents[1]
 KNOWN = Path(__file__).with_name("equivalent_mutants.txt")
-MODULES = ["naming", "recent", "lossless_json", "gates", "context", "usage", "turns/lock", "stores/base"]
-MODULES += [f"stores/file_{name}" for name in ("document", "recovery", "queries", "limits", "io", "locks", "atomic")]
-MODULES += [f"stores/file_{name}" for name in ("reader", "writer", "turns", "store")]
+MODULES = ["keys", "concurrency/recent", "concurrency/fair_locks", "concurrency/settle", "concurrency/worker_threads"]
+MODULES += ["model/lossless_json", "model/totals", "model/usage", "turns/lock", "stores/base"]
+MODULES += [f"stores/file/format/{name}" for name in ("header", "lines", "tail", "sealed", "append", "document")]
+MODULES += [f"stores/file/format/{name}" for name in ("verify", "computed", "edited", "mixed", "torn", "reading")]
+MODULES += [f"stores/file/disk/{name}" for name in ("syscalls", "locks", "atomic")]
+MODULES += [f"stores/file/{name}" for name in ("names", "queries", "limits", "reader", "writer", "turn_lock", "store")]
 COPIED = ["agents_sessions", "tests", "examples", "docs", "conftest.py", "pyproject.toml", "README.md"]
 WARM = ["agents", "respx", "httpx2", "starlette", "uvicorn", "cryptography", "multiprocessing.spawn"]
 LEAST = 90

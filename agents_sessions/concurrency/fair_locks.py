@@ -1,7 +1,7 @@
 """First come, first served, inside one process.
 
 A gate is a mutex with a queue, for tasks of any event loop in any thread: an `asyncio.Lock` belongs to one loop,
-and a `threading.Lock` would stop the loop and serves in any order. Gates are made on demand and forgotten when
+and a `threading.Lock` would stop the loop and serves in any order. FairLocks are made on demand and forgotten when
 the last one leaves.
 """
 
@@ -18,7 +18,7 @@ LOOK_AGAIN = 1.0
 """Seconds after which one who waits looks whether the first in line can still come."""
 
 
-class Gates:
+class FairLocks:
     """One gate per name.
 
     The garbage collector may throw a coroutine away at any bytecode, in here too, and so make it leave. Whoever comes
@@ -117,7 +117,7 @@ class _Ticket:
         self.called = False
         self.left = False
 
-    async def wait(self, gates: Gates) -> None:
+    async def wait(self, gates: FairLocks) -> None:
         """Wait to be called."""
         # Strongly while it waits: nothing else may keep its task.
         waiter = self.waiter = asyncio.get_running_loop().create_future()
@@ -155,7 +155,7 @@ class _Hold:
 
     __slots__ = ("_gates", "_ticket", "_timeout")
 
-    def __init__(self, gates: Gates, ticket: _Ticket, timeout: float | None) -> None:
+    def __init__(self, gates: FairLocks, ticket: _Ticket, timeout: float | None) -> None:
         self._gates = gates
         self._ticket = ticket
         self._timeout = timeout

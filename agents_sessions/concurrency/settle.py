@@ -8,7 +8,7 @@ from typing import TypeVar
 _Result = TypeVar("_Result")
 
 
-async def settled(begun: Awaitable[_Result]) -> _Result:
+async def settle(begun: Awaitable[_Result]) -> _Result:
     """Wait for the outcome of something that must not be left half done, however often the caller is cancelled.
 
     A cancellation is raised after the outcome is known; it wins over the outcome.

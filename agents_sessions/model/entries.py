@@ -175,6 +175,11 @@ def timestamp(moment: datetime | None = None) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def parse_time(text: str) -> datetime:
+    """Return the moment of a text that `timestamp` made."""
+    return datetime.fromisoformat(text)
+
+
 def as_stored(moment: datetime) -> datetime:
     """Return a moment in UTC, cut to milliseconds."""
     moment = moment.astimezone(UTC)

@@ -13,36 +13,66 @@ made of, it promises:
   never an empty history.
 * **Cancellation** of a mutation that has begun waits for its outcome, then is raised.
 
-`agents_sessions.testing.StoreContract` is this page as a test class.
+What create, append and rewrite make of a session (checks, numbers, times, totals) is the same for every backend and
+stands in `agents_sessions.stores.transitions`. A backend holds the transport, the transaction and the lock.
+`agents_sessions.testing.StoreContract` is this page as a test class; `docs/writing-a-store.md` is for its authors.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
 
-from pydantic import ValidationError
-
-from agents_sessions.errors import InvalidItemError
+from agents_sessions.errors import SessionNotFoundError, UnsupportedError
 from agents_sessions.keys import SessionKey
-from agents_sessions.model.entries import Entry, Item, check_entries
-from agents_sessions.model.history import Message, flaw_of, invalid_fields, messages
+from agents_sessions.model.entries import Entry, Item
+from agents_sessions.model.history import Message, messages
 from agents_sessions.model.info import SessionInfo
-from agents_sessions.model.lossless_json import check_json
-from agents_sessions.model.totals import ContextStats, fold
+from agents_sessions.model.totals import ContextStats
 
-FILE_TIMEOUT = 60.0
-"""Seconds that one operation waits for others on the same session before it raises `SessionBusyError`."""
+Entries: TypeAlias = "Iterable[Entry] | AsyncIterable[Entry]"
+"""Entries at hand, or a stream of them: a history that is copied need not fit into memory."""
+
+NO_SIDECARS: Mapping[str, bytes] = MappingProxyType({})
+
+PAGE = 500
+"""How many entries the base class reads at a time where it walks through a history."""
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
+class Standing(NamedTuple):
     """Where a session stands after an operation."""
 
     seq: int
     updated_at: datetime
     context: ContextStats
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What an append has stored."""
+
+    entries: list[Entry]
+    """The batch as it is stored, with its numbers and times. The dicts are the caller's own."""
+    standing: Standing
+    """Where the session stands now."""
+
+    @property
+    def seq(self) -> int:
+        """The number of the newest entry."""
+        return self.standing.seq
+
+    @property
+    def updated_at(self) -> datetime:
+        """When the session last changed."""
+        return self.standing.updated_at
+
+    @property
+    def context(self) -> ContextStats:
+        """The totals of the session."""
+        return self.standing.context
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +95,50 @@ class History:
         return History(SessionInfo.model_validate({**dict(self.info), **facts}), self.entries)
 
 
-Change = Callable[[History], History]
+Change: TypeAlias = Callable[[History], History]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnLock:
+    """The right to run a turn on one session, for as long as `turn_lock` holds it.
+
+    The writes of the turn carry it. A backend whose lock can expire (a lease on another machine) checks it inside the
+    statement that writes, so that a holder that slept through its lease stores nothing.
+    """
+
+    key: SessionKey
+    fence: int = 0
+    """A number that grows with every holder, where the backend needs one."""
+
+
+class SetAside(NamedTuple):
+    """A session that was put out of sight and can be brought back."""
+
+    token: str
+    """What `bring_back` and `discard` take."""
+    key: SessionKey
+    """Its key before, and after it is brought back."""
+    at: datetime
+    """When it was set aside."""
+    note: str
+    """What the caller wanted to remember with it."""
 
 
 class SessionStore(ABC):
     """A set of sessions. The module's docstring is the contract of every implementation."""
 
+    lock_grace: float = 0.0
+    """Seconds within which the turn lock of a process that died is free."""
+
     # --- what a backend implements ---
 
     @abstractmethod
-    async def create(self, info: SessionInfo, entries: Sequence[Entry] = ()) -> SessionInfo:
-        """Store a new session and return it with its totals.
+    async def create(
+        self, info: SessionInfo, entries: Entries = (), *, sidecars: Mapping[str, bytes] = NO_SIDECARS
+    ) -> SessionInfo:
+        """Store a new session with all that belongs to it, whole or not at all, and return it with its totals.
+
+        Entries keep the numbers and times that they bring; numbers up to `info.seq` count as given.
 
         Raises:
             SessionExistsError: There is one of that key; it was not touched.
@@ -87,16 +150,27 @@ class SessionStore(ABC):
         """Return facts and totals, or None if there is no such session. The cost does not grow with its history."""
 
     @abstractmethod
-    async def entries(self, key: SessionKey, *, last: int | None = None, after: int = 0) -> list[Entry]:
-        """Return the history in order: all of it, the newest `last` entries, or those with a `seq` beyond `after`.
+    async def entries(
+        self, key: SessionKey, *, after: int | None = None, before: int | None = None, limit: int | None = None
+    ) -> list[Entry]:
+        """Return entries in order: all, or those with a number above `after` and below `before`.
+
+        With a `limit`, the oldest of these if `after` is given, so that a poller misses none; else the newest.
 
         Raises:
             SessionNotFoundError: There is no such session.
         """
 
     @abstractmethod
-    async def append(self, key: SessionKey, entries: Sequence[Entry], *, expected_seq: int | None = None) -> Totals:
-        """Add one atomic batch to the end and return the new totals. The cost does not grow with the history.
+    async def append(
+        self,
+        key: SessionKey,
+        entries: Sequence[Entry],
+        *,
+        expected_seq: int | None = None,
+        turn: TurnLock | None = None,
+    ) -> Appended:
+        """Add one atomic batch to the end and return it as it is stored. The cost does not grow with the history.
 
         Raises:
             SessionNotFoundError: There is no such session.
@@ -105,7 +179,7 @@ class SessionStore(ABC):
         """
 
     @abstractmethod
-    async def rewrite(self, key: SessionKey, change: Change) -> SessionInfo:
+    async def rewrite(self, key: SessionKey, change: Change, *, turn: TurnLock | None = None) -> SessionInfo:
         """Replace a session by what `change` makes of it, atomically, and return it.
 
         `change` must be a pure function: it may be called more than once. It raises to refuse, which leaves the
@@ -127,14 +201,14 @@ class SessionStore(ABC):
 
     @abstractmethod
     def scan(self, agent_id: str | None = None) -> AsyncIterator[SessionInfo]:
-        """Yield every session, or every one of an agent, in the order of its names, one at a time."""
+        """Yield every session, or every one of an agent, one at a time, in some stable order of their ids."""
 
     @abstractmethod
     async def read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
-        """Return a small document beside a session, or None. A name is one file name or `folder/file`."""
+        """Return a small document beside a session, or None. A name is `name` or `folder/name`."""
 
     @abstractmethod
-    async def write_sidecar(self, key: SessionKey, name: str, data: bytes) -> None:
+    async def write_sidecar(self, key: SessionKey, name: str, data: bytes, *, turn: TurnLock | None = None) -> None:
         """Store a small document beside a session, atomically.
 
         Raises:
@@ -146,128 +220,120 @@ class SessionStore(ABC):
         """Return the names of a session's sidecars, sorted; none if there is no such session."""
 
     @abstractmethod
-    async def delete_sidecar(self, key: SessionKey, name: str) -> bool:
+    async def delete_sidecar(self, key: SessionKey, name: str, *, turn: TurnLock | None = None) -> bool:
         """Remove a sidecar; tell whether there was one."""
 
     @abstractmethod
-    def turn_lock(self, key: SessionKey, timeout: float | None = None) -> AbstractAsyncContextManager[None]:
+    def turn_lock(self, key: SessionKey, timeout: float | None = None) -> AbstractAsyncContextManager[TurnLock]:
         """Hold the right to run a turn on a session: alone among all users of the store, for as long as it takes.
 
-        Inside one process it is first come, first served. The lock of a process that died is free at once. It
-        does not keep anyone from reading or appending.
+        Inside one process it is first come, first served. The lock of a process that died is free within
+        `lock_grace` seconds. It does not keep anyone from reading or appending.
 
         Raises:
             SessionBusyError: It did not come free within `timeout` seconds; None waits for ever.
         """
 
-    # --- what follows from it ---
+    # --- what a backend may implement ---
+
+    async def set_aside(self, key: SessionKey, note: str = "") -> SetAside:
+        """Put a session out of sight, whole: no other operation sees it, and its id is free.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            UnsupportedError: This backend cannot.
+        """
+        raise UnsupportedError(type(self).__name__, "set sessions aside")
+
+    async def bring_back(self, token: str) -> SessionInfo:
+        """Put a session that was set aside back in its place, whole.
+
+        Raises:
+            LookupError: None was set aside under this token.
+            SessionExistsError: Another session has its id by now. Neither was touched.
+            UnsupportedError: This backend cannot.
+        """
+        raise UnsupportedError(type(self).__name__, "set sessions aside")
+
+    async def list_aside(self) -> list[SetAside]:
+        """Return the sessions that were set aside, the oldest first."""
+        return []
+
+    async def discard(self, token: str) -> None:
+        """Remove a session that was set aside, for good.
+
+        Raises:
+            LookupError: None was set aside under this token.
+            UnsupportedError: This backend cannot.
+        """
+        raise UnsupportedError(type(self).__name__, "set sessions aside")
+
+    async def aclose(self) -> None:  # noqa: B027 -- most backends have nothing open
+        """Give back what the store has opened. A manager closes the store that it made, never one it was given."""
 
     def place(self, key: SessionKey) -> Hashable:
         """Return what two stores of this process have in common for a session that both of them keep."""
         return (id(self), key)
 
-    async def items(self, key: SessionKey, *, last: int | None = None) -> list[Item]:
-        """Return the SDK items of a session in order: all of them, or the newest `last`.
+    # --- what follows from it: right here, and faster where a backend knows a way ---
+
+    async def items(self, key: SessionKey, *, limit: int | None = None) -> list[Item]:
+        """Return the SDK items of a session in order: all of them, or the newest `limit`.
 
         Raises:
             SessionNotFoundError: There is no such session.
         """
-        entries = await self.entries(key)
-        items = [entry["item"] for entry in entries if "item" in entry]
-        return items if last is None else items[max(0, len(items) - last) :]
+        items = [entry["item"] for entry in await self.entries(key) if "item" in entry]
+        return items if limit is None else items[max(0, len(items) - limit) :]
 
-    async def messages(self, key: SessionKey, *, last: int) -> list[Message]:
-        """Return the newest `last` messages of user and assistant, oldest first. The cost grows with `last` alone.
+    async def messages(self, key: SessionKey, *, limit: int) -> list[Message]:
+        """Return the newest `limit` messages of user and assistant, oldest first. The cost grows with `limit` alone.
 
         Raises:
             SessionNotFoundError: There is no such session.
         """
-        count = last * 2
+        count = limit * 2
         while True:
-            entries = await self.entries(key, last=count)
+            entries = await self.entries(key, limit=count)
             found = messages(entries)
-            if len(found) >= last or len(entries) < count:
-                return found[max(0, len(found) - last) :]
+            if len(found) >= limit or len(entries) < count:
+                return found[max(0, len(found) - limit) :]
             count *= 4
+
+    async def walk(self, key: SessionKey, *, before: int | None = None) -> AsyncIterator[Entry]:
+        """Yield a history in order, a page at a time, so that it need not fit into memory.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        after = 0
+        while page := await self.entries(key, after=after, before=before, limit=PAGE):
+            for entry in page:
+                yield entry
+            after = page[-1]["seq"]
+
+    async def copy(self, source: SessionKey, info: SessionInfo, *, before: int | None = None) -> SessionInfo:
+        """Create a session with the entries of another one, all or those with a number below `before`.
+
+        They keep their numbers and times. Sidecars stay behind.
+
+        Raises:
+            SessionNotFoundError: There is no session to copy.
+            SessionExistsError: There is one of the new key already; it was not touched.
+        """
+        return await self.create(info, self.walk(source, before=before))
 
     async def find(self, session_id: str) -> list[SessionKey]:
         """Return the keys of all sessions of an id, one per agent that has it."""
         return [info.key async for info in self.scan() if info.id == session_id]
 
+    async def existing(self, key: SessionKey) -> SessionInfo:
+        """Return facts and totals of a session that must be there.
 
-RESERVED_FACTS = frozenset({"format", "salt", "history", "seal"})
-"""Names that the session file needs for itself. No backend takes them, so that every session can move to a file."""
-
-
-def check_facts(info: SessionInfo) -> None:
-    """Refuse facts that cannot be stored without loss, before anything is touched.
-
-    Raises:
-        InvalidItemError: A value does not fit its field or JSON, or an extra field has a reserved name.
-    """
-    extra = info.model_extra or {}
-    reserved = sorted(RESERVED_FACTS & extra.keys())
-    try:
-        check_json(info.metadata)
-        check_json(extra)
-        SessionInfo.model_validate(dict(info))
-        info.header()
-    except ValidationError as error:
-        raise InvalidItemError("the session's facts", f"invalid value of {invalid_fields(error)}") from None
-    except AttributeError:  # a text that spells a time can be read as one, but is none
-        raise InvalidItemError("the session's facts", "invalid value of created_at") from None
-    except (ValueError, OverflowError) as error:
-        raise InvalidItemError("the session's metadata", str(error)) from None
-    if reserved:
-        raise InvalidItemError("the session's facts", f"{', '.join(reserved)} is a name of the file format")
-
-
-def check_new(entries: Sequence[Entry]) -> None:
-    """Refuse entries that cannot be stored without loss, or could never be shown, before anything is touched.
-
-    Raises:
-        InvalidItemError: See `check_entries`; also for a record that is incomplete or of no known type, and for an `at`
-            that is no time.
-    """
-    check_entries(entries)
-    for number, entry in enumerate(entries, 1):
-        if ("record" in entry or "at" in entry) and (flaw := flaw_of(entry)):
-            raise InvalidItemError(f"item {number} of {len(entries)}", f"has {flaw}")
-
-
-def check_change(key: SessionKey, after: History) -> None:
-    """Refuse what a `change` returned, if it cannot be stored.
-
-    Raises:
-        InvalidItemError: See `check_new` and `check_facts`.
-        ValueError: It has another id or agent.
-    """
-    if after.info.key != key:
-        raise ValueError("a rewrite cannot change the id or the agent of a session")
-    check_entries(after.entries)
-    check_new([entry for entry in after.entries if "seq" not in entry])
-    check_facts(after.info)
-
-
-def renumber(history: History, previous_seq: int) -> tuple[list[Entry], int, ContextStats]:
-    """Return the entries of a rewritten session with their numbers, the newest number, and the totals."""
-    entries, newest = give_numbers(history.entries, previous_seq)
-    return entries, newest, fold(ContextStats(), entries)
-
-
-def give_numbers(entries: Iterable[Entry], previous_seq: int) -> tuple[list[Entry], int]:
-    """Return entries with their numbers, and the newest number of the session.
-
-    An entry keeps its number as long as the numbers grow; a new entry, or one out of place, gets the next one
-    that was never used. `previous_seq` is the newest one that was.
-    """
-    numbered: list[Entry] = []
-    newest = previous_seq
-    last = 0
-    for entry in entries:
-        seq = entry.get("seq", 0)
-        if seq <= last:
-            seq = newest = max(newest, last) + 1
-        last = seq
-        numbered.append(entry if entry.get("seq") == seq else {**entry, "seq": seq})
-    return numbered, max(newest, last)
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        info = await self.load(key)
+        if info is None:
+            raise SessionNotFoundError(key)
+        return info

@@ -1,182 +1,238 @@
-"""The same contract without a disk: for tests, and for conversations that may be forgotten."""
+"""The same contract without a disk: for tests, and for conversations that may be forgotten.
+
+It is also the shortest example of a backend: a dict, a mutex, and the shared rules of `transitions`.
+"""
 
 import contextlib
+import secrets
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from time import monotonic
 
-from agents_sessions.concurrency.fair_locks import Gates
+from agents_sessions.concurrency.fair_locks import FairLocks
 from agents_sessions.concurrency.forks import renew_in_child
-from agents_sessions.errors import (
-    SessionBusyError,
-    SessionConflictError,
-    SessionExistsError,
-    SessionNotFoundError,
-)
+from agents_sessions.errors import SessionBusyError, SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, now, timestamp
+from agents_sessions.model.ids import check_id, check_key, check_sidecar_name
 from agents_sessions.model.info import SessionInfo
-from agents_sessions.model.lossless_json import decode_json, encode_json
-from agents_sessions.model.totals import fold
+from agents_sessions.model.lossless_json import decode_json
 from agents_sessions.stores.base import (
+    NO_SIDECARS,
+    Appended,
     Change,
+    Entries,
     History,
     SessionStore,
-    Totals,
-    check_change,
-    check_facts,
-    check_new,
-    renumber,
+    SetAside,
+    Standing,
+    TurnLock,
 )
-from agents_sessions.stores.file.names import encode_name, encode_sidecar_name
+from agents_sessions.stores.codec import (
+    PLAIN,
+    Codec,
+    Place,
+    SessionCodec,
+    decode_entry,
+    encode_entry,
+    encode_facts,
+    info_of,
+    open_facts,
+)
+from agents_sessions.stores.transitions import appended, check_new, collected, created, rewritten, standing_of, window
 
 
-@dataclass
-class _Kept:
-    """One session. Entries are kept as text, so that no caller shares an object with the store."""
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """What one session is at one time. A change makes a new one, so that readers and forks never see half of it."""
 
-    names: tuple[str, str]
-    info: SessionInfo
-    lines: list[bytes]
+    facts: bytes
+    lines: tuple[bytes, ...]
+    standing: Standing
+    state: str | None
+    """What the codec keeps behind the newest entry."""
+
+
+@dataclass(slots=True)
+class _Stored:
+    """One session. All of it is bytes, so that no caller shares an object with the store."""
+
+    version: _Version
+    codec: SessionCodec
     sidecars: dict[str, bytes] = field(default_factory=dict)
 
 
 class MemoryStore(SessionStore):
     """Sessions in the memory of this process, shared by all its threads and event loops."""
 
-    def __init__(self) -> None:
-        self._sessions: dict[SessionKey, _Kept] = {}
+    def __init__(self, *, codec: Codec = PLAIN) -> None:
+        self._codec = codec
+        self._sessions: dict[SessionKey, _Stored] = {}
+        self._aside: dict[str, tuple[SetAside, _Stored]] = {}
         self._mutex = threading.RLock()
-        self._gates = Gates()
+        self._turns = FairLocks()
         renew_in_child(self)
 
-    async def create(self, info: SessionInfo, entries: Sequence[Entry] = ()) -> SessionInfo:
-        names = encode_name(info.agent_id, what="agent_id"), encode_name(info.id) + ".json"
-        check_new(entries)
-        check_facts(info)
-        at = timestamp()
-        numbered, seq, context = renumber(History(info, list(entries)), 0)
-        stored = info.model_copy(update={"seq": seq, "context": context}, deep=True)
+    async def create(
+        self, info: SessionInfo, entries: Entries = (), *, sidecars: Mapping[str, bytes] = NO_SIDECARS
+    ) -> SessionInfo:
+        new = created(info, await collected(entries), timestamp())
+        for name in sidecars:
+            check_sidecar_name(name)
+        codec = self._codec.begin(info.key)
+        stored = _Stored(_version(new, codec), codec)
+        stored.sidecars = {name: codec.encode_sidecar(name, data) for name, data in sidecars.items()}
         with self._mutex:
             if info.key in self._sessions:
                 raise SessionExistsError(info.key)
-            self._sessions[info.key] = _Kept(names, stored, [_encode(entry, at) for entry in numbered])
-        return stored.model_copy(deep=True)
+            self._sessions[info.key] = stored
+        return new.info
 
     async def load(self, key: SessionKey) -> SessionInfo | None:
+        check_key(key)
         with self._mutex:
-            kept = self._sessions.get(key)
-            return None if kept is None else kept.info.model_copy(deep=True)
+            stored = self._sessions.get(key)
+            version = None if stored is None else stored.version
+        return None if version is None else self._info(key, version)
 
-    async def entries(self, key: SessionKey, *, last: int | None = None, after: int = 0) -> list[Entry]:
+    async def entries(
+        self, key: SessionKey, *, after: int | None = None, before: int | None = None, limit: int | None = None
+    ) -> list[Entry]:
         with self._mutex:
-            lines = list(self._kept(key).lines)
-        found: list[Entry] = [decode_json(line) for line in lines]
-        found = [entry for entry in found if entry["seq"] > after]
-        return found if last is None else found[max(0, len(found) - last) :]
+            stored = self._stored(key)
+            lines = stored.version.lines
+        return window([decode_entry(line, stored.codec) for line in lines], after, before, limit)
 
-    async def append(self, key: SessionKey, entries: Sequence[Entry], *, expected_seq: int | None = None) -> Totals:
+    async def append(
+        self,
+        key: SessionKey,
+        entries: Sequence[Entry],
+        *,
+        expected_seq: int | None = None,
+        turn: TurnLock | None = None,
+    ) -> Appended:
         check_new(entries)
         with self._mutex:
-            kept = self._kept(key)
-            seq = kept.info.seq
-            if expected_seq is not None and expected_seq != seq:
-                raise SessionConflictError(key, expected_seq, seq)
-            if not entries:
-                return Totals(seq, kept.info.updated_at, kept.info.context)
-            numbered: list[Entry] = [{**entry, "seq": seq + place} for place, entry in enumerate(entries, 1)]
-            context = fold(kept.info.context, numbered)
-            updated_at = max(now(), kept.info.updated_at)
-            lines = [_encode(entry, timestamp(updated_at)) for entry in numbered]
-            totals = Totals(seq + len(numbered), updated_at, context)
-            info = kept.info.model_copy(update={"seq": totals.seq, "updated_at": updated_at, "context": context})
-            kept.lines += lines  # first: `_renew` tells by it what was left half done
-            kept.info = info
-            return totals
+            stored = self._stored(key)
+            before = stored.version
+            batch = appended(key, before.standing, entries, now(), expected_seq)
+            lines = _lines(batch.entries, stored.codec)
+            state = stored.codec.advance(before.state, b"".join(lines))
+            stored.version = _Version(before.facts, (*before.lines, *lines), batch.standing, state)
+            return batch
 
-    async def rewrite(self, key: SessionKey, change: Change) -> SessionInfo:
+    async def rewrite(self, key: SessionKey, change: Change, *, turn: TurnLock | None = None) -> SessionInfo:
         with self._mutex:
-            kept = self._kept(key)
-            before = History(kept.info.model_copy(deep=True), [decode_json(line) for line in kept.lines])
-            after = change(before)
-            if after is before:
+            stored = self._stored(key)
+            entries = [decode_entry(line, stored.codec) for line in stored.version.lines]
+            before = History(self._info(key, stored.version), entries)
+            after = rewritten(before, change, now())
+            if after is None:
                 return before.info
-            check_change(key, after)
-            entries, seq, context = renumber(after, kept.info.seq)
-            updated_at = max(now(), kept.info.updated_at)
-            info = after.info.model_copy(update={"seq": seq, "context": context, "updated_at": updated_at}, deep=True)
-            lines = [_encode(entry, timestamp(updated_at)) for entry in entries]
-            self._sessions[key] = replace(kept, info=info, lines=lines)
-            return info.model_copy(deep=True)
+            stored.version = _version(after, stored.codec)
+            return self._info(key, stored.version)
 
     async def delete(self, key: SessionKey) -> None:
         with self._mutex:
-            self._kept(key)
+            self._stored(key)
             del self._sessions[key]
 
     async def scan(self, agent_id: str | None = None) -> AsyncIterator[SessionInfo]:
         if agent_id is not None:
-            encode_name(agent_id, what="agent_id")
+            check_id(agent_id, what="agent_id")
         for key in self._keys(lambda key: agent_id in (None, key.agent_id)):
             if (info := await self.load(key)) is not None:
                 yield info
 
     async def find(self, session_id: str) -> list[SessionKey]:
-        encode_name(session_id)
+        check_id(session_id)
         return self._keys(lambda key: key.session_id == session_id)
 
     async def read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
-        encode_sidecar_name(name)
+        check_sidecar_name(name)
         with self._mutex:
-            kept = self._sessions.get(key)
-            return None if kept is None else kept.sidecars.get(name)
+            stored = self._sessions.get(key)
+            data = None if stored is None else stored.sidecars.get(name)
+        return None if stored is None or data is None else stored.codec.decode_sidecar(name, data)
 
-    async def write_sidecar(self, key: SessionKey, name: str, data: bytes) -> None:
-        encode_sidecar_name(name)
+    async def write_sidecar(self, key: SessionKey, name: str, data: bytes, *, turn: TurnLock | None = None) -> None:
+        check_sidecar_name(name)
         with self._mutex:
-            self._kept(key).sidecars[name] = data
+            stored = self._stored(key)
+            stored.sidecars[name] = stored.codec.encode_sidecar(name, data)
 
     async def list_sidecars(self, key: SessionKey) -> list[str]:
         with self._mutex:
-            kept = self._sessions.get(key)
-            return [] if kept is None else sorted(kept.sidecars)
+            stored = self._sessions.get(key)
+            return [] if stored is None else sorted(stored.sidecars)
 
-    async def delete_sidecar(self, key: SessionKey, name: str) -> bool:
-        encode_sidecar_name(name)
+    async def delete_sidecar(self, key: SessionKey, name: str, *, turn: TurnLock | None = None) -> bool:
+        check_sidecar_name(name)
         with self._mutex:
-            kept = self._sessions.get(key)
-            return kept is not None and kept.sidecars.pop(name, None) is not None
+            stored = self._sessions.get(key)
+            return stored is not None and stored.sidecars.pop(name, None) is not None
 
     @contextlib.asynccontextmanager
-    async def turn_lock(self, key: SessionKey, timeout: float | None = None) -> AsyncIterator[None]:
-        begun = monotonic()
+    async def turn_lock(self, key: SessionKey, timeout: float | None = None) -> AsyncIterator[TurnLock]:
+        asked = monotonic()
         async with contextlib.AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(self._gates.hold(key, timeout))
+                await stack.enter_async_context(self._turns.hold(key, timeout))
             except TimeoutError:
-                waited = monotonic() - begun
-                raise SessionBusyError(key, waited, "this process") from None
-            yield
+                raise SessionBusyError(key, monotonic() - asked, "this process") from None
+            yield TurnLock(key)
+
+    async def set_aside(self, key: SessionKey, note: str = "") -> SetAside:
+        aside = SetAside(secrets.token_hex(8), key, now(), note)
+        with self._mutex:
+            self._stored(key)
+            self._aside[aside.token] = (aside, self._sessions.pop(key))
+        return aside
+
+    async def bring_back(self, token: str) -> SessionInfo:
+        with self._mutex:
+            aside, stored = self._aside[token]
+            if aside.key in self._sessions:
+                raise SessionExistsError(aside.key)
+            self._sessions[aside.key] = stored
+            del self._aside[token]
+            return self._info(aside.key, stored.version)
+
+    async def list_aside(self) -> list[SetAside]:
+        with self._mutex:
+            return [aside for aside, _ in self._aside.values()]
+
+    async def discard(self, token: str) -> None:
+        with self._mutex:
+            del self._aside[token]
 
     def _renew(self) -> None:
         self._mutex = threading.RLock()
-        for kept in self._sessions.values():
-            # What a thread of the parent was about to append.
-            while kept.lines and decode_json(kept.lines[-1])["seq"] > kept.info.seq:
-                kept.lines.pop()
 
     def _keys(self, wanted: Callable[[SessionKey], bool]) -> list[SessionKey]:
-        """Return some of the keys in the order that their files would have."""
         with self._mutex:
-            return sorted(filter(wanted, self._sessions), key=lambda key: self._sessions[key].names)
+            return sorted(filter(wanted, self._sessions))
 
-    def _kept(self, key: SessionKey) -> _Kept:
+    def _stored(self, key: SessionKey) -> _Stored:
         try:
             return self._sessions[key]
         except KeyError:
+            check_key(key)
             raise SessionNotFoundError(key) from None
 
+    def _info(self, key: SessionKey, version: _Version) -> SessionInfo:
+        facts, _ = open_facts(key, decode_json(version.facts), self._codec)
+        return info_of(facts, version.standing)
 
-def _encode(entry: Entry, at: str) -> bytes:
-    return encode_json({"at": at, **entry})
+
+def _version(session: History, codec: SessionCodec) -> _Version:
+    lines = [encode_entry(entry, Place(entry["seq"]), codec) for entry in session.entries]
+    state: str | None = None
+    for line in lines:
+        state = codec.advance(state, line)
+    return _Version(encode_facts(session.info, codec), tuple(lines), standing_of(session.info), state)
+
+
+def _lines(batch: Sequence[Entry], codec: SessionCodec) -> list[bytes]:
+    return [encode_entry(entry, Place(entry["seq"], k, len(batch)), codec) for k, entry in enumerate(batch, 1)]

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 from agents import Agent, RunHooks
 from agents.usage import Usage
 
-from agents_sessions.concurrency.settle import settled
+from agents_sessions.concurrency.settle import settle
 from agents_sessions.model.entries import Entry, item_entry, item_kind, record_entry
 from agents_sessions.model.totals import sum_requests
 from agents_sessions.model.usage import UsageMark, rows_since
@@ -219,19 +219,17 @@ class Recorder(StoredSession):
     async def _flush(self) -> None:
         """Store what waits. A cancellation is raised once it is known whether that is stored."""
         if self._waiting:
-            await settled(self._store())
+            await settle(self._store())
 
     async def _store(self) -> None:
         batch, self._waiting = self._waiting, []
         try:
-            totals = await self.store.append(self.key, batch)
+            stored = await self.store.append(self.key, batch)
         except BaseException:
             # Items that cannot be stored end the run in another way. What it has spent is stored with that end.
             self._waiting = [*filter(_outlives_failure, batch), *self._waiting]
             raise
-        first = totals.seq - len(batch) + 1
-        at = totals.updated_at.isoformat()
-        self.written += [{"at": at, **entry, "seq": first + place} for place, entry in enumerate(batch)]
+        self.written += stored.entries
 
     def _attributed(self, item: Item) -> Entry:
         """Return an item as an entry of who made it. What the run was given is of no agent, whatever it is."""

@@ -28,7 +28,7 @@ async def _last_end(store: SessionStore, key: SessionKey) -> TurnRecord:
     """Return the end of the last turn. Behind it there may be items that came through another session object."""
     count = 4
     while True:
-        entries = await store.entries(key, last=count)
+        entries = await store.entries(key, limit=count)
         for entry in reversed(entries):
             if "record" in entry and entry["record"]["type"] == "turn":
                 return entry["record"]

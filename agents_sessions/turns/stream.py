@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from agents import Runner
 
-from agents_sessions.concurrency.settle import settled
+from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import TurnCancelledError
 from agents_sessions.turns.lock import current_task
 from agents_sessions.turns.turn import Execute, Outcome
@@ -160,4 +160,4 @@ class ReplyStream:
 
 async def _background_end(result: RunResultStreaming) -> None:
     if result.run_loop_task is not None:
-        await settled(asyncio.wait({result.run_loop_task}))
+        await settle(asyncio.wait({result.run_loop_task}))

@@ -16,7 +16,7 @@ from uuid import uuid4
 from agents import Runner, RunResult, RunResultStreaming, UserError
 from agents.memory import SessionSettings
 
-from agents_sessions.concurrency.settle import settled
+from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import (
     ApprovalPendingError,
     InvalidItemError,
@@ -194,9 +194,9 @@ class Turns:
             except BaseException as error:
                 if current_task() is not task:
                     raise
-                await settled(self._failed(run, error, chosen))
+                await settle(self._failed(run, error, chosen))
                 raise
-            return await settled(self._ended(run, outcome, chosen))
+            return await settle(self._ended(run, outcome, chosen))
 
     async def _ready(self, key: SessionKey) -> SessionInfo:
         """Return a session that may take a turn. We hold its lock: a turn that is open has died."""

@@ -10,8 +10,8 @@ from functools import wraps
 import pytest
 
 from agents_sessions.concurrency import fair_locks as module
-from agents_sessions.concurrency.fair_locks import Gates
-from agents_sessions.concurrency.settle import settled
+from agents_sessions.concurrency.fair_locks import FairLocks
+from agents_sessions.concurrency.settle import settle
 
 
 def in_loop(test):
@@ -47,7 +47,7 @@ def drive(coroutine):
 
 @in_loop
 async def test_a_gate_lets_one_in():
-    gates, inside = Gates(), []
+    gates, inside = FairLocks(), []
 
     async def work(number):
         async with gates.hold("x"):
@@ -61,7 +61,7 @@ async def test_a_gate_lets_one_in():
 
 @in_loop
 async def test_a_gate_serves_in_the_order_of_coming():
-    gates, served = Gates(), []
+    gates, served = FairLocks(), []
 
     async def work(number):
         async with gates.hold("x"):
@@ -74,14 +74,14 @@ async def test_a_gate_serves_in_the_order_of_coming():
 
 @in_loop
 async def test_two_names_are_two_gates():
-    gates = Gates()
+    gates = FairLocks()
     async with gates.hold("x"), gates.hold("y", 0):
         assert len(gates) == 2
 
 
 @in_loop
 async def test_a_gate_that_no_one_needs_is_forgotten():
-    gates = Gates()
+    gates = FairLocks()
     async with gates.hold("x"):
         assert len(gates) == 1
     assert len(gates) == 0
@@ -90,7 +90,7 @@ async def test_a_gate_that_no_one_needs_is_forgotten():
 @pytest.mark.parametrize("timeout", [0, -1, 0.01])
 def test_a_wait_is_bounded(timeout):
     async def work():
-        gates = Gates()
+        gates = FairLocks()
         async with gates.hold("x"):
             with pytest.raises(TimeoutError):
                 async with gates.hold("x", timeout):
@@ -104,7 +104,7 @@ def test_a_wait_is_bounded(timeout):
 
 @in_loop
 async def test_an_error_inside_opens_the_gate():
-    gates = Gates()
+    gates = FairLocks()
     with pytest.raises(ZeroDivisionError):
         async with gates.hold("x"):
             raise ZeroDivisionError
@@ -113,7 +113,7 @@ async def test_an_error_inside_opens_the_gate():
 
 @in_loop
 async def test_a_cancelled_waiter_leaves_the_queue():
-    gates, served = Gates(), []
+    gates, served = FairLocks(), []
 
     async def work(number):
         async with gates.hold("x"):
@@ -132,7 +132,7 @@ async def test_a_cancelled_waiter_leaves_the_queue():
 
 @in_loop
 async def test_one_who_is_cancelled_as_the_turn_comes_calls_the_next():
-    gates, served = Gates(), []
+    gates, served = FairLocks(), []
 
     async def work(number):
         async with gates.hold("x"):
@@ -149,7 +149,7 @@ async def test_one_who_is_cancelled_as_the_turn_comes_calls_the_next():
 
 @in_loop
 async def test_a_waiter_that_is_thrown_away_leaves_the_queue():
-    gates = Gates()
+    gates = FairLocks()
     async with gates.hold("x"):
         waiting = gates.hold("x").__aenter__()
         waiting.send(None)
@@ -160,7 +160,7 @@ async def test_a_waiter_that_is_thrown_away_leaves_the_queue():
 
 
 def test_a_gate_is_one_for_the_loops_of_all_threads():
-    gates, inside, met = Gates(), [], []
+    gates, inside, met = FairLocks(), [], []
 
     async def work():
         for _ in range(100):
@@ -181,7 +181,7 @@ def test_a_gate_is_one_for_the_loops_of_all_threads():
 
 @in_loop
 async def test_one_who_leaves_a_gate_that_was_forgotten_does_no_harm():
-    gates = Gates()
+    gates = FairLocks()
     async with gates.hold("x"):
         gates._renew()
     async with gates.hold("x", 0):
@@ -190,7 +190,7 @@ async def test_one_who_leaves_a_gate_that_was_forgotten_does_no_harm():
 
 @in_loop
 async def test_one_who_leaves_a_gate_that_was_forgotten_lets_no_one_in():
-    gates = Gates()
+    gates = FairLocks()
     forgotten = gates.hold("x")
     await forgotten.__aenter__()
     gates._renew()
@@ -203,7 +203,7 @@ async def test_one_who_leaves_a_gate_that_was_forgotten_lets_no_one_in():
 
 @in_loop
 async def test_one_whose_wait_is_over_and_who_has_not_left_yet_does_not_keep_the_gate():
-    gates = Gates()
+    gates = FairLocks()
     async with gates.hold("x"):
         waiting = asyncio.create_task(stay(gates, "x"))
         await steps()
@@ -213,7 +213,7 @@ async def test_one_whose_wait_is_over_and_who_has_not_left_yet_does_not_keep_the
 
 
 def test_a_thread_that_comes_waits_while_another_one_changes_a_queue():
-    gates = Gates()
+    gates = FairLocks()
     thread = threading.Thread(target=drive, args=(stay(gates, "x"),))
     with gates._mutex:
         thread.start()
@@ -225,7 +225,7 @@ def test_a_thread_that_comes_waits_while_another_one_changes_a_queue():
 
 
 def test_a_thread_that_leaves_does_not_wait_and_changes_nothing_while_another_one_changes_a_queue():
-    gates = Gates()
+    gates = FairLocks()
     hold = gates.hold("x")
     drive(hold.__aenter__())
     thread = threading.Thread(target=drive, args=(hold.__aexit__(),))
@@ -239,7 +239,7 @@ def test_a_thread_that_leaves_does_not_wait_and_changes_nothing_while_another_on
 
 
 def test_who_changes_a_queue_sees_to_what_came_meanwhile_before_it_goes():
-    gates = Gates()
+    gates = FairLocks()
     first, second = gates.hold("x"), gates.hold("y")
     drive(first.__aenter__())
     drive(second.__aenter__())
@@ -263,7 +263,7 @@ def test_who_changes_a_queue_sees_to_what_came_meanwhile_before_it_goes():
 
 
 def test_a_name_that_has_no_hash_is_refused_and_does_no_harm():
-    gates = Gates()
+    gates = FairLocks()
     with pytest.raises(TypeError):
         gates.hold([])
     drive(stay(gates, "x"))
@@ -323,7 +323,7 @@ def test_a_holder_that_is_thrown_away_at_any_bytecode_leaves(name):
     """While another one comes to its own gate, to one that is free, or to one that is held."""
 
     async def scenario(number):
-        gates = Gates()
+        gates = FairLocks()
         forgotten, other = stay(gates, "x", asyncio.Event()), stay(gates, "z", asyncio.Event())
         forgotten.send(None)
         other.send(None)
@@ -343,7 +343,7 @@ def test_a_holder_that_is_thrown_away_at_any_bytecode_leaves(name):
 
 def test_a_waiter_that_is_thrown_away_at_any_bytecode_of_a_leave_leaves():
     async def scenario(number):
-        gates = Gates()
+        gates = FairLocks()
         holder, forgotten = stay(gates, "x", asyncio.Event()), stay(gates, "x")
         holder.send(None)
         begin(forgotten)
@@ -361,7 +361,7 @@ def test_a_waiter_that_is_thrown_away_at_any_bytecode_of_a_leave_leaves():
 @in_loop
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_holder_that_awaits_while_it_is_thrown_away_leaves():
-    gates = Gates()
+    gates = FairLocks()
 
     async def hold():
         async with gates.hold("x"):
@@ -381,10 +381,10 @@ async def test_a_holder_that_awaits_while_it_is_thrown_away_leaves():
 def test_tasks_that_loops_leave_behind_close_no_gate():
     script = """if True:
         import asyncio, gc, logging, time
-        from agents_sessions.concurrency.fair_locks import Gates
+        from agents_sessions.concurrency.fair_locks import FairLocks
         logging.disable()
         gc.set_threshold(50, 2, 2)
-        gates = Gates()
+        gates = FairLocks()
 
         async def hold(name):
             async with gates.hold(name):
@@ -417,8 +417,8 @@ def test_tasks_that_loops_leave_behind_close_no_gate():
 def test_a_forked_child_finds_no_gate_closed_whatever_its_parent_did():
     script = """if True:
         import asyncio, os, signal, threading
-        from agents_sessions.concurrency.fair_locks import Gates
-        gates, held, over = Gates(), threading.Event(), threading.Event()
+        from agents_sessions.concurrency.fair_locks import FairLocks
+        gates, held, over = FairLocks(), threading.Event(), threading.Event()
         hold = gates.hold("x")
         asyncio.run(hold.__aenter__())
 
@@ -473,7 +473,7 @@ def closing():
 
 @pytest.fixture
 def gates():
-    return Gates()
+    return FairLocks()
 
 
 @pytest.fixture
@@ -610,7 +610,7 @@ async def test_an_outcome_is_passed_on():
     async def work():
         return 5
 
-    assert await settled(work()) == 5
+    assert await settle(work()) == 5
 
 
 @in_loop
@@ -619,7 +619,7 @@ async def test_an_error_is_passed_on():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await settled(work())
+        await settle(work())
 
 
 @in_loop
@@ -630,7 +630,7 @@ async def test_a_cancellation_waits_for_the_outcome_however_often_it_comes():
         await ready.wait()
         done.append(1)
 
-    task = asyncio.create_task(settled(work()))
+    task = asyncio.create_task(settle(work()))
     for _ in range(5):
         await steps()
         task.cancel()
@@ -650,7 +650,7 @@ async def test_a_cancellation_wins_over_an_error():
         await ready.wait()
         raise ZeroDivisionError
 
-    task = asyncio.create_task(settled(work()))
+    task = asyncio.create_task(settle(work()))
     await steps()
     task.cancel()
     await steps()
@@ -668,7 +668,7 @@ async def test_an_error_that_a_cancellation_wins_over_is_not_reported_as_lost():
         await ready.wait()
         raise ZeroDivisionError
 
-    task = asyncio.create_task(settled(work()))
+    task = asyncio.create_task(settle(work()))
     await steps()
     task.cancel()
     await steps()
@@ -689,7 +689,7 @@ def test_the_end_of_a_loop_waits_for_the_outcome():
         done.append(1)
 
     async def main():
-        task = asyncio.create_task(settled(asyncio.to_thread(work)))
+        task = asyncio.create_task(settle(asyncio.to_thread(work)))
         tasks.append(task)
         await asyncio.to_thread(begun.wait)
         task.add_done_callback(lambda _: done.append(2))  # and the loop ends, which cancels every task it knows

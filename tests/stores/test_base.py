@@ -8,19 +8,12 @@ from pydantic import ValidationError
 
 from agents_sessions.errors import InvalidItemError
 from agents_sessions.keys import SessionKey
-from agents_sessions.model.entries import item_entry, now, record_entry
+from agents_sessions.model.entries import item_entry, now, record_entry, timestamp
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.totals import ContextStats, fold
-from agents_sessions.stores.base import (
-    RESERVED_FACTS,
-    History,
-    SessionStore,
-    Totals,
-    check_change,
-    check_facts,
-    renumber,
-)
+from agents_sessions.stores.base import Appended, History, SessionStore, Standing
 from agents_sessions.stores.memory import MemoryStore
+from agents_sessions.stores.transitions import RESERVED_FACTS, check_change, check_facts, numbered, rewritten
 
 INFO = SessionInfo(id="s", agent_id="support", name="Order 42")
 KEY = INFO.key
@@ -36,9 +29,9 @@ class Plain(MemoryStore):
         super().__init__()
         self.asked = []
 
-    async def entries(self, key, *, last=None, after=0):
-        self.asked.append(last)
-        return await super().entries(key, last=last, after=after)
+    async def entries(self, key, *, limit=None, **window):
+        self.asked.append(limit)
+        return await super().entries(key, limit=limit, **window)
 
 
 def said(text, role="user"):
@@ -52,7 +45,7 @@ def kept(*entries):
 
 
 def texts(store, last):
-    return [message.text for message in asyncio.run(store.messages(KEY, last=last))]
+    return [message.text for message in asyncio.run(store.messages(KEY, limit=last))]
 
 
 # --- what follows from the contract ---
@@ -61,7 +54,7 @@ def texts(store, last):
 @pytest.mark.parametrize(("last", "found"), [(None, "abc"), (0, ""), (1, "c"), (2, "bc"), (3, "abc"), (9, "abc")])
 def test_the_newest_items_come_without_records(last, found):
     store = kept(said("a"), USAGE, said("b"), USAGE, said("c"), USAGE)
-    items = asyncio.run(store.items(KEY, last=last))
+    items = asyncio.run(store.items(KEY, limit=last))
     assert [item["content"] for item in items] == list(found)
 
 
@@ -122,7 +115,7 @@ def test_facts_are_validated():
         History(INFO, []).with_facts(max_turns=0)
 
 
-@pytest.mark.parametrize("value", [History(INFO, []), Totals(1, now(), ContextStats())])
+@pytest.mark.parametrize("value", [History(INFO, []), Appended([], Standing(1, now(), ContextStats()))])
 def test_what_a_store_hands_out_cannot_be_changed(value):
     with pytest.raises(FrozenInstanceError):
         setattr(value, value.__slots__[0], None)
@@ -155,7 +148,7 @@ def test_facts_that_cannot_be_stored_are_refused_by_name(facts, refusal):
 
 
 def test_every_part_of_a_session_file_is_a_name_that_no_fact_may_have():
-    assert {"format", "history", "seal", "salt"} == RESERVED_FACTS
+    assert {"format", "history", "seal", "salt", "codec"} == RESERVED_FACTS
 
 
 @pytest.mark.parametrize("change", [{"id": "t"}, {"agent_id": "billing"}])
@@ -193,15 +186,14 @@ def test_a_change_to_what_cannot_be_stored_is_refused():
 def test_entries_keep_their_numbers_while_these_grow(numbers, previous, after, newest):
     entries = [said("x") if number is None else {**said("x"), "seq": number} for number in numbers]
     given = [dict(entry) for entry in entries]
-    numbered, seq, context = renumber(History(INFO, entries), previous)
-    assert [entry["seq"] for entry in numbered] == after
-    assert seq == newest
-    assert context == fold(ContextStats(), given)
+    history = History(INFO.model_copy(update={"seq": previous}), [])
+    changed = rewritten(history, lambda before: before.with_entries(entries), now())
+    assert [entry["seq"] for entry in changed.entries] == after
+    assert changed.info.seq == newest
+    assert changed.info.context == fold(ContextStats(), given)
     assert entries == given
 
 
 def test_a_number_from_elsewhere_is_not_given_again():
-    history = History(INFO, [{**USAGE, "seq": 9}, USAGE, USAGE])
-    entries, newest, _ = renumber(history, 7)
+    entries = list(numbered([{**USAGE, "seq": 9}, USAGE, USAGE], timestamp(), 7))
     assert [entry["seq"] for entry in entries] == [9, 10, 11]
-    assert newest == 11

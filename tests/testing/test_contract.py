@@ -90,7 +90,7 @@ def test_a_coroutine_that_a_subclass_adds_is_a_test_too():
     assert len(done) == 1
 
 
-def test_a_store_that_has_aclose_is_closed_by_it():
+def test_a_store_is_closed_by_its_aclose():
     closed = []
 
     class Closing(MemoryStore):
@@ -107,7 +107,3 @@ def test_a_store_that_has_aclose_is_closed_by_it():
     store = run(work())
     assert closed[0] is store
     assert len(closed) == 2
-
-
-def test_a_store_without_aclose_needs_no_override():
-    run(StoreContract().close_store(MemoryStore()))

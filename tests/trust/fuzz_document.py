@@ -23,8 +23,12 @@ from agents_sessions.errors import InvalidItemError
 from agents_sessions.model.entries import item_entry, record_entry
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.stores.base import check_new
-from agents_sessions.stores.file.format import document, recovery
-from agents_sessions.stores.file.format.document import Damage, NewerFormat
+from agents_sessions.stores.file.format.append import plan_append
+from agents_sessions.stores.file.format.document import Document, encode_document
+from agents_sessions.stores.file.format.header import Damage, NewerFormat
+from agents_sessions.stores.file.format.lines import encode_entry
+from agents_sessions.stores.file.format.reading import decode_document
+from agents_sessions.stores.file.format.sealed import read_items, read_newest, read_sealed
 
 CASES = Path(__file__).parent / "cases"
 AT = "2026-11-20T21:29:00.456Z"
@@ -60,12 +64,12 @@ def reader(data):
 def new_file(entries=(), **facts):
     numbered = [{**entry, "seq": number} for number, entry in enumerate(entries, 1)]
     totals = fold(ContextStats(), numbered)
-    return bytes(document.encode_document(document.Document({**FACTS, **facts}, numbered, len(numbered), totals, AT)))
+    return bytes(encode_document(Document({**FACTS, **facts}, numbered, len(numbered), totals, AT)))
 
 
 def grown(data, batch):
-    sealed = document.read_sealed(reader(data), len(data))
-    plan = document.plan_append(sealed, [document.encode_entry(entry, AT) for entry in batch], batch, AT)
+    sealed = read_sealed(reader(data), len(data))
+    plan = plan_append(sealed, [encode_entry(entry, AT) for entry in batch], batch, AT)
     return data[: plan.offset] + plan.data + data[plan.offset + len(plan.data) :]
 
 
@@ -269,14 +273,14 @@ def bodies(entries):
 def execute(data):
     """Read a file in every way; return what became of it. Raises what should never be raised."""
     try:
-        decoded = recovery.decode_document(data)
+        decoded = decode_document(data)
     except REFUSED as error:
         decoded, outcome = None, type(error).__name__
     else:
         outcome = decoded.shape
         check_decoded(decoded)
     try:
-        sealed = document.read_sealed(reader(data), len(data))
+        sealed = read_sealed(reader(data), len(data))
         if sealed is not None:
             check_sealed(sealed, data, decoded)
     except REFUSED:
@@ -290,16 +294,16 @@ def check_decoded(decoded):
         check_new(decoded.entries)  # as a store does before it writes
     except InvalidItemError:
         return
-    again = bytes(document.encode_document(decoded))
-    more = recovery.decode_document(grown(again, [MESSAGE]))
+    again = bytes(encode_document(decoded))
+    more = decode_document(grown(again, [MESSAGE]))
     assert (more.shape, more.seq) == ("sealed", decoded.seq + 1)
     assert bodies(more.entries) == [*bodies(decoded.entries), MESSAGE["item"]]
 
 
 def check_sealed(sealed, data, decoded):
-    document.plan_append(sealed, [document.encode_entry(MESSAGE, AT)], [MESSAGE], AT)
-    newest = document.read_newest(reader(data), sealed.tail, 2, items_only=False)
-    items = document.read_items(reader(data), sealed.tail)
+    plan_append(sealed, [encode_entry(MESSAGE, AT)], [MESSAGE], AT)
+    newest = read_newest(reader(data), sealed.tail, 2, items_only=False)
+    items = read_items(reader(data), sealed.tail)
     if decoded is not None:
         assert items == [entry["item"] for entry in decoded.entries if "item" in entry]
         assert newest == decoded.entries[len(decoded.entries) - len(newest) :]

@@ -156,7 +156,7 @@ class Worker:
                 assert info is not None
                 assert info.seq == info.context.items >= newest[key]
                 newest[key] = info.seq
-            found = read_back(await self.timed("newest read", store.entries(key, last=7)))
+            found = read_back(await self.timed("newest read", store.entries(key, limit=7)))
             assert found[-1][2] == found[-1][3] - 1, "the newest batch is not whole"
             await asyncio.sleep(0.002)
 

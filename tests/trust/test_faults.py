@@ -125,7 +125,7 @@ CHANGES = {
 OTHERS = {
     "load": (furnish, lambda store: store.load(KEY)),
     "entries": (furnish, lambda store: store.entries(KEY)),
-    "items": (furnish, lambda store: store.items(KEY, last=1)),
+    "items": (furnish, lambda store: store.items(KEY, limit=1)),
     "entries of a torn file": (tear, lambda store: store.entries(KEY)),
     "scan": (furnish, scan),
     "find": (furnish, lambda store: store.find(KEY.session_id)),
@@ -513,7 +513,7 @@ def test_a_process_without_descriptors_says_so_and_goes_on_later(tmp_path):
             except OSError:
                 pass
             for spare in range(4):
-                for act in (lambda: store.append(key, [said("x")]), lambda: store.items(key, last=1),
+                for act in (lambda: store.append(key, [said("x")]), lambda: store.items(key, limit=1),
                             lambda: store.write_sidecar(key, "a.json", b"1"), lambda: store.load(key)):
                     try:
                         await act()

@@ -31,7 +31,8 @@ from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import item_entry
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.totals import ContextStats, fold
-from agents_sessions.stores.file.format import document, recovery
+from agents_sessions.stores.file.format.header import Damage, NewerFormat
+from agents_sessions.stores.file.format.reading import decode_document
 from agents_sessions.stores.file.store import FileStore
 
 KEY = SessionKey("support", "order-42")
@@ -76,7 +77,7 @@ def numbered(entries):
 READING = {
     "load": lambda store: store.load(KEY),
     "items": lambda store: store.items(KEY),
-    "newest items": lambda store: store.items(KEY, last=2),
+    "newest items": lambda store: store.items(KEY, limit=2),
     "entries after": lambda store: store.entries(KEY, after=1),
     "entries": lambda store: store.entries(KEY),
 }
@@ -164,10 +165,10 @@ def test_a_file_cut_at_any_byte_is_a_prefix_of_whole_batches_or_damage():
     for cut in range(len(FILE) + 1):
         left = left_of(cut)
         if left is None:
-            with pytest.raises(document.Damage):
-                recovery.decode_document(FILE[:cut])
+            with pytest.raises(Damage):
+                decode_document(FILE[:cut])
             continue
-        decoded = recovery.decode_document(FILE[:cut])
+        decoded = decode_document(FILE[:cut])
         assert numbered(decoded.entries) == list(enumerate(bodies(left), 1))
         # Its last bytes are white space; without them it is JSON, as a person writes it.
         json_ends = FILE.rindex(b"}") + 1
@@ -365,11 +366,11 @@ NEVER_WRITTEN = {"a-fact-whose-name-is-half-a-pair"}
 def test_what_was_found_once_stays_found(store, path, case):
     data = (fuzz.CASES / f"{case}.bin").read_bytes()
     if CASES[case] == "Damage":
-        with pytest.raises(document.Damage):
-            recovery.decode_document(data)
+        with pytest.raises(Damage):
+            decode_document(data)
     else:
         shape, numbers = CASES[case]
-        decoded = recovery.decode_document(data)
+        decoded = decode_document(data)
         assert (decoded.shape, [entry["seq"] for entry in decoded.entries]) == (shape, list(numbers))
         assert decoded.header.keys() - fuzz.FACTS.keys() <= {"\ud800"}, "entries have become facts"
     assert (survive(store, path, data) is None) == (CASES[case] == "Damage" or case in NEVER_WRITTEN)
@@ -383,14 +384,14 @@ def test_what_fuzzing_keeps_is_read_or_refused(case):
 def test_a_line_that_was_damaged_is_never_dropped_in_silence():
     """Whatever the broken file is: batches that stand in front of the first broken byte are read, or it is refused."""
     chance = random.Random(7)
-    whole = recovery.decode_document(FILE).entries
+    whole = decode_document(FILE).entries
     opens = FILE.index(b"\n") + 1
     ends = [opens, *ENDS]
     for _ in range(3000):
         data = chance.choice(fuzz.AT_ONE_PLACE)(FILE, chance)
         try:
-            decoded = recovery.decode_document(data)
-        except (document.Damage, document.NewerFormat):
+            decoded = decode_document(data)
+        except (Damage, NewerFormat):
             continue
         if decoded.shape == "torn":
             intact = next(
@@ -526,8 +527,8 @@ def test_many_broken_lines_take_no_longer_than_many_lines(store, path):
     def seconds(count):
         data = FILE[: FILE.rindex(b"\n],") + 1] + lines_of(FILE)[2] * count
         begun = time.process_time()
-        with contextlib.suppress(document.Damage):
-            recovery.decode_document(data)
+        with contextlib.suppress(Damage):
+            decode_document(data)
         return time.process_time() - begun
 
     seconds(1000)

@@ -646,8 +646,8 @@ class Sessions(stateful.RuleBasedStateMachine):
         after = max(0, kept.seq - back)
         later = [entry for entry in kept.entries if entry["seq"] > after]
         said = [entry["seq"] for entry in kept.entries if word(entry)[0] in ("user", "assistant")]
-        assert await self.store.items(key, last=last) == newest(kept.items, last)
-        assert [bare(entry) for entry in await self.store.entries(key, last=last)] == newest(kept.entries, last)
+        assert await self.store.items(key, limit=last) == newest(kept.items, last)
+        assert [bare(entry) for entry in await self.store.entries(key, limit=last)] == newest(kept.entries, last)
         assert [bare(entry) for entry in await self.store.entries(key, after=after)] == later
         history = await self.manager.get_history(**names, limit=last, after=after)
         assert [entry.seq for entry in history] == [entry["seq"] for entry in newest(later, last)]

@@ -23,7 +23,12 @@ from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import item_entry, record_entry
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.totals import ContextStats, fold
-from agents_sessions.stores.file.format import document, recovery
+from agents_sessions.stores.file.format.append import plan_append
+from agents_sessions.stores.file.format.document import Document, encode_document
+from agents_sessions.stores.file.format.header import Damage, facts_of, parse_header
+from agents_sessions.stores.file.format.lines import encode_entry
+from agents_sessions.stores.file.format.reading import decode_document
+from agents_sessions.stores.file.format.sealed import read_sealed
 from agents_sessions.stores.file.store import FileStore
 
 KEY = SessionKey("support", "order-42")
@@ -239,16 +244,16 @@ def new_file(entries, **facts):
     numbered = [{**entry, "seq": number} for number, entry in enumerate(entries, 1)]
     totals = fold(ContextStats(), numbered)
     return bytes(
-        document.encode_document(
-            document.Document({"id": "order-42", **facts}, numbered, len(numbered), totals, "2026-11-20T21:28:00.123Z")
+        encode_document(
+            Document({"id": "order-42", **facts}, numbered, len(numbered), totals, "2026-11-20T21:28:00.123Z")
         )
     )
 
 
 def grown(data, batch):
     at = "2026-11-20T21:29:00.456Z"
-    sealed = document.read_sealed(lambda offset, length: bytearray(data[offset : offset + length]), len(data))
-    while (plan := document.plan_append(sealed, [document.encode_entry(e, at) for e in batch], batch, at)) is None:
+    sealed = read_sealed(lambda offset, length: bytearray(data[offset : offset + length]), len(data))
+    while (plan := plan_append(sealed, [encode_entry(e, at) for e in batch], batch, at)) is None:
         batch = [*batch, said("y" * 500)]  # it would be a rewrite
     return data[: plan.offset] + plan.data + data[plan.offset + len(plan.data) :], plan
 
@@ -290,15 +295,15 @@ def random_append(chance):
 
 
 def assert_whole_or_absent(state, before, after, new):
-    decoded = recovery.decode_document(state)
+    decoded = decode_document(state)
     found = bodies(decoded)
     assert found in (before, after), "a part of a batch, or less than was acknowledged"
     assert found == after or state != new
-    assert decoded.header == document.facts_of(document.parse_header(new[: new.index(b"\n") + 1]))
+    assert decoded.header == facts_of(parse_header(new[: new.index(b"\n") + 1]))
     assert decoded.context == fold(ContextStats(), decoded.entries)
-    again = bytes(document.encode_document(decoded))
+    again = bytes(encode_document(decoded))
     next_one, _ = grown(again, [said("next")])
-    assert bodies(recovery.decode_document(next_one)) == [*found, (decoded.seq + 1, said("next")["item"])]
+    assert bodies(decode_document(next_one)) == [*found, (decoded.seq + 1, said("next")["item"])]
 
 
 def test_of_an_append_any_sectors_arrived():
@@ -307,7 +312,7 @@ def test_of_an_append_any_sectors_arrived():
     begun, count, appends = time.monotonic(), 0, 0
     while count < STATES:
         old, new, plan = random_append(chance)
-        before, after = bodies(recovery.decode_document(old)), bodies(recovery.decode_document(new))
+        before, after = bodies(decode_document(old)), bodies(decode_document(new))
         file = File(old)
         file.write(plan.offset, plan.data)
         seen = set()
@@ -329,11 +334,11 @@ def test_a_sector_of_the_old_tail_inside_the_new_lines_is_no_edit_by_hand(old_ag
     for padding in range(0, 512, 3):
         old = new_file([handed(old_agent)], name="n" * padding)
         new, plan = grown(old, [item_entry(item)])
-        before = bodies(recovery.decode_document(old))
+        before = bodies(decode_document(old))
         for place in range(plan.offset // 512 * 512 + 512, min(old.rindex(b"}"), plan.after.tail.end - 512), 512):
             state = new[:place] + old[place : place + 512] + new[place + 512 :]
             mixed += is_json(state)
-            assert bodies(recovery.decode_document(state)) == before
+            assert bodies(decode_document(state)) == before
     assert mixed
 
 
@@ -351,7 +356,7 @@ def test_an_append_cut_at_every_byte_of_it_with_any_size():
     old = new_file([A])
     old, _ = grown(old, B)
     new, plan = grown(old, [said("x" * 400), said("y")])
-    before, after = bodies(recovery.decode_document(old)), bodies(recovery.decode_document(new))
+    before, after = bodies(decode_document(old)), bodies(decode_document(new))
     for cut, size in itertools.product(range(plan.offset, len(new) + 1), (len(old), len(new), None)):
         content = new[:cut] + old[cut:] if cut < len(old) else new[:cut]
         end = chance.randrange(len(old), len(new) + 1) if size is None else size
@@ -366,15 +371,15 @@ def test_of_appends_that_were_never_synced_no_part_of_a_batch_is_kept():
     read = 0
     for _ in range(STATES // 400):
         data = new_file(random_batch(chance))
-        file, stages = File(data), [bodies(recovery.decode_document(data))]
+        file, stages = File(data), [bodies(decode_document(data))]
         for _ in range(3):
             data, plan = grown(data, random_batch(chance))
             file.write(plan.offset, plan.data)
-            stages.append(bodies(recovery.decode_document(data)))
+            stages.append(bodies(decode_document(data)))
         for state in contents(file, chance, 30):
             try:
-                found = bodies(recovery.decode_document(state))
-            except document.Damage:
+                found = bodies(decode_document(state))
+            except Damage:
                 continue
             read += 1
             assert found in stages

@@ -258,7 +258,7 @@ def test_no_log_error_or_repr_shows_what_a_session_holds(store, path, caplog):
         acts = (
             lambda: store.load(KEY),
             lambda: store.entries(KEY),
-            lambda: store.items(KEY, last=1),
+            lambda: store.items(KEY, limit=1),
             session.get_items,
             session.pop_item,
             lambda: store.append(KEY, [said(SECRET)]),

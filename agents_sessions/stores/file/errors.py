@@ -13,7 +13,7 @@ from agents_sessions.errors import (
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.lossless_json import JsonObject
 from agents_sessions.stores.file.disk.syscalls import NotRegular
-from agents_sessions.stores.file.format.document import Damage, NewerFormat
+from agents_sessions.stores.file.format.header import Damage, NewerFormat
 
 UNTOLD = (OSError, NotRegular, Damage, NewerFormat)
 

@@ -4,6 +4,7 @@ from functools import lru_cache
 
 from agents_sessions.errors import SessionIdError
 from agents_sessions.keys import SessionKey
+from agents_sessions.model.ids import check_sidecar_name
 from agents_sessions.stores.file.names import decode_name, encode_name
 
 SUFFIX = ".json"
@@ -26,9 +27,8 @@ def sidecar_of(key: SessionKey, name: str) -> tuple[tuple[str, ...], str]:
     Raises:
         ValueError: No sidecar can have this name.
     """
+    check_sidecar_name(name)
     parts = [encode_name(part, what="sidecar name", extension=True) for part in name.split("/")]
-    if len(parts) > 2 or any("~" in part for part in parts):
-        raise ValueError(f"a sidecar is a short file name or folder/file, not {name!r:.200}")
     folder, file = names_of(key)
     return (folder, beside(file), *parts[:-1]), parts[-1]
 

@@ -8,7 +8,7 @@ from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import JsonObject, encode_json
-from agents_sessions.stores.file.format.document import EncodedEntry, encode_entry
+from agents_sessions.stores.file.format.lines import EncodedEntry, encode_entry
 
 MAX_ITEM_BYTES = 64 << 20
 MAX_SESSION_BYTES = 1 << 30

@@ -8,8 +8,7 @@ import hashlib
 import re
 from urllib.parse import unquote_to_bytes
 
-from agents_sessions.errors import SessionIdError
-from agents_sessions.model.lossless_json import holds_halves
+from agents_sessions.model.ids import check_id
 
 MAX_NAME_BYTES = 180
 """Longest encoded name. With `.json`, `.torn-` and temporary suffixes it stays below the 255 bytes of ext4."""
@@ -31,33 +30,19 @@ def encode_name(identifier: str, *, what: str = "session_id", extension: bool = 
     Raises:
         SessionIdError: The id is empty, not a string, or holds a NUL character or two halves of one character.
     """
-    if not isinstance(identifier, str) or not identifier or "\0" in identifier or holds_halves(identifier):
-        raise SessionIdError(what, repr(identifier))
+    check_id(identifier, what=what)
     raw = identifier.encode("utf-8", "surrogatepass")
     name = _UNSAFE.sub(_percent, raw).decode("ascii")
     if name[0] in ".-" or _RESERVED.match(name):
         name = f"%{ord(name[0]):02X}{name[1:]}"
     if name[-1] == ".":
         name = f"{name[:-1]}%2E"
-    # Else the folder of session `x.json` would have the name of the file of session `x`.
+    # Otherwise the sidecar folder of session `x.json` would be called as the file of session `x`.
     name = name if extension else _SUFFIX.sub("%2E", name)
     if len(name) <= MAX_NAME_BYTES:
         return name
     prefix = re.sub(r"%[0-9A-F]?$", "", name[:_READABLE_BYTES])
     return f"{prefix}~{hashlib.sha256(raw).hexdigest()}"
-
-
-def encode_sidecar_name(name: str) -> list[str]:
-    """Return the file name of a sidecar, and in front of it that of its folder if it is in one.
-
-    Raises:
-        ValueError: It has more than two parts, or one so long that its file name would not tell it.
-        SessionIdError: A part is empty or holds what no id may hold.
-    """
-    parts = [encode_name(part, what="sidecar name", extension=True) for part in name.split("/")]
-    if len(parts) > 2 or any("~" in part for part in parts):
-        raise ValueError(f"a sidecar is a short file name or folder/file, not {name!r:.200}")
-    return parts
 
 
 def decode_name(name: str) -> str:

@@ -28,7 +28,10 @@ from agents_sessions.stores.file import sidecars
 from agents_sessions.stores.file.disk import atomic, locks
 from agents_sessions.stores.file.disk import syscalls as io
 from agents_sessions.stores.file.errors import UNTOLD, check_identity, told
-from agents_sessions.stores.file.format import document, recovery
+from agents_sessions.stores.file.format import document
+from agents_sessions.stores.file.format.header import Damage, NewerFormat
+from agents_sessions.stores.file.format.reading import BEGIN_BYTES, check_begin, decode_document
+from agents_sessions.stores.file.format.sealed import Sealed, read_sealed
 from agents_sessions.stores.file.layout import SUFFIX, beside, sidecar_of
 from agents_sessions.stores.file.layout import names_of as _names
 from agents_sessions.stores.file.limits import Limits
@@ -41,7 +44,7 @@ _T = TypeVar("_T")
 _HINT_BYTES = 1 << 16
 
 # Shared by all roots of the process, because two of them may be the same.
-_tails: Recent[tuple[str, ...], document.Sealed] = Recent(1024)
+_tails: Recent[tuple[str, ...], Sealed] = Recent(1024)
 
 
 class FileReader:
@@ -80,7 +83,7 @@ class FileReader:
     def read(self, key: SessionKey, query: Query[_T]) -> _T:
         """Answer without a lock or, if the seal does not hold, once more under a shared lock."""
         with self._errors(key):
-            with contextlib.suppress(io.WouldWait, document.Damage):
+            with contextlib.suppress(io.WouldWait, Damage):
                 return self._view(key, io.read_range, query)
             whole = _decoded(self._read_under_lock(key, *_names(key)))
             check_identity(key, self.path(key), whole.header)
@@ -102,7 +105,7 @@ class FileReader:
         try:
             read = partial(read_range, fd)
             place = self.place(key)
-            sealed = document.read_sealed(read, io.size_of(fd), recall(place))
+            sealed = read_sealed(read, io.size_of(fd), recall(place))
             if sealed is None:
                 raise io.WouldWait
             check_identity(key, self.path(key), sealed.header)
@@ -187,7 +190,7 @@ class FileReader:
             with io.directory(self._root, folder) as fd:
                 info = self._info_in(fd, folder, name)
             if _names(info.key) != (folder, name):
-                raise document.Damage("it holds the session of another name")
+                raise Damage("it holds the session of another name")
         except BlockingIOError:
             raise
         except FileNotFoundError:
@@ -200,7 +203,7 @@ class FileReader:
     def _info_in(self, dir_fd: int, folder: str, name: str) -> SessionInfo:
         with io.opened(dir_fd, name) as fd:
             read = partial(io.read_range, fd)
-            sealed = document.read_sealed(read, io.size_of(fd))
+            sealed = read_sealed(read, io.size_of(fd))
             if sealed is not None:
                 return INFO_QUERY.of_sealed(read, sealed)
         return info_of(_decoded(self._read_under_lock(SessionKey(folder, name), folder, name)))
@@ -221,9 +224,9 @@ class FileReader:
 
     def _read_whole(self, key: SessionKey, fd: int) -> bytes:
         """Return all bytes of a file, if they may be those of a session and are not too many to be decoded."""
-        recovery.check_begin(io.read_range(fd, 0, recovery.BEGIN_BYTES))
+        check_begin(io.read_range(fd, 0, BEGIN_BYTES))
         size = io.size_of(fd)
-        if not self.limits.allow(size) and document.read_sealed(partial(io.read_range, fd), size) is None:
+        if not self.limits.allow(size) and read_sealed(partial(io.read_range, fd), size) is None:
             # A file that was pretty-printed, or that an append made too long, may still be mended.
             self.limits.check_file(key, "its file, edited or torn,", size, times=2)
         return bytes(io.read_range(fd, 0, size))
@@ -246,8 +249,8 @@ class FileReader:
 
     def _check_holds(self, key: SessionKey, fd: int) -> None:
         """Refuse a file that holds another session. One that no session can be read from may still be removed."""
-        with contextlib.suppress(document.Damage, document.NewerFormat, SessionLimitError):
-            sealed = document.read_sealed(partial(io.read_range, fd), io.size_of(fd), recall(self.place(key)))
+        with contextlib.suppress(Damage, NewerFormat, SessionLimitError):
+            sealed = read_sealed(partial(io.read_range, fd), io.size_of(fd), recall(self.place(key)))
             header = self._decode(key, fd).header if sealed is None else sealed.header
             check_identity(key, self.path(key), header)
 
@@ -257,19 +260,19 @@ class FileReader:
 
 def _decoded(data: bytes) -> document.Document:
     try:
-        return recovery.decode_document(data)
-    except (document.Damage, document.NewerFormat) as error:
+        return decode_document(data)
+    except (Damage, NewerFormat) as error:
         # Without the frames below and this one's argument: whoever holds the error would hold the whole file.
         del data
         raise error.with_traceback(None) from None
 
 
-def recall(place: tuple[str, ...]) -> document.Sealed | None:
+def recall(place: tuple[str, ...]) -> Sealed | None:
     """Return what was last seen of a file's end: it spares decoding it again, and proves nothing."""
     return _tails.get(place)
 
 
-def remember(place: tuple[str, ...], sealed: document.Sealed) -> None:
+def remember(place: tuple[str, ...], sealed: Sealed) -> None:
     """Keep what was seen of a file's end, unless its header is long."""
     if len(sealed.line) <= _HINT_BYTES:
         _tails.put(place, sealed)

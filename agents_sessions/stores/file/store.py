@@ -8,36 +8,40 @@ threads.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Literal, TypeVar
 
-from agents_sessions.concurrency.fair_locks import Gates
-from agents_sessions.concurrency.settle import settled
+from agents_sessions.concurrency.fair_locks import FairLocks
+from agents_sessions.concurrency.settle import settle
 from agents_sessions.concurrency.worker_threads import in_thread
 from agents_sessions.errors import SessionBusyError, SessionCorruptedError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item, timestamp
 from agents_sessions.model.info import SessionInfo
-from agents_sessions.stores.base import FILE_TIMEOUT, Change, History, SessionStore, Totals, check_facts, check_new
+from agents_sessions.stores.base import NO_SIDECARS, Appended, Change, Entries, History, SessionStore, TurnLock
 from agents_sessions.stores.file.disk.syscalls import WouldWait
-from agents_sessions.stores.file.format.document import encode_entry
+from agents_sessions.stores.file.format.lines import encode_entry
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES, Limits
 from agents_sessions.stores.file.names import encode_name
 from agents_sessions.stores.file.queries import INFO_QUERY, Query, entries_query, items_query
 from agents_sessions.stores.file.turn_lock import Holder, this_process
 from agents_sessions.stores.file.writer import FileWriter
+from agents_sessions.stores.transitions import check_new, collected, created
 
 Durability = Literal["full", "process"]
 
 _T = TypeVar("_T")
 _SCAN_BATCH = 64
 
+WRITE_TIMEOUT = 60.0
+"""Seconds that one operation waits for others on the same file before it raises `SessionBusyError`."""
+
 # Shared by all stores of the process, because two of them may be on one root.
-_file_gates = Gates()
-_turn_gates = Gates()
+_file_gates = FairLocks()
+_turn_gates = FairLocks()
 
 
 class _ChangeRaised(Exception):
@@ -89,12 +93,13 @@ class FileStore(SessionStore):
 
     # --- the contract ---
 
-    async def create(self, info: SessionInfo, entries: Sequence[Entry] = ()) -> SessionInfo:
-        check_new(entries)
-        check_facts(info)
-        stored, data = self._files.encode(info, entries)
+    async def create(
+        self, info: SessionInfo, entries: Entries = (), *, sidecars: Mapping[str, bytes] = NO_SIDECARS
+    ) -> SessionInfo:
+        new = created(info, await collected(entries), timestamp())
+        data = self._files.encode(new)
         await self._write(info.key, partial(self._files.create, info.key, data))
-        return stored
+        return new.info
 
     async def load(self, key: SessionKey) -> SessionInfo | None:
         try:
@@ -102,19 +107,28 @@ class FileStore(SessionStore):
         except SessionNotFoundError:
             return None
 
-    async def entries(self, key: SessionKey, *, last: int | None = None, after: int = 0) -> list[Entry]:
-        return await self._read(key, entries_query(last=last, after=after))
+    async def entries(
+        self, key: SessionKey, *, after: int | None = None, before: int | None = None, limit: int | None = None
+    ) -> list[Entry]:
+        return await self._read(key, entries_query(after, before, limit))
 
-    async def items(self, key: SessionKey, *, last: int | None = None) -> list[Item]:
-        return await self._read(key, items_query(last=last))
+    async def items(self, key: SessionKey, *, limit: int | None = None) -> list[Item]:
+        return await self._read(key, items_query(limit))
 
-    async def append(self, key: SessionKey, entries: Sequence[Entry], *, expected_seq: int | None = None) -> Totals:
+    async def append(
+        self,
+        key: SessionKey,
+        entries: Sequence[Entry],
+        *,
+        expected_seq: int | None = None,
+        turn: TurnLock | None = None,
+    ) -> Appended:
         check_new(entries)
         at = timestamp()
         batch = [encode_entry(entry, at) for entry in entries]
         return await self._write(key, partial(self._files.append, key, batch, at, expected_seq))
 
-    async def rewrite(self, key: SessionKey, change: Change) -> SessionInfo:
+    async def rewrite(self, key: SessionKey, change: Change, *, turn: TurnLock | None = None) -> SessionInfo:
         def apart(history: History) -> History:
             try:
                 return change(history)
@@ -147,17 +161,17 @@ class FileStore(SessionStore):
     async def read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
         return await self._attempt(key, partial(self._files.read_sidecar, key, name), _plainly)
 
-    async def write_sidecar(self, key: SessionKey, name: str, data: bytes) -> None:
+    async def write_sidecar(self, key: SessionKey, name: str, data: bytes, *, turn: TurnLock | None = None) -> None:
         await self._write(key, partial(self._files.write_sidecar, key, name, data))
 
     async def list_sidecars(self, key: SessionKey) -> list[str]:
         return await self._attempt(key, partial(self._files.list_sidecars, key), _plainly)
 
-    async def delete_sidecar(self, key: SessionKey, name: str) -> bool:
+    async def delete_sidecar(self, key: SessionKey, name: str, *, turn: TurnLock | None = None) -> bool:
         return await self._write(key, partial(self._files.delete_sidecar, key, name))
 
     @contextlib.asynccontextmanager
-    async def turn_lock(self, key: SessionKey, timeout: float | None = None) -> AsyncIterator[None]:
+    async def turn_lock(self, key: SessionKey, timeout: float | None = None) -> AsyncIterator[TurnLock]:
         begun = monotonic()
         async with contextlib.AsyncExitStack() as stack:
             try:
@@ -165,7 +179,7 @@ class FileStore(SessionStore):
             except TimeoutError:
                 raise SessionBusyError(key, monotonic() - begun, this_process()) from None
             stack.enter_context(await self._await_turn(key, begun, timeout))
-            yield
+            yield TurnLock(key)
 
     # --- crossing to the worker thread ---
 
@@ -175,13 +189,13 @@ class FileStore(SessionStore):
     async def _write(self, key: SessionKey, operation: Callable[[], _T]) -> _T:
         """Run a mutation in its turn, and await its outcome whatever happens to the caller."""
         begun = monotonic()
-        gate = _file_gates.hold(self.place(key), FILE_TIMEOUT)
+        gate = _file_gates.hold(self.place(key), WRITE_TIMEOUT)
         try:
             await gate.__aenter__()
         except TimeoutError:
             raise SessionBusyError(key, monotonic() - begun, this_process()) from None
         try:
-            return await self._attempt(key, operation, settled)
+            return await self._attempt(key, operation, settle)
         finally:
             await gate.__aexit__()
 
@@ -206,7 +220,7 @@ class FileStore(SessionStore):
                 return await wait(in_thread(operation))
             except BlockingIOError:
                 waited = monotonic() - begun
-                if waited > FILE_TIMEOUT:
+                if waited > WRITE_TIMEOUT:
                     raise SessionBusyError(key, waited, "another process") from None
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.02)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from agents_sessions.concurrency.recent import Recent
 from agents_sessions.errors import (
-    SessionConflictError,
     SessionError,
     SessionExistsError,
     SessionNotFoundError,
@@ -19,18 +18,22 @@ from agents_sessions.errors import (
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, now, timestamp
 from agents_sessions.model.info import SessionInfo
-from agents_sessions.stores.base import Change, History, Totals, check_change, renumber
+from agents_sessions.stores.base import Appended, Change, History, Standing
 from agents_sessions.stores.file import sidecars
 from agents_sessions.stores.file.disk import atomic, locks
 from agents_sessions.stores.file.disk import syscalls as io
 from agents_sessions.stores.file.errors import UNTOLD, check_identity, told
 from agents_sessions.stores.file.format import document
+from agents_sessions.stores.file.format.append import plan_append
+from agents_sessions.stores.file.format.lines import EncodedEntry, decode_batch
+from agents_sessions.stores.file.format.sealed import read_sealed, read_since
 from agents_sessions.stores.file.layout import names_of as _names
 from agents_sessions.stores.file.layout import sidecar_of
 from agents_sessions.stores.file.limits import Limits
-from agents_sessions.stores.file.queries import info_of, totals_of
+from agents_sessions.stores.file.queries import info_of, standing_of
 from agents_sessions.stores.file.reader import FileReader, recall, remember
 from agents_sessions.stores.file.turn_lock import Holder, forget_turn, try_turn
+from agents_sessions.stores.transitions import check_expected, rewritten
 
 logger = logging.getLogger("agents_sessions")
 
@@ -53,14 +56,14 @@ class FileWriter(FileReader):
 
     # --- one session ---
 
-    def encode(self, info: SessionInfo, entries: Sequence[Entry]) -> tuple[SessionInfo, bytearray]:
-        """Return a new session as it will be stored, and its file. Neither shares an object with the caller."""
-        numbered, seq, context = renumber(History(info, list(entries)), 0)
-        updated_at = timestamp(info.updated_at)
-        data = document.encode_document(document.Document(info.header(), numbered, seq, context, updated_at))
+    def encode(self, new: History) -> bytearray:
+        """Return the file of a new session, which `transitions.created` has made."""
+        info = new.info
+        whole = document.Document(info.header(), new.entries, info.seq, info.context, timestamp(info.updated_at))
+        data = document.encode_document(whole)
         self.limits.check_header(info, len(data))
-        self.limits.check_document(info.key, len(data), entries)
-        return info.model_copy(update={"seq": seq, "context": context}, deep=True), data
+        self.limits.check_document(info.key, len(data), new.entries)
+        return data
 
     def create(self, key: SessionKey, data: bytearray) -> None:
         """Make the file of a new session, which `encode` has made."""
@@ -81,58 +84,60 @@ class FileWriter(FileReader):
             io.sync_names(self.root, durable=True)
             _anchored.put(place, True)
 
-    def append(
-        self, key: SessionKey, batch: Sequence[document.EncodedEntry], at: str, expected_seq: int | None
-    ) -> Totals:
+    def append(self, key: SessionKey, batch: Sequence[EncodedEntry], at: str, expected_seq: int | None) -> Appended:
         """Add entries. Of what the caller has, only this encoded form counts: all else may have changed meanwhile."""
         self.limits.check_items(key, batch)
-        entries = document.decode_batch(batch)
+        entries = decode_batch(batch)
         name = _names(key)[1]
         lost: list[Entry] = []
         while True:
             with self._locked(key) as (folder, fd):
                 read = partial(io.read_range, fd)
-                sealed = document.read_sealed(read, io.size_of(fd), recall(self.place(key)))
+                sealed = read_sealed(read, io.size_of(fd), recall(self.place(key)))
                 plan = None
                 if sealed is not None:
                     check_identity(key, self.path(key), sealed.header)
-                    if lost and _holds(document.read_since(read, sealed.tail, lost[0]["seq"]), lost):
-                        return totals_of(sealed.tail)
-                    _check_seq(key, sealed.tail.seq, expected_seq)
+                    if lost and _holds(read_since(read, sealed.tail, lost[0]["seq"]), lost):
+                        return Appended(lost, standing_of(sealed.tail))
+                    check_expected(key, sealed.tail.seq, expected_seq)
                     if not batch:
-                        return totals_of(sealed.tail)
-                    plan = document.plan_append(sealed, batch, entries, at)
+                        return Appended([], standing_of(sealed.tail))
+                    plan = plan_append(sealed, batch, entries, at)
                 if sealed is None or plan is None:  # edited or torn: brought back into shape; or see `plan_append`
-                    totals = self._append_by_rewriting(key, folder, fd, entries, expected_seq, lost)
-                    if totals is None:
+                    stored = self._append_by_rewriting(key, folder, fd, entries, at, expected_seq, lost)
+                    if stored is None:
                         continue
-                    return totals
+                    return stored
                 self.limits.check_added(key, plan.offset + len(plan.data), entries)
                 old = sealed.tail.text
                 if atomic.append(folder, name, fd, plan.offset, plan.data, old=old, durable=self._durable):
                     remember(self.place(key), plan.after)
-                    return totals_of(plan.after.tail)
+                    standing = standing_of(plan.after.tail)
+                    return Appended(_numbered(entries, at, standing.seq), standing)
             # Someone who does not know the lock, an editor, replaced the file meanwhile: do it again there. Unless what
             # was saved is a copy that has these entries already: they could be read as soon as they were written.
-            lost = [{**entry, "seq": seq} for seq, entry in enumerate(entries, plan.after.tail.seq - len(entries) + 1)]
+            lost = _numbered(entries, at, plan.after.tail.seq)
 
     def _append_by_rewriting(
         self,
         key: SessionKey,
         folder: int,
         fd: int,
-        entries: Sequence[Entry],
+        entries: list[Entry],
+        at: str,
         expected_seq: int | None,
-        lost: Sequence[Entry],
-    ) -> Totals | None:
+        lost: list[Entry],
+    ) -> Appended | None:
         def change(history: History) -> History:
             if lost and _holds(history.entries, lost):
                 return history
-            _check_seq(key, history.info.seq, expected_seq)
+            check_expected(key, history.info.seq, expected_seq)
             return history.with_entries([*history.entries, *entries])
 
         info = self._rewrite_locked(key, folder, fd, change)
-        return None if info is None else Totals(info.seq, info.updated_at, info.context)
+        if info is None:
+            return None
+        return Appended(_numbered(entries, at, info.seq), Standing(info.seq, info.updated_at, info.context))
 
     def rewrite(self, key: SessionKey, change: Change) -> SessionInfo:
         """Put a changed session in the place of the old one."""
@@ -148,16 +153,16 @@ class FileWriter(FileReader):
         whole = self._decode(key, fd)
         check_identity(key, self.path(key), whole.header)
         before = History(info_of(whole), whole.entries)
-        after = change(before)
-        if after is before and whole.shape == "sealed":
+        after = rewritten(before, change, now())
+        if after is None and whole.shape == "sealed":
             return before.info
-        check_change(key, after)
-        entries, seq, context = renumber(after, whole.seq)
-        updated_at = max(now(), before.info.updated_at)
-        new = document.Document(after.info.header(), entries, seq, context, timestamp(updated_at))
+        after = after or rewritten(before, _reshape, now()) or before
+        info = after.info
+        new = document.Document(info.header(), after.entries, info.seq, info.context, timestamp(info.updated_at))
         data = document.encode_document(new)
-        self.limits.check_header(after.info, len(data), before.info, seen.size)
-        self.limits.check_document(key, len(data), [e for e in after.entries if "seq" not in e], seen.size)
+        self.limits.check_header(info, len(data), before.info, seen.size)
+        known = {entry["seq"] for entry in before.entries}
+        self.limits.check_document(key, len(data), [e for e in after.entries if e["seq"] not in known], seen.size)
         try:
             if whole.shape == "torn":
                 self._replace_torn(key, folder, data, seen)
@@ -165,7 +170,7 @@ class FileWriter(FileReader):
                 atomic.replace(folder, _names(key)[1], data, durable=self._durable, over=seen)
         except atomic.Replaced:
             return None
-        return after.info.model_copy(update={"seq": seq, "context": context, "updated_at": updated_at})
+        return info
 
     def _replace_torn(self, key: SessionKey, folder: int, data: bytearray, seen: io.Seen) -> None:
         name = _names(key)[1]
@@ -267,6 +272,11 @@ def _is_same(entry: Entry | None, other: Entry) -> bool:
     return entry is not None and all(entry.get(name) == other.get(name) for name in ("at", "item", "record"))
 
 
-def _check_seq(key: SessionKey, actual: int, expected: int | None) -> None:
-    if expected is not None and expected != actual:
-        raise SessionConflictError(key, expected, actual)
+def _reshape(history: History) -> History:
+    """Change nothing, so that a file which was edited or torn is written anew as it reads."""
+    return history.with_entries(history.entries)
+
+
+def _numbered(entries: Sequence[Entry], at: str, newest: int) -> list[Entry]:
+    """Return entries as they are stored, given the number of the last one."""
+    return [{"at": at, **entry, "seq": seq} for seq, entry in enumerate(entries, newest - len(entries) + 1)]

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from typing import Self, cast
 
 from agents_sessions.testing.contract.bounds import LONGEST
-from agents_sessions.testing.contract.part import Opener, close
+from agents_sessions.testing.contract.part import Opener
 from agents_sessions.testing.contract.samples import KEY, said
 
 
@@ -68,7 +68,7 @@ def append_some(open_store: Opener, name: str, count: int, _reporting: Connectio
             await store.append(KEY, [said(f"{name}-{number}")])
             if number % 4 == 0:
                 await store.rewrite(KEY, lambda history: history.with_facts(name=name))
-        await close(store)
+        await store.aclose()
 
     asyncio.run(write())
 

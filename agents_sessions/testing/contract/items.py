@@ -37,4 +37,4 @@ class ItemContract(ContractPart):
         await store.append(KEY, [item_entry(item)])
         await store.append(KEY, [said("after")])
         assert (await store.items(KEY))[1] == item
-        assert await store.items(KEY, last=2) == [item, {"role": "user", "content": "after"}]
+        assert await store.items(KEY, limit=2) == [item, {"role": "user", "content": "after"}]

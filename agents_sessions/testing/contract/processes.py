@@ -74,7 +74,8 @@ class ProcessContract(ContractPart):
         with Child(hold_turn, open_again) as holder:
             holder.receive(1)
             holder.kill()
-            run(_take_turn(store, timeout=self.lock_grace + MARGIN), within=self.lock_grace + 2 * MARGIN)
+            grace = store.lock_grace if self.lock_grace is None else self.lock_grace
+            run(_take_turn(store, timeout=grace + MARGIN), within=grace + 2 * MARGIN)
 
 
 async def _take_turn(store: SessionStore, timeout: float) -> None:

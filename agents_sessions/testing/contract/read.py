@@ -12,14 +12,14 @@ from agents_sessions.testing.contract.samples import HUGE, KEY, info_of, said, t
 class ReadContract(ContractPart):
     """What `entries` and `items` promise."""
 
-    @pytest.mark.parametrize("last", [0, 1, 2, 9, 10, 11, HUGE, -1, None])
-    async def test_the_newest_entries_come_in_order(self, store: SessionStore, last: int | None) -> None:
+    @pytest.mark.parametrize("limit", [0, 1, 2, 9, 10, 11, HUGE, -1, None])
+    async def test_the_newest_entries_come_in_order(self, store: SessionStore, limit: int | None) -> None:
         await store.create(info_of(), [said(str(number)) for number in range(5)])
         await store.append(KEY, [said(str(number)) for number in range(5, 10)])
         everything = [str(number) for number in range(10)]
-        expected = everything if last is None else everything[max(0, 10 - max(0, last)) :]
-        assert texts(await store.entries(KEY, last=last)) == expected
-        assert [item["content"] for item in await store.items(KEY, last=last)] == expected
+        expected = everything if limit is None else everything[max(0, 10 - max(0, limit)) :]
+        assert texts(await store.entries(KEY, limit=limit)) == expected
+        assert [item["content"] for item in await store.items(KEY, limit=limit)] == expected
 
     @pytest.mark.parametrize("after", [-1, 0, 1, 6, 9, 10, 11, HUGE])
     async def test_the_entries_after_a_number_come_in_order(self, store: SessionStore, after: int) -> None:
@@ -32,17 +32,17 @@ class ReadContract(ContractPart):
         record = record_entry({"type": "handoff", "from": "a", "to": "b"})
         await store.create(info_of(), [said("1"), record, said("2"), record, record])
         assert [item["content"] for item in await store.items(KEY)] == ["1", "2"]
-        assert [item["content"] for item in await store.items(KEY, last=1)] == ["2"]
-        assert [item["content"] for item in await store.items(KEY, last=2)] == ["1", "2"]
+        assert [item["content"] for item in await store.items(KEY, limit=1)] == ["2"]
+        assert [item["content"] for item in await store.items(KEY, limit=2)] == ["1", "2"]
 
     async def test_the_newest_of_a_long_history_are_found(self, store: SessionStore) -> None:
         await store.create(info_of(), [said(f"{number} " + "x" * (number % 7) * 300) for number in range(2000)])
-        for last in (1, 50, 1999):
-            found = [str(text).split()[0] for text in texts(await store.entries(KEY, last=last))]
-            assert found == [str(number) for number in range(2000 - last, 2000)]
+        for limit in (1, 50, 1999):
+            found = [str(text).split()[0] for text in texts(await store.entries(KEY, limit=limit))]
+            assert found == [str(number) for number in range(2000 - limit, 2000)]
 
     async def test_reading_a_missing_session_is_an_error(self, store: SessionStore) -> None:
         with pytest.raises(SessionNotFoundError):
             await store.entries(KEY)
         with pytest.raises(SessionNotFoundError):
-            await store.items(KEY, last=1)
+            await store.items(KEY, limit=1)

@@ -38,6 +38,6 @@ class StoreContract(
 ):
     """What every store promises. Subclass it, name the subclass `Test…`, and override `make_store`.
 
-    Override `opener` too if several processes can open the same data, `close_store` if a store holds more than its
-    `aclose` gives up, and `lock_grace` if the turn lock of a killed process is free only when its lease ends.
+    Override `opener` too if several processes can open the same data, and `close_store` if `make_store` makes more than
+    the store's `aclose` gives back.
     """

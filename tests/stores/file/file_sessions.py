@@ -21,7 +21,7 @@ said = partial(builders.said, note="Zaunkönig")
 OF_A_FILE = {
     "load": lambda store: store.load(KEY),
     "entries": lambda store: store.entries(KEY),
-    "items": lambda store: store.items(KEY, last=1),
+    "items": lambda store: store.items(KEY, limit=1),
     "append": lambda store: store.append(KEY, [said("x")]),
     "rewrite": lambda store: store.rewrite(KEY, lambda history: history.with_entries([])),
 }

@@ -7,8 +7,11 @@ from zlib import crc32
 from builders import said as said  # for who imports the rest from here
 
 from agents_sessions.model.totals import ContextStats, fold
-from agents_sessions.stores.file.format import document
-from agents_sessions.stores.file.format.document import Document
+from agents_sessions.stores.file.format.append import plan_append
+from agents_sessions.stores.file.format.document import Document, encode_document
+from agents_sessions.stores.file.format.lines import encode_entry
+from agents_sessions.stores.file.format.reading import decode_document
+from agents_sessions.stores.file.format.sealed import read_sealed
 
 AT = "2026-11-20T21:28:00.123Z"
 LATER = "2026-11-20T21:29:00.456Z"
@@ -22,15 +25,13 @@ def reader(data):
 def new_file(entries=(), *, seq=None, **header):
     numbered = [{**entry, "seq": number} for number, entry in enumerate(entries, 1)]
     newest = len(numbered) if seq is None else seq
-    return bytes(
-        document.encode_document(Document({**HEADER, **header}, numbered, newest, fold(ContextStats(), numbered), AT))
-    )
+    return bytes(encode_document(Document({**HEADER, **header}, numbered, newest, fold(ContextStats(), numbered), AT)))
 
 
 def planned(data, entries, at=LATER):
-    sealed = document.read_sealed(reader(data), len(data))
+    sealed = read_sealed(reader(data), len(data))
     assert sealed is not None
-    return document.plan_append(sealed, [document.encode_entry(entry, at) for entry in entries], entries, at)
+    return plan_append(sealed, [encode_entry(entry, at) for entry in entries], entries, at)
 
 
 def appended(data, entries):
@@ -71,3 +72,34 @@ def forged(data, place, old, new):
     salt = int(json.loads(data[: data.index(b"\n")] + b"]}")["salt"], 16)
     crc = crc32(rest, crc32(head, salt))
     return data[:begin] + line[:1] + b'%s,"crc":"%08x",%s' % (head, crc, rest) + data[end:]
+
+
+def cut_in_its_tail(data):
+    return data[: data.rindex(b'],"context":') + 20]
+
+
+def contents_without_tail(data):
+    return contents(decode_document(cut_in_its_tail(data)))
+
+
+def spoiled(data, *texts):
+    for text in texts:
+        data = data.replace(b'"content":"%s"' % text, b'"content":\0%s"' % text)
+    return data
+
+
+def edited(change, *, dump=json.dumps):
+    whole = json.loads(grown([said("b")], [said("c"), said("d")], start=[said("a")]))
+    change(whole)
+    return decode_document(dump(whole).encode())
+
+
+class Watched:
+    """Reads a file, and remembers how much."""
+
+    def __init__(self, data):
+        self.data, self.lengths = data, []
+
+    def __call__(self, offset, length):
+        self.lengths.append(length)
+        return bytearray(self.data[offset : offset + length])

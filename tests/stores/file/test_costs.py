@@ -50,10 +50,10 @@ def test_an_append_costs_the_same_at_any_length(tmp_path, calls, monkeypatch, ca
 def test_the_newest_of_a_long_history_are_read_from_its_end(store, calls):
     create(store, *[f"{number:06} {'x' * 100}" for number in range(20_000)])
     load(store)
-    for last in (1, 20, 200):
+    for count in (1, 20, 200):
         calls.clear()
-        assert len(texts(store, last=last)) == last
-        assert calls.read < 12_000 + last * 500
+        assert len(texts(store, limit=count)) == count
+        assert calls.read < 12_000 + count * 500
 
 
 def test_loading_costs_the_same_at_any_length(tmp_path, calls):

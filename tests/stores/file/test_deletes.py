@@ -10,6 +10,7 @@ from file_sessions import create, load, sidecars, texts, write_sidecar
 
 from agents_sessions.errors import SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
+from agents_sessions.stores.base import History
 from agents_sessions.stores.file import sidecars as file_sidecars
 from agents_sessions.stores.file.disk import locks as file_locks
 from agents_sessions.stores.file.disk import syscalls as file_io
@@ -69,7 +70,7 @@ def test_a_session_that_was_made_meanwhile_keeps_its_sidecars(store, path, orpha
     monkeypatch.setattr(file_sidecars, "held", late)
     engine = store._files
     with pytest.raises(SessionExistsError):
-        engine.create(KEY, engine.encode(info_of(), [])[1])
+        engine.create(KEY, engine.encode(History(info_of(), [])))
     assert texts(store) == ["theirs"]
     assert asyncio.run(store.read_sidecar(KEY, "a.json")) == b"theirs"
 

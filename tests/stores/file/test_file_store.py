@@ -19,8 +19,6 @@ from agents_sessions.testing import StoreContract
 
 
 class TestFileStore(StoreContract):
-    lock_grace = 0.0  # the kernel drops the lock of a process that dies
-
     async def make_store(self, folder):
         return FileStore(folder)
 

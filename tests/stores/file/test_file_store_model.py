@@ -103,9 +103,9 @@ class FileAgainstList(RuleBasedStateMachine):
     def texts(self, **which):
         return [item["content"] for item in self.run(self.store.items(KEY, **which))]
 
-    @rule(last=st.integers(0, 12))
-    def newest(self, last):
-        assert self.texts(last=last) == self.model[len(self.model) - min(last, len(self.model)) :]
+    @rule(limit=st.integers(0, 12))
+    def newest(self, limit):
+        assert self.texts(limit=limit) == self.model[len(self.model) - min(limit, len(self.model)) :]
 
     @rule(back=st.integers(0, 12))
     def later(self, back):

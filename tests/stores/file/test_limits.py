@@ -15,7 +15,8 @@ from agents_sessions.manager import SessionManager
 from agents_sessions.model.entries import item_entry, record_entry
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.session import FileSession, StoredSession
-from agents_sessions.stores.file.format.document import Document, EncodedEntry, encode_document, encode_entry
+from agents_sessions.stores.file.format.document import Document, encode_document
+from agents_sessions.stores.file.format.lines import EncodedEntry, encode_entry
 from agents_sessions.stores.file.limits import Limits
 from agents_sessions.stores.file.store import FileStore
 from agents_sessions.testing import StoreContract

@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents_sessions.errors import SessionIdError
+from agents_sessions.keys import SessionKey
 from agents_sessions.model.lossless_json import holds_halves
-from agents_sessions.stores.file.names import MAX_NAME_BYTES, decode_name, encode_name, encode_sidecar_name
+from agents_sessions.stores.file.layout import sidecar_of
+from agents_sessions.stores.file.names import MAX_NAME_BYTES, decode_name, encode_name
 from agents_sessions.testing.contract.samples import HOSTILE_IDS
 
 IDS = st.text(st.characters(exclude_categories=(), exclude_characters="\0"), min_size=1, max_size=250).filter(
@@ -140,16 +142,17 @@ def test_a_name_tells_its_id(identifier):
     ],
 )
 def test_a_sidecar_has_a_file_name_and_maybe_a_folder(name, parts):
-    assert encode_sidecar_name(name) == parts
+    folders, file = sidecar_of(SessionKey("a", "s"), name)
+    assert [*folders, file] == ["a", "s", *parts]
 
 
-@pytest.mark.parametrize("name", ["a/b/c", "x" * 181, "a/" + "é" * 31])
+@pytest.mark.parametrize("name", ["a/b/c", "x" * 61, "a/" + "é" * 31])
 def test_a_sidecar_has_a_short_name(name):
-    with pytest.raises(ValueError, match="short file name or folder/file"):
-        encode_sidecar_name(name)
+    with pytest.raises(ValueError, match="a sidecar name is `name` or `folder/name`"):
+        sidecar_of(SessionKey("a", "s"), name)
 
 
 @pytest.mark.parametrize("name", ["", "/a", "a/", "a//b", "a\0"])
 def test_a_part_of_a_sidecars_name_that_is_no_id_is_refused(name):
     with pytest.raises(SessionIdError, match=r"^sidecar name must be"):
-        encode_sidecar_name(name)
+        sidecar_of(SessionKey("a", "s"), name)

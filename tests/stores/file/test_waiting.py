@@ -11,9 +11,9 @@ from builders import KEY
 from file_sessions import append, create, load, on_disk, said, scan, texts
 
 from agents_sessions.errors import SessionBusyError
+from agents_sessions.stores.file import reader as file_reader
 from agents_sessions.stores.file import store as file_store
 from agents_sessions.stores.file.disk import syscalls as file_io
-from agents_sessions.stores.file.format import recovery as file_recovery
 
 
 def test_a_write_waits_for_another_process_without_a_thread(store, path):
@@ -35,7 +35,7 @@ def test_a_write_waits_for_another_process_without_a_thread(store, path):
 
 def test_a_write_does_not_wait_for_ever(store, path, monkeypatch):
     create(store)
-    monkeypatch.setattr(file_store, "FILE_TIMEOUT", 0.05)
+    monkeypatch.setattr(file_store, "WRITE_TIMEOUT", 0.05)
     held = os.open(path, os.O_RDWR)
     fcntl.flock(held, fcntl.LOCK_EX)
     try:
@@ -47,7 +47,7 @@ def test_a_write_does_not_wait_for_ever(store, path, monkeypatch):
 
 
 def test_a_read_that_waits_too_long_says_for_which_session(store, path, monkeypatch):
-    monkeypatch.setattr(file_store, "FILE_TIMEOUT", 0.02)
+    monkeypatch.setattr(file_store, "WRITE_TIMEOUT", 0.02)
     create(store)
     path.write_text(json.dumps(json.loads(path.read_text()), indent=1))
     with path.open() as theirs:
@@ -61,7 +61,7 @@ def test_a_read_that_waits_too_long_says_for_which_session(store, path, monkeypa
 def test_a_reader_of_an_edited_file_holds_its_lock_only_while_it_reads_the_bytes(store, path, monkeypatch, read):
     create(store, "a")
     path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
-    real = file_recovery.decode_document
+    real = file_reader.decode_document
     free = []
 
     def decode(data):
@@ -70,7 +70,7 @@ def test_a_reader_of_an_edited_file_holds_its_lock_only_while_it_reads_the_bytes
             free.append(True)
         return real(data)
 
-    monkeypatch.setattr(file_recovery, "decode_document", decode)
+    monkeypatch.setattr(file_reader, "decode_document", decode)
     assert read(store) in (["a"], [KEY])
     assert free == [True]
 
