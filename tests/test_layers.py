@@ -14,6 +14,7 @@ ROOT = Path(agents_sessions.__file__).parent
 FLOORS = [
     {"keys", "concurrency.forks", "concurrency.settle"},
     {"errors", "concurrency.recent", "concurrency.fair_locks", "concurrency.worker_threads"},
+    {"concurrency.process"},
     {"model.lossless_json"},
     {"model.ids"},
     {"model.entries"},

@@ -19,13 +19,12 @@ import pytest
 from agents import Agent, RunConfig
 from agents.testing import ScriptedModel, assistant_message
 
+from agents_sessions.concurrency import process
 from agents_sessions.keys import SessionKey
 from agents_sessions.manager import SessionManager
 from agents_sessions.model.entries import item_entry
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.stores.file import layout as file_names
-from agents_sessions.stores.file import reader as file_reader
-from agents_sessions.stores.file import store as file_store
 from agents_sessions.stores.file.store import FileStore
 from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.turns import lock
@@ -150,7 +149,7 @@ def least_growth(standings: list[dict[str, int]]) -> dict[str, int]:
 
 
 def assert_nothing_waits():
-    assert len(file_store._file_gates) == len(file_store._turn_gates) == 0
+    assert len(process.writers) == len(process.turn_takers) == 0
     assert lock._begun == {}
 
 
@@ -228,7 +227,7 @@ def test_what_is_remembered_of_many_sessions_is_bounded(tmp_path):
 
     asyncio.run(work())
     assert_nothing_waits()
-    assert len(file_reader._tails) <= 1024
+    assert len(process.file_ends) <= 1024
     assert file_names.names_of.cache_info().currsize <= 4096
 
 
