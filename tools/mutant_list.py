@@ -111,7 +111,7 @@ MUTANTS = [
         "stores.file.disk",
         "open_locked",
         condition("leads_to", "True"),
-        f"{FILES}/test_other_writers.py -k between_opening_and_locking",
+        f"{FILES}/disk/test_locks.py -k before_it_is_locked",
     ),
     Mutant(
         "the lock of a file is not taken",
