@@ -37,13 +37,14 @@ def new_session(info: SessionInfo) -> SessionInfo:
     return info.model_copy(update={"context": ContextStats()}, deep=True)
 
 
-def numbered(entries: Iterable[Entry], at: str, given: int = 0) -> Iterator[Entry]:
+def numbered(entries: Iterable[Entry], at: str, given: int = 0, last: int = 0) -> Iterator[Entry]:
     """Yield entries with their numbers and times.
 
     An entry keeps its number as long as the numbers grow; a new entry, or one out of place, gets the next one that was
-    never used. An entry keeps its time; one without a time gets `at`. `given` is the newest number that was ever given.
+    never used. An entry keeps its time; one without a time gets `at`. `given` is the newest number that was ever given,
+    `last` that of the entry in front of these.
     """
-    newest, last = given, 0
+    newest = given
     for entry in entries:
         seq = entry.get("seq", 0)
         if seq <= last:

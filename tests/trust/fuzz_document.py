@@ -20,15 +20,17 @@ from multiprocessing import Process, Queue
 from pathlib import Path
 
 from agents_sessions.errors import InvalidItemError
-from agents_sessions.model.entries import item_entry, record_entry
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import item_entry, parse_time, record_entry
 from agents_sessions.model.totals import ContextStats, fold
-from agents_sessions.stores.base import check_new
 from agents_sessions.stores.file.format.append import plan_append
 from agents_sessions.stores.file.format.document import Document, encode_document
 from agents_sessions.stores.file.format.header import Damage, NewerFormat
 from agents_sessions.stores.file.format.lines import encode_entry
 from agents_sessions.stores.file.format.reading import decode_document
 from agents_sessions.stores.file.format.sealed import read_items, read_newest, read_sealed
+from agents_sessions.stores.file.queries import standing_of
+from agents_sessions.stores.transitions import appended, check_new
 
 CASES = Path(__file__).parent / "cases"
 AT = "2026-11-20T21:29:00.456Z"
@@ -67,9 +69,14 @@ def new_file(entries=(), **facts):
     return bytes(encode_document(Document({**FACTS, **facts}, numbered, len(numbered), totals, AT)))
 
 
+def planned(sealed, entries, at):
+    after = appended(SessionKey("support", "order-42"), standing_of(sealed.tail), entries, parse_time(at))
+    return plan_append(sealed, [encode_entry(entry, at) for entry in entries], after.standing)
+
+
 def grown(data, batch):
     sealed = read_sealed(reader(data), len(data))
-    plan = plan_append(sealed, [encode_entry(entry, AT) for entry in batch], batch, AT)
+    plan = planned(sealed, batch, AT)
     return data[: plan.offset] + plan.data + data[plan.offset + len(plan.data) :]
 
 
@@ -301,7 +308,7 @@ def check_decoded(decoded):
 
 
 def check_sealed(sealed, data, decoded):
-    plan_append(sealed, [encode_entry(MESSAGE, AT)], [MESSAGE], AT)
+    planned(sealed, [MESSAGE], AT)
     newest = read_newest(reader(data), sealed.tail, 2, items_only=False)
     items = read_items(reader(data), sealed.tail)
     if decoded is not None:

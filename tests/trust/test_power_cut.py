@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from fuzz_document import planned
 from seeds import SEED
 from simdisk import RECORDED, File, SimDisk, contents, lay_out
 from system_calls import CALLS
@@ -23,10 +24,8 @@ from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import item_entry, record_entry
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.totals import ContextStats, fold
-from agents_sessions.stores.file.format.append import plan_append
 from agents_sessions.stores.file.format.document import Document, encode_document
 from agents_sessions.stores.file.format.header import Damage, facts_of, parse_header
-from agents_sessions.stores.file.format.lines import encode_entry
 from agents_sessions.stores.file.format.reading import decode_document
 from agents_sessions.stores.file.format.sealed import read_sealed
 from agents_sessions.stores.file.store import FileStore
@@ -253,7 +252,7 @@ def new_file(entries, **facts):
 def grown(data, batch):
     at = "2026-11-20T21:29:00.456Z"
     sealed = read_sealed(lambda offset, length: bytearray(data[offset : offset + length]), len(data))
-    while (plan := plan_append(sealed, [encode_entry(e, at) for e in batch], batch, at)) is None:
+    while (plan := planned(sealed, batch, at)) is None:
         batch = [*batch, said("y" * 500)]  # it would be a rewrite
     return data[: plan.offset] + plan.data + data[plan.offset + len(plan.data) :], plan
 

@@ -1,6 +1,7 @@
 """Where things are below a root: which folder and which file, for each session and each sidecar. Pure."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from agents_sessions.errors import SessionIdError
 from agents_sessions.keys import SessionKey
@@ -10,10 +11,24 @@ from agents_sessions.stores.file.names import decode_name, encode_name
 SUFFIX = ".json"
 
 
+class SessionNames(NamedTuple):
+    """Where a session's file is, below the root."""
+
+    folder: str
+    file: str
+
+
+class SidecarNames(NamedTuple):
+    """Where a sidecar is, below the root."""
+
+    folders: tuple[str, ...]
+    file: str
+
+
 @lru_cache(maxsize=4096)
-def names_of(key: SessionKey) -> tuple[str, str]:
+def names_of(key: SessionKey) -> SessionNames:
     """Return the names of a session's folder and file."""
-    return encode_name(key.agent_id, what="agent_id"), encode_name(key.session_id) + SUFFIX
+    return SessionNames(encode_name(key.agent_id, what="agent_id"), encode_name(key.session_id) + SUFFIX)
 
 
 def beside(file: str) -> str:
@@ -21,7 +36,7 @@ def beside(file: str) -> str:
     return file.removesuffix(SUFFIX)
 
 
-def sidecar_of(key: SessionKey, name: str) -> tuple[tuple[str, ...], str]:
+def sidecar_of(key: SessionKey, name: str) -> SidecarNames:
     """Return the folders and the file of a sidecar.
 
     Raises:
@@ -30,7 +45,7 @@ def sidecar_of(key: SessionKey, name: str) -> tuple[tuple[str, ...], str]:
     check_sidecar_name(name)
     parts = [encode_name(part, what="sidecar name", extension=True) for part in name.split("/")]
     folder, file = names_of(key)
-    return (folder, beside(file), *parts[:-1]), parts[-1]
+    return SidecarNames((folder, beside(file), *parts[:-1]), parts[-1])
 
 
 def is_sidecar(name: str) -> bool:

@@ -4,16 +4,23 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
-from pydantic import ValidationError
-
 from agents_sessions.model.entries import Entry, Item
-from agents_sessions.model.history import invalid_fields
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import JsonObject
 from agents_sessions.stores.base import Standing
+from agents_sessions.stores.codec import PLAIN_SESSION, SessionCodec
+from agents_sessions.stores.codec import info_of as session_info
 from agents_sessions.stores.file.format.document import Document
 from agents_sessions.stores.file.format.header import Damage, facts_of, parse_header
-from agents_sessions.stores.file.format.sealed import Sealed, read_entries, read_items, read_newest
+from agents_sessions.stores.file.format.sealed import (
+    Sealed,
+    find_line,
+    read_entries,
+    read_items,
+    read_newest,
+    read_oldest,
+    read_since,
+)
 from agents_sessions.stores.file.format.tail import Read, Tail
 from agents_sessions.stores.transitions import newest_of, window
 
@@ -21,22 +28,32 @@ _T = TypeVar("_T")
 
 
 class Query(NamedTuple, Generic[_T]):
-    """A question to a session, answered from a file whose seal holds, or else from all of it."""
+    """A question to a session, answered from a file whose seal holds, or from all of it."""
 
-    of_sealed: Callable[[Read, Sealed], _T]
+    of_sealed: Callable[[Read, Sealed, SessionCodec], _T]
     of_whole: Callable[[Document], _T]
 
 
 def entries_query(after: int | None, before: int | None, limit: int | None) -> Query[list[Entry]]:
     """Ask for entries; see `SessionStore.entries`."""
 
-    def of_sealed(read: Read, sealed: Sealed) -> list[Entry]:
-        tail = sealed.tail
-        if after is None and before is None and limit is not None:
-            return newest_of(read_newest(read, tail, limit, items_only=False), limit)
-        if after is not None and before is None and limit is None and after > 0:
-            return window(read_newest(read, tail, tail.seq - after, items_only=False), after, None, None)
-        return window(read_entries(read, tail), after, before, limit)
+    def of_sealed(read: Read, sealed: Sealed, codec: SessionCodec = PLAIN_SESSION) -> list[Entry]:
+        return window(candidates(read, sealed.tail, codec), after, before, limit)
+
+    def candidates(read: Read, tail: Tail, codec: SessionCodec) -> list[Entry]:
+        """Return the entries in question, and possibly some more."""
+        first = 1 if after is None else after + 1
+        if after is None and limit is not None:
+            end = tail.end if before is None else find_line(read, tail, before)
+            return read_newest(read, tail, limit, end=end, codec=codec)
+        if first <= 1 and before is None and limit is None:
+            return read_entries(read, tail, codec)
+        if limit is None and before is None:
+            return read_since(read, tail, first, codec)
+        count = tail.seq if limit is None else limit
+        if before is not None:
+            count = min(count, max(0, before - first))
+        return read_oldest(read, tail, count, find_line(read, tail, first), codec)
 
     return Query(of_sealed, lambda whole: window(whole.entries, after, before, limit))
 
@@ -44,17 +61,17 @@ def entries_query(after: int | None, before: int | None, limit: int | None) -> Q
 def items_query(limit: int | None) -> Query[list[Item]]:
     """Ask for the SDK items, or the newest `limit` of them."""
 
-    def of_sealed(read: Read, sealed: Sealed) -> list[Item]:
+    def of_sealed(read: Read, sealed: Sealed, codec: SessionCodec = PLAIN_SESSION) -> list[Item]:
         if limit is None:
-            return read_items(read, sealed.tail)
-        return newest_of(_items_of(read_newest(read, sealed.tail, limit, items_only=True)), limit)
+            return read_items(read, sealed.tail, codec)
+        return newest_of(_items_of(read_newest(read, sealed.tail, limit, items_only=True, codec=codec)), limit)
 
     return Query(of_sealed, lambda whole: newest_of(_items_of(whole.entries), limit))
 
 
-def _info_of_sealed(_read: Read, sealed: Sealed) -> SessionInfo:
+def _info_of_sealed(_read: Read, sealed: Sealed, codec: SessionCodec = PLAIN_SESSION) -> SessionInfo:
     # Decoded anew, because the header that was seen is shared, and what a caller gets is its own.
-    return _make_info(facts_of(parse_header(sealed.line)), standing_of(sealed.tail))
+    return _make_info(codec.decode_facts(facts_of(parse_header(sealed.line))), standing_of(sealed.tail))
 
 
 def info_of(whole: Document) -> SessionInfo:
@@ -69,9 +86,10 @@ INFO_QUERY = Query(_info_of_sealed, info_of)
 
 def _make_info(facts: JsonObject, standing: Standing) -> SessionInfo:
     try:
-        return SessionInfo.model_validate({**facts, **standing._asdict()})
-    except ValidationError as error:
-        raise Damage(f"its header has an invalid value: {invalid_fields(error)}") from None
+        return session_info(facts, standing)
+    except ValueError as error:
+        reason = str(error)
+    raise Damage(reason)
 
 
 def standing_of(tail: Tail) -> Standing:

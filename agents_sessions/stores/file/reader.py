@@ -1,8 +1,8 @@
 """What is read of the session files below one root, in the thread that asks for it.
 
 A reader takes no lock while the seal of a file holds. Everything is tried once: a file whose lock another process has
-is a `BlockingIOError`, to be tried again by `file_store`, which does the waiting. All other errors come in terms of the
-session.
+is a `BlockingIOError`, to be tried again by `store`, which does the waiting. All other errors come
+in terms of the session.
 """
 
 import contextlib
@@ -24,16 +24,16 @@ from agents_sessions.errors import (
 )
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.info import SessionInfo
+from agents_sessions.stores.codec import PLAIN, PLAIN_SESSION, Codec, SessionCodec
 from agents_sessions.stores.file import sidecars
 from agents_sessions.stores.file.disk import atomic, locks
 from agents_sessions.stores.file.disk import syscalls as io
 from agents_sessions.stores.file.errors import UNTOLD, check_identity, told
-from agents_sessions.stores.file.format import document
-from agents_sessions.stores.file.format.header import Damage, NewerFormat
+from agents_sessions.stores.file.format.document import Document
+from agents_sessions.stores.file.format.header import Damage, NewerFormat, codec_of
 from agents_sessions.stores.file.format.reading import BEGIN_BYTES, check_begin, decode_document
 from agents_sessions.stores.file.format.sealed import Sealed, read_sealed
-from agents_sessions.stores.file.layout import SUFFIX, beside, sidecar_of
-from agents_sessions.stores.file.layout import names_of as _names
+from agents_sessions.stores.file.layout import SUFFIX, beside, names_of, sidecar_of
 from agents_sessions.stores.file.limits import Limits
 from agents_sessions.stores.file.names import decode_name, encode_name
 from agents_sessions.stores.file.queries import INFO_QUERY, Query, info_of
@@ -53,21 +53,23 @@ class FileReader:
     Args:
         root: The folder, absolute.
         limits: How large a file may be that is read whole.
+        codec: How bodies, facts and sidecars become bytes.
     """
 
-    def __init__(self, root: Path, *, limits: Limits) -> None:
+    def __init__(self, root: Path, *, limits: Limits, codec: Codec = PLAIN) -> None:
         self.root = root
         self.limits = limits
+        self.codec = codec
         self._root = str(root)
         self._place = os.path.realpath(root)
 
     def path(self, key: SessionKey) -> Path:
         """Return where a session's file is, or would be."""
-        return self.root.joinpath(*_names(key))
+        return self.root.joinpath(*names_of(key))
 
     def place(self, key: SessionKey) -> tuple[str, ...]:
         """Return what names a session's file in this process, whatever way leads to the root."""
-        return (self._place, *_names(key))
+        return (self._place, *names_of(key))
 
     # --- one session ---
 
@@ -85,7 +87,7 @@ class FileReader:
         with self._errors(key):
             with contextlib.suppress(io.WouldWait, Damage):
                 return self._view(key, io.read_range, query)
-            whole = _decoded(self._read_under_lock(key, *_names(key)))
+            whole = _decoded(self._read_under_lock(key, *names_of(key)), self.codec)
             check_identity(key, self.path(key), whole.header)
             if whole.shape == "torn":
                 logger.warning(
@@ -96,7 +98,7 @@ class FileReader:
             return query.of_whole(whole)
 
     def _view(self, key: SessionKey, read_range: Callable[[int, int, int], bytearray], query: Query[_T]) -> _T:
-        folder_name, name = _names(key)
+        folder_name, name = names_of(key)
         folder = io.open_directory(self._root, folder_name)
         try:
             fd = io.open_file(folder, name)
@@ -110,7 +112,7 @@ class FileReader:
                 raise io.WouldWait
             check_identity(key, self.path(key), sealed.header)
             remember(place, sealed)
-            return query.of_sealed(read, sealed)
+            return query.of_sealed(read, sealed, codec_of(sealed.header, self.codec))
         finally:
             io.close(fd)
 
@@ -119,17 +121,17 @@ class FileReader:
         folders, file = sidecar_of(key, name)
         try:
             with self._errors(key):
-                self._check_is_there(key)
+                codec = self._check_is_there(key)
                 with io.directory(self._root, *folders) as folder, io.opened(folder, file) as fd:
                     size = io.size_of(fd)
                     self.limits.check_file(key, "a sidecar", size)
-                    return bytes(io.read_range(fd, 0, size))
+                    return codec.decode_sidecar(name, bytes(io.read_range(fd, 0, size)))
         except SessionNotFoundError:
             return None
 
     def list_sidecars(self, key: SessionKey) -> list[str]:
         """Return the names of what is stored beside a session."""
-        folder, file = _names(key)
+        folder, file = names_of(key)
         try:
             with self._errors(key):
                 self._check_is_there(key)
@@ -181,7 +183,7 @@ class FileReader:
             key = SessionKey(decode_name(folder), session_id)
             with self._errors(key), contextlib.suppress(FileNotFoundError, PermissionError):
                 with io.directory(self._root, folder) as fd:
-                    return key if _names(key) == (folder, name) and io.exists(fd, name) else None
+                    return key if names_of(key) == (folder, name) and io.exists(fd, name) else None
         return None
 
     def _load_by_name(self, folder: str, name: str) -> SessionInfo | None:
@@ -189,7 +191,7 @@ class FileReader:
         try:
             with io.directory(self._root, folder) as fd:
                 info = self._info_in(fd, folder, name)
-            if _names(info.key) != (folder, name):
+            if names_of(info.key) != (folder, name):
                 raise Damage("it holds the session of another name")
         except BlockingIOError:
             raise
@@ -205,8 +207,8 @@ class FileReader:
             read = partial(io.read_range, fd)
             sealed = read_sealed(read, io.size_of(fd))
             if sealed is not None:
-                return INFO_QUERY.of_sealed(read, sealed)
-        return info_of(_decoded(self._read_under_lock(SessionKey(folder, name), folder, name)))
+                return INFO_QUERY.of_sealed(read, sealed, codec_of(sealed.header, self.codec))
+        return info_of(_decoded(self._read_under_lock(SessionKey(folder, name), folder, name), self.codec))
 
     # --- whole files ---
 
@@ -219,8 +221,8 @@ class FileReader:
             finally:
                 locks.close_locked(fd)
 
-    def _decode(self, key: SessionKey, fd: int) -> document.Document:
-        return _decoded(self._read_whole(key, fd))
+    def _decode(self, key: SessionKey, fd: int) -> Document:
+        return _decoded(self._read_whole(key, fd), self.codec)
 
     def _read_whole(self, key: SessionKey, fd: int) -> bytes:
         """Return all bytes of a file, if they may be those of a session and are not too many to be decoded."""
@@ -242,25 +244,34 @@ class FileReader:
                 raise
             raise told(key, path or self.path(key), error, creating=creating) from error
 
-    def _check_is_there(self, key: SessionKey) -> None:
-        """Refuse a session that is not there: a deletion that died may have left its sidecars, which are no one's."""
-        with io.directory(self._root, _names(key)[0]) as folder, io.opened(folder, _names(key)[1]) as fd:
-            self._check_holds(key, fd)
+    def _check_is_there(self, key: SessionKey) -> SessionCodec:
+        """Return the codec of a session. Raise if it is gone: an interrupted delete may have left its sidecars."""
+        with io.directory(self._root, names_of(key).folder) as folder, io.opened(folder, names_of(key).file) as fd:
+            return self._check_holds(key, fd)
 
-    def _check_holds(self, key: SessionKey, fd: int) -> None:
-        """Refuse a file that holds another session. One that no session can be read from may still be removed."""
-        with contextlib.suppress(Damage, NewerFormat, SessionLimitError):
+    def _check_holds(self, key: SessionKey, fd: int) -> SessionCodec:
+        """Return the codec of a session, and refuse a file that holds another one.
+
+        A file that no session can be read from passes: it may still be removed.
+        """
+        try:
             sealed = read_sealed(partial(io.read_range, fd), io.size_of(fd), recall(self.place(key)))
-            header = self._decode(key, fd).header if sealed is None else sealed.header
-            check_identity(key, self.path(key), header)
+            if sealed is None:
+                whole = self._decode(key, fd)
+                check_identity(key, self.path(key), whole.header)
+                return whole.codec
+        except (Damage, NewerFormat, SessionLimitError):
+            return PLAIN_SESSION
+        check_identity(key, self.path(key), sealed.header)
+        return codec_of(sealed.header, self.codec)
 
 
 # --- small steps ---------------------------------------------------------------------------------------------
 
 
-def _decoded(data: bytes) -> document.Document:
+def _decoded(data: bytes, codec: Codec) -> Document:
     try:
-        return decode_document(data)
+        return decode_document(data, codec)
     except (Damage, NewerFormat) as error:
         # Without the frames below and this one's argument: whoever holds the error would hold the whole file.
         del data

@@ -4,6 +4,7 @@ Whether there is the session, and whose file it is, the caller has found out bef
 """
 
 import contextlib
+from collections.abc import Mapping
 
 from agents_sessions.stores.file.disk.atomic import hide, is_private_tree, remove_tree, replace, sweep
 from agents_sessions.stores.file.disk.locks import held
@@ -17,7 +18,7 @@ from agents_sessions.stores.file.disk.syscalls import (
     names,
     sync_directory,
 )
-from agents_sessions.stores.file.layout import beside, is_sidecar
+from agents_sessions.stores.file.layout import SidecarNames, beside, is_sidecar
 from agents_sessions.stores.file.names import decode_name
 
 
@@ -33,6 +34,14 @@ def write(root: str, agent: int, where: tuple[str, ...], file: str, data: bytes,
                 sync_directory(above, durable=durable)
         sweep(folder)
         replace(folder, file, data, durable=durable)
+
+
+def prepare(root: str, documents: Mapping[SidecarNames, bytes], hidden: str, *, durable: bool) -> None:
+    """Write the sidecars of a session that is being created into a folder that is out of sight."""
+    for place, data in documents.items():
+        agent, _, *inner = place.folders
+        with directory(root, agent, hidden, *inner, create=True, durable=durable) as folder:
+            replace(folder, place.file, data, durable=durable)
 
 
 def listed(root: str, where: tuple[str, ...]) -> list[str]:

@@ -8,7 +8,7 @@ threads.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -19,17 +19,29 @@ from agents_sessions.concurrency.settle import settle
 from agents_sessions.concurrency.worker_threads import in_thread
 from agents_sessions.errors import SessionBusyError, SessionCorruptedError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
-from agents_sessions.model.entries import Entry, Item, timestamp
+from agents_sessions.model.entries import Entry, Item, now, timestamp
 from agents_sessions.model.info import SessionInfo
-from agents_sessions.stores.base import NO_SIDECARS, Appended, Change, Entries, History, SessionStore, TurnLock
+from agents_sessions.stores.base import (
+    NO_SIDECARS,
+    Appended,
+    Change,
+    Entries,
+    History,
+    SessionStore,
+    SetAside,
+    TurnLock,
+)
+from agents_sessions.stores.codec import PLAIN, Codec
+from agents_sessions.stores.file.creation import Creation, pages
 from agents_sessions.stores.file.disk.syscalls import WouldWait
 from agents_sessions.stores.file.format.lines import encode_entry
+from agents_sessions.stores.file.layout import SidecarNames
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES, Limits
 from agents_sessions.stores.file.names import encode_name
 from agents_sessions.stores.file.queries import INFO_QUERY, Query, entries_query, items_query
 from agents_sessions.stores.file.turn_lock import Holder, this_process
 from agents_sessions.stores.file.writer import FileWriter
-from agents_sessions.stores.transitions import check_new, collected, created
+from agents_sessions.stores.transitions import check_new, created
 
 Durability = Literal["full", "process"]
 
@@ -66,6 +78,7 @@ class FileStore(SessionStore):
         max_item_bytes: The largest item, and the largest header with its metadata, as JSON; None for no limit.
         max_session_bytes: The largest file that items are added to, the largest sidecar, and the largest file that
             is read to mend it; None for no limit. What is in a session already is read whatever its size.
+        codec: How bodies, facts and sidecars become bytes.
     """
 
     def __init__(
@@ -75,6 +88,7 @@ class FileStore(SessionStore):
         durability: Durability = "full",
         max_item_bytes: int | None = MAX_ITEM_BYTES,
         max_session_bytes: int | None = MAX_SESSION_BYTES,
+        codec: Codec = PLAIN,
     ) -> None:
         if durability not in ("full", "process"):
             raise ValueError(f"durability must be 'full' or 'process', not {durability!r}")
@@ -82,7 +96,7 @@ class FileStore(SessionStore):
         limits.check()
         self.root = Path(root).absolute()
         self.durability: Durability = durability
-        self._files = FileWriter(self.root, durable=durability == "full", limits=limits)
+        self._files = FileWriter(self.root, durable=durability == "full", limits=limits, codec=codec)
 
     def __repr__(self) -> str:
         return f"FileStore({str(self.root)!r}, durability={self.durability!r})"
@@ -96,10 +110,31 @@ class FileStore(SessionStore):
     async def create(
         self, info: SessionInfo, entries: Entries = (), *, sidecars: Mapping[str, bytes] = NO_SIDECARS
     ) -> SessionInfo:
-        new = created(info, await collected(entries), timestamp())
+        beside = self._files.encode_sidecars(info.key, sidecars)
+        if beside or isinstance(entries, AsyncIterable):
+            return await self._create_in_parts(info, entries, beside)
+        new = created(info, list(entries), timestamp())
         data = self._files.encode(new)
         await self._write(info.key, partial(self._files.create, info.key, data))
         return new.info
+
+    async def _create_in_parts(
+        self, info: SessionInfo, entries: Entries, sidecars: Mapping[SidecarNames, bytes]
+    ) -> SessionInfo:
+        """Create a session whose history need not fit into memory."""
+        key = info.key
+        creation = Creation(info, self._files.codec.begin(key))
+        growing = await settle(in_thread(partial(self._files.grow, key)))
+        try:
+            await settle(in_thread(partial(growing.write, creation.header)))
+            async for page in pages(entries):
+                await settle(in_thread(partial(growing.write, creation.page(page))))
+            new, tail = creation.end()
+            await settle(in_thread(partial(growing.write, tail)))
+            await self._write(key, partial(growing.publish, sidecars))
+        finally:
+            await settle(in_thread(growing.close))
+        return new
 
     async def load(self, key: SessionKey) -> SessionInfo | None:
         try:
@@ -124,8 +159,9 @@ class FileStore(SessionStore):
         turn: TurnLock | None = None,
     ) -> Appended:
         check_new(entries)
-        at = timestamp()
-        batch = [encode_entry(entry, at) for entry in entries]
+        at = now()
+        text = timestamp(at)
+        batch = [encode_entry(entry, text) for entry in entries]
         return await self._write(key, partial(self._files.append, key, batch, at, expected_seq))
 
     async def rewrite(self, key: SessionKey, change: Change, *, turn: TurnLock | None = None) -> SessionInfo:
@@ -142,6 +178,19 @@ class FileStore(SessionStore):
 
     async def delete(self, key: SessionKey) -> None:
         await self._write(key, partial(self._files.delete, key))
+
+    async def set_aside(self, key: SessionKey, note: str = "") -> SetAside:
+        return await self._write(key, partial(self._files.set_aside, key, note))
+
+    async def bring_back(self, token: str) -> SessionInfo:
+        key = SessionKey("*", token)
+        return await self.existing(await self._attempt(key, partial(self._files.bring_back, token), settle))
+
+    async def list_aside(self) -> list[SetAside]:
+        return await self._attempt(SessionKey("*", "*"), self._files.list_aside, _plainly)
+
+    async def discard(self, token: str) -> None:
+        await self._attempt(SessionKey("*", token), partial(self._files.discard, token), settle)
 
     async def scan(self, agent_id: str | None = None) -> AsyncIterator[SessionInfo]:
         if agent_id is None:

@@ -1,44 +1,63 @@
 """What is changed in the session files below one root, step by step, in the thread that asks for it.
 
-Everything is tried once, as in `file_reader`.
+Everything is tried once, as in `reader`.
 """
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from agents_sessions.concurrency.recent import Recent
-from agents_sessions.errors import (
-    SessionError,
-    SessionExistsError,
-    SessionNotFoundError,
-)
+from agents_sessions.errors import SessionError, SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, now, timestamp
 from agents_sessions.model.info import SessionInfo
-from agents_sessions.stores.base import Appended, Change, History, Standing
-from agents_sessions.stores.file import sidecars
+from agents_sessions.stores.base import Appended, Change, History, SetAside
+from agents_sessions.stores.codec import PLAIN, Codec, SessionCodec
+from agents_sessions.stores.file import aside, sidecars
 from agents_sessions.stores.file.disk import atomic, locks
 from agents_sessions.stores.file.disk import syscalls as io
 from agents_sessions.stores.file.errors import UNTOLD, check_identity, told
-from agents_sessions.stores.file.format import document
 from agents_sessions.stores.file.format.append import plan_append
+from agents_sessions.stores.file.format.document import Document, encode_document
+from agents_sessions.stores.file.format.header import Damage, NewerFormat, codec_of
 from agents_sessions.stores.file.format.lines import EncodedEntry, decode_batch
 from agents_sessions.stores.file.format.sealed import read_sealed, read_since
-from agents_sessions.stores.file.layout import names_of as _names
-from agents_sessions.stores.file.layout import sidecar_of
+from agents_sessions.stores.file.layout import SUFFIX, SessionNames, SidecarNames, beside, names_of, sidecar_of
 from agents_sessions.stores.file.limits import Limits
+from agents_sessions.stores.file.names import decode_name, encode_name
 from agents_sessions.stores.file.queries import info_of, standing_of
 from agents_sessions.stores.file.reader import FileReader, recall, remember
 from agents_sessions.stores.file.turn_lock import Holder, forget_turn, try_turn
-from agents_sessions.stores.transitions import check_expected, rewritten
+from agents_sessions.stores.transitions import appended, check_expected, rewritten
+from agents_sessions.stores.transitions import standing_of as history_standing
 
 logger = logging.getLogger("agents_sessions")
 
 # Shared by all roots of the process, because two of them may be the same.
 _anchored: Recent[tuple[int, int], bool] = Recent(4096)
+
+
+@dataclass(slots=True)
+class _Append:
+    """What one append is to store."""
+
+    batch: Sequence[EncodedEntry]
+    entries: list[Entry]
+    """The same, decoded: no object of the caller's."""
+    at: datetime
+    expected_seq: int | None
+    lost: list[Entry] = field(default_factory=list)
+    """The entries as an earlier try has stored them, in a file that someone replaced meanwhile."""
+
+    def is_among(self, entries: Sequence[Entry]) -> bool:
+        """Tell whether the earlier try is in a history: what was saved over it was a copy that had it."""
+        found = {entry["seq"]: entry for entry in entries}
+        return self.lost != [] and all(_is_same(found.get(entry["seq"]), entry) for entry in self.lost)
 
 
 class FileWriter(FileReader):
@@ -48,144 +67,226 @@ class FileWriter(FileReader):
         root: The folder, absolute.
         durable: Whether what is written is synced before it is acknowledged.
         limits: How large items and sessions may become.
+        codec: How bodies, facts and sidecars become bytes.
     """
 
-    def __init__(self, root: Path, *, durable: bool, limits: Limits) -> None:
-        super().__init__(root, limits=limits)
+    def __init__(self, root: Path, *, durable: bool, limits: Limits, codec: Codec = PLAIN) -> None:
+        super().__init__(root, limits=limits, codec=codec)
         self._durable = durable
 
-    # --- one session ---
+    # --- create ---
 
     def encode(self, new: History) -> bytearray:
         """Return the file of a new session, which `transitions.created` has made."""
         info = new.info
-        whole = document.Document(info.header(), new.entries, info.seq, info.context, timestamp(info.updated_at))
-        data = document.encode_document(whole)
+        data = encode_document(_document(new, self.codec.begin(info.key), info.seq))
         self.limits.check_header(info, len(data))
         self.limits.check_document(info.key, len(data), new.entries)
         return data
 
+    def encode_sidecars(self, key: SessionKey, sidecars: Mapping[str, bytes]) -> dict[SidecarNames, bytes]:
+        """Return the sidecars of a new session by their places."""
+        for data in sidecars.values():
+            self.limits.check_file(key, "a sidecar", len(data))
+        codec = self.codec.begin(key)
+        return {sidecar_of(key, name): codec.encode_sidecar(name, data) for name, data in sidecars.items()}
+
     def create(self, key: SessionKey, data: bytearray) -> None:
         """Make the file of a new session, which `encode` has made."""
-        name = _names(key)[1]
+        name = names_of(key).file
         with self._errors(key, creating=True), self._folder(key, create=True) as folder:
-            atomic.sweep_once(folder)
-            self._anchor_once(folder)
-            sidecars.remove_all(folder, name, durable=self._durable, only_ours=True)
+            self._clear_place(folder, name)
             try:
                 atomic.create(folder, name, data, durable=self._durable)
             except FileExistsError:
                 raise SessionExistsError(key) from None
 
+    def grow(self, key: SessionKey) -> "GrowingSession":
+        """Begin the file of a new session that is written in parts."""
+        name = names_of(key).file
+        with self._errors(key, creating=True), contextlib.ExitStack() as stack:
+            folder = stack.enter_context(self._folder(key, create=True))
+            self._clear_place(folder, name)
+            file = atomic.GrowingFile(folder, name)
+            stack.callback(file.close)
+            return GrowingSession(self, key, folder, file, stack.pop_all())
+
+    def _clear_place(self, folder: int, name: str) -> None:
+        atomic.sweep_once(folder)
+        self._anchor_once(folder)
+        aside.reunite(folder, name)
+        sidecars.remove_all(folder, name, durable=self._durable, only_ours=True)
+
     def _anchor_once(self, folder: int) -> None:
-        """Bring the name of an agent's folder to the disk, which a process that was killed may have made."""
+        """Sync the name of an agent's folder: the process that made it may have been killed before its own sync."""
         place = io.identity_of(folder)
         if self._durable and _anchored.get(place) is None:
             io.sync_names(self.root, durable=True)
             _anchored.put(place, True)
 
-    def append(self, key: SessionKey, batch: Sequence[EncodedEntry], at: str, expected_seq: int | None) -> Appended:
-        """Add entries. Of what the caller has, only this encoded form counts: all else may have changed meanwhile."""
+    # --- append ---
+
+    def append(
+        self, key: SessionKey, batch: Sequence[EncodedEntry], at: datetime, expected_seq: int | None
+    ) -> Appended:
+        """Add entries. Only their encoded form counts; the caller may have modified the objects since."""
         self.limits.check_items(key, batch)
-        entries = decode_batch(batch)
-        name = _names(key)[1]
-        lost: list[Entry] = []
+        append = _Append(batch, decode_batch(batch), at, expected_seq)
         while True:
-            with self._locked(key) as (folder, fd):
-                read = partial(io.read_range, fd)
-                sealed = read_sealed(read, io.size_of(fd), recall(self.place(key)))
-                plan = None
-                if sealed is not None:
-                    check_identity(key, self.path(key), sealed.header)
-                    if lost and _holds(read_since(read, sealed.tail, lost[0]["seq"]), lost):
-                        return Appended(lost, standing_of(sealed.tail))
-                    check_expected(key, sealed.tail.seq, expected_seq)
-                    if not batch:
-                        return Appended([], standing_of(sealed.tail))
-                    plan = plan_append(sealed, batch, entries, at)
-                if sealed is None or plan is None:  # edited or torn: brought back into shape; or see `plan_append`
-                    stored = self._append_by_rewriting(key, folder, fd, entries, at, expected_seq, lost)
-                    if stored is None:
-                        continue
-                    return stored
-                self.limits.check_added(key, plan.offset + len(plan.data), entries)
-                old = sealed.tail.text
-                if atomic.append(folder, name, fd, plan.offset, plan.data, old=old, durable=self._durable):
-                    remember(self.place(key), plan.after)
-                    standing = standing_of(plan.after.tail)
-                    return Appended(_numbered(entries, at, standing.seq), standing)
-            # Someone who does not know the lock, an editor, replaced the file meanwhile: do it again there. Unless what
-            # was saved is a copy that has these entries already: they could be read as soon as they were written.
-            lost = _numbered(entries, at, plan.after.tail.seq)
+            # An editor does not know the lock: it can replace the file at any moment. Then the append is made again,
+            # to the new file.
+            with contextlib.suppress(atomic.Replaced), self._locked(key) as (folder, fd):
+                return self._append_to_end(key, folder, fd, append)
 
-    def _append_by_rewriting(
-        self,
-        key: SessionKey,
-        folder: int,
-        fd: int,
-        entries: list[Entry],
-        at: str,
-        expected_seq: int | None,
-        lost: list[Entry],
-    ) -> Appended | None:
+    def _append_to_end(self, key: SessionKey, folder: int, fd: int, append: _Append) -> Appended:
+        read = partial(io.read_range, fd)
+        sealed = read_sealed(read, io.size_of(fd), recall(self.place(key)))
+        if sealed is None:
+            return self._append_by_rewriting(key, folder, fd, append)
+        check_identity(key, self.path(key), sealed.header)
+        codec = codec_of(sealed.header, self.codec)
+        standing = standing_of(sealed.tail)
+        if append.lost and append.is_among(read_since(read, sealed.tail, append.lost[0]["seq"], codec)):
+            return Appended(append.lost, standing)
+        stored = appended(key, standing, append.entries, append.at, append.expected_seq)
+        plan = plan_append(sealed, append.batch, stored.standing, codec) if stored.entries else None
+        if plan is None:
+            return self._append_by_rewriting(key, folder, fd, append) if stored.entries else stored
+        self.limits.check_added(key, plan.offset + len(plan.data), append.entries)
+        name, old = names_of(key).file, sealed.tail.text
+        if not atomic.append(folder, name, fd, plan.offset, plan.data, old=old, durable=self._durable):
+            append.lost = stored.entries
+            raise atomic.Replaced
+        remember(self.place(key), plan.after)
+        return stored
+
+    def _append_by_rewriting(self, key: SessionKey, folder: int, fd: int, append: _Append) -> Appended:
+        """Append to a file that was edited or torn, which mends it, or whose tail needs a new place."""
+
         def change(history: History) -> History:
-            if lost and _holds(history.entries, lost):
+            if append.is_among(history.entries):
                 return history
-            check_expected(key, history.info.seq, expected_seq)
-            return history.with_entries([*history.entries, *entries])
+            check_expected(key, history.info.seq, append.expected_seq)
+            return history.with_entries([*history.entries, *append.entries])
 
-        info = self._rewrite_locked(key, folder, fd, change)
-        if info is None:
-            return None
-        return Appended(_numbered(entries, at, info.seq), Standing(info.seq, info.updated_at, info.context))
+        after = self._rewrite_locked(key, folder, fd, change)
+        added = after.entries[len(after.entries) - len(append.entries) :]
+        return Appended(append.lost if append.is_among(after.entries) else added, history_standing(after.info))
+
+    # --- rewrite ---
 
     def rewrite(self, key: SessionKey, change: Change) -> SessionInfo:
         """Put a changed session in the place of the old one."""
         while True:
-            with self._locked(key) as (folder, fd):
-                info = self._rewrite_locked(key, folder, fd, change)
-            if info is not None:
-                return info
+            with contextlib.suppress(atomic.Replaced), self._locked(key) as (folder, fd):
+                return self._rewrite_locked(key, folder, fd, change).info
 
-    def _rewrite_locked(self, key: SessionKey, folder: int, fd: int, change: Change) -> SessionInfo | None:
-        """Return None if someone who does not know the lock has replaced the file meanwhile."""
+    def _rewrite_locked(self, key: SessionKey, folder: int, fd: int, change: Change) -> History:
+        """Return the session as it is stored now.
+
+        Raises:
+            Replaced: Someone who does not know the lock has replaced the file meanwhile.
+        """
         seen = io.seen(fd)
         whole = self._decode(key, fd)
         check_identity(key, self.path(key), whole.header)
         before = History(info_of(whole), whole.entries)
         after = rewritten(before, change, now())
         if after is None and whole.shape == "sealed":
-            return before.info
-        after = after or rewritten(before, _reshape, now()) or before
-        info = after.info
-        new = document.Document(info.header(), after.entries, info.seq, info.context, timestamp(info.updated_at))
-        data = document.encode_document(new)
-        self.limits.check_header(info, len(data), before.info, seen.size)
+            return before
+        if after is None:  # nothing to change but the shape of the file
+            after = rewritten(before, lambda history: history.with_entries(history.entries), now()) or before
+        data = encode_document(_document(after, whole.codec, after.info.seq))
+        self._check_limits(before, after, len(data), seen.size)
+        if whole.shape == "torn":
+            self._replace_torn(key, folder, data, seen)
+        else:
+            atomic.replace(folder, names_of(key).file, data, durable=self._durable, over=seen)
+        return after
+
+    def _check_limits(self, before: History, after: History, size: int, old_size: int) -> None:
+        self.limits.check_header(after.info, size, before.info, old_size)
         known = {entry["seq"] for entry in before.entries}
-        self.limits.check_document(key, len(data), [e for e in after.entries if e["seq"] not in known], seen.size)
-        try:
-            if whole.shape == "torn":
-                self._replace_torn(key, folder, data, seen)
-            else:
-                atomic.replace(folder, _names(key)[1], data, durable=self._durable, over=seen)
-        except atomic.Replaced:
-            return None
-        return info
+        added = [entry for entry in after.entries if entry["seq"] not in known]
+        self.limits.check_document(after.info.key, size, added, old_size)
 
     def _replace_torn(self, key: SessionKey, folder: int, data: bytearray, seen: io.Seen) -> None:
-        name = _names(key)[1]
-        with atomic.set_aside(folder, name) as aside:
+        name = names_of(key).file
+        with atomic.keep_copy(folder, name) as copy:
             atomic.replace(folder, name, data, durable=self._durable, over=seen)
         logger.warning(
             "session %r of agent %r had a torn last write; repaired, the damaged file is kept as %s",
             key.session_id,
             key.agent_id,
-            aside,
+            copy,
         )
+
+    # --- out of sight ---
+
+    def set_aside(self, key: SessionKey, note: str) -> SetAside:
+        """Put a session out of sight."""
+        aside.check_note(note)
+        names = names_of(key)
+        with self._errors(key), self._folder(key) as folder, locks.locked(folder, names.file) as fd:
+            self._check_holds(key, fd)
+            name = aside.put(folder, names.file, note, durable=self._durable)
+            forget_turn(folder, names.file)
+        found = aside.parse(name)
+        assert found is not None  # noqa: S101 -- it was made just now
+        return SetAside(f"{names.folder}/{name}", key, found.at, found.note)
+
+    def bring_back(self, token: str) -> SessionKey:
+        """Put a session that was set aside back in its place."""
+        names, hidden = _parse_token(token)
+        with self._aside_errors(token), io.directory(self._root, names.folder) as folder:
+            key = self._key_of_aside(folder, hidden, names)
+            try:
+                with locks.locked(folder, hidden), locks.held(folder):
+                    aside.take(folder, hidden, names.file, durable=self._durable)
+            except FileExistsError:
+                raise SessionExistsError(key) from None
+        return key
+
+    def list_aside(self) -> list[SetAside]:
+        """Return the sessions that were set aside, the oldest first."""
+        found = []
+        for agent in self.agents():
+            with contextlib.suppress(FileNotFoundError), io.directory(self._root, agent) as folder:
+                for name in io.hidden_names(folder, suffix=".aside"):
+                    parts = aside.parse(name)
+                    if parts is not None:
+                        key = self._key_of_aside(folder, name, SessionNames(agent, parts.file))
+                        found.append(SetAside(f"{agent}/{name}", key, parts.at, parts.note))
+        return sorted(found, key=lambda each: (each.at, each.token))
+
+    def discard(self, token: str) -> None:
+        """Remove a session that was set aside."""
+        names, hidden = _parse_token(token)
+        with self._aside_errors(token), io.directory(self._root, names.folder) as folder:
+            with locks.locked(folder, hidden):
+                aside.destroy(folder, hidden, durable=self._durable)
+
+    def _key_of_aside(self, folder: int, hidden: str, names: SessionNames) -> SessionKey:
+        """Return the key in the header of a file, or what its name says if it cannot be read."""
+        with contextlib.suppress(Damage, NewerFormat), io.opened(folder, hidden) as fd:
+            sealed = read_sealed(partial(io.read_range, fd), io.size_of(fd))
+            header = sealed.header if sealed is not None else self._decode(SessionKey(*names), fd).header
+            key = SessionKey(str(header.get("agent_id")), str(header.get("id")))
+            if names_of(key) == names:
+                return key
+        return SessionKey(decode_name(names.folder), decode_name(names.file.removesuffix(SUFFIX)))
+
+    @contextlib.contextmanager
+    def _aside_errors(self, token: str) -> Iterator[None]:
+        try:
+            with self._errors(SessionKey("*", token)):
+                yield
+        except SessionNotFoundError:
+            raise LookupError(f"no session was set aside as {token!r:.300}") from None
 
     def delete(self, key: SessionKey) -> None:
         """Remove a session and all that belongs to it."""
-        name = _names(key)[1]
+        name = names_of(key).file
         with self._errors(key), self._folder(key) as folder:
             try:
                 with locks.locked(folder, name) as fd:
@@ -208,15 +309,15 @@ class FileWriter(FileReader):
         """Store something beside a session."""
         folders, file = sidecar_of(key, name)
         self.limits.check_file(key, "a sidecar", len(data))
-        with self._errors(key), self._folder(key) as agent, locks.locked(agent, _names(key)[1]) as fd:
-            self._check_holds(key, fd)
-            sidecars.write(self._root, agent, folders, file, data, durable=self._durable)
+        with self._errors(key), self._folder(key) as agent, locks.locked(agent, names_of(key).file) as fd:
+            stored = self._check_holds(key, fd).encode_sidecar(name, data)
+            sidecars.write(self._root, agent, folders, file, stored, durable=self._durable)
 
     def delete_sidecar(self, key: SessionKey, name: str) -> bool:
         """Remove what is stored beside a session under a name; returns whether there was something."""
         folders, file = sidecar_of(key, name)
         try:
-            with self._errors(key), self._folder(key) as agent, locks.locked(agent, _names(key)[1]) as fd:
+            with self._errors(key), self._folder(key) as agent, locks.locked(agent, names_of(key).file) as fd:
                 self._check_holds(key, fd)
                 with io.directory(self._root, *folders) as folder:
                     if io.is_folder(folder, file):
@@ -231,7 +332,7 @@ class FileWriter(FileReader):
     def try_turn(self, key: SessionKey) -> contextlib.ExitStack | Holder:
         """Take the lock of a session's turns, or say who has it and for how long."""
         with self._errors(key), contextlib.ExitStack() as stack:
-            taken = try_turn(stack.enter_context(self._folder(key)), _names(key)[1])
+            taken = try_turn(stack.enter_context(self._folder(key)), names_of(key).file)
             if isinstance(taken, Holder):
                 return taken
             stack.callback(taken.release)
@@ -240,12 +341,12 @@ class FileWriter(FileReader):
     # --- folders and locks ---
 
     def _folder(self, key: SessionKey, *, create: bool = False) -> contextlib.AbstractContextManager[int]:
-        return io.directory(self._root, _names(key)[0], create=create, durable=self._durable)
+        return io.directory(self._root, names_of(key).folder, create=create, durable=self._durable)
 
     @contextlib.contextmanager
     def _locked(self, key: SessionKey) -> Iterator[tuple[int, int]]:
         """Open a session's folder and its file, locked exclusively. Written out: it is in the way of every append."""
-        folder_name, name = _names(key)
+        folder_name, name = names_of(key)
         folder = fd = -1
         try:
             folder = io.open_directory(self._root, folder_name)
@@ -262,21 +363,81 @@ class FileWriter(FileReader):
                 io.close(folder)
 
 
-def _holds(entries: Sequence[Entry], some: Sequence[Entry]) -> bool:
-    """Tell whether a history has some entries, with the same numbers, times and bodies."""
-    found = {entry["seq"]: entry for entry in entries}
-    return all(_is_same(found.get(entry["seq"]), entry) for entry in some)
-
-
 def _is_same(entry: Entry | None, other: Entry) -> bool:
     return entry is not None and all(entry.get(name) == other.get(name) for name in ("at", "item", "record"))
 
 
-def _reshape(history: History) -> History:
-    """Change nothing, so that a file which was edited or torn is written anew as it reads."""
-    return history.with_entries(history.entries)
+def _document(session: History, codec: SessionCodec, seq: int) -> Document:
+    info = session.info
+    updated_at = timestamp(info.updated_at)
+    return Document(info.header(), session.entries, seq, info.context, updated_at, codec=codec)
 
 
-def _numbered(entries: Sequence[Entry], at: str, newest: int) -> list[Entry]:
-    """Return entries as they are stored, given the number of the last one."""
-    return [{"at": at, **entry, "seq": seq} for seq, entry in enumerate(entries, newest - len(entries) + 1)]
+def _parse_token(token: str) -> tuple[SessionNames, str]:
+    """Return where a session that was set aside was, and the name that it has now. No other path can be named."""
+    agent, _, hidden = token.partition("/")
+    parts = aside.parse(hidden) if "/" not in hidden and agent and encode_name(decode_name(agent)) == agent else None
+    if parts is None:
+        raise LookupError(f"no session was set aside as {token!r:.300}")
+    return SessionNames(agent, parts.file), hidden
+
+
+class GrowingSession:
+    """The file of a new session while it is written, out of sight. To be closed, whatever happens."""
+
+    def __init__(
+        self, files: FileWriter, key: SessionKey, folder: int, file: atomic.GrowingFile, stack: contextlib.ExitStack
+    ) -> None:
+        self._files = files
+        self._key = key
+        self._folder = folder
+        self._file = file
+        self._stack = stack
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Add bytes to the end.
+
+        Raises:
+            SessionLimitError: The session would be larger than is allowed.
+        """
+        self._files.limits.check_file(self._key, "the session, with this,", self._file.size + len(data))
+        with self._files._errors(self._key, creating=True):
+            self._file.write(data)
+
+    def publish(self, documents: Mapping[SidecarNames, bytes]) -> None:
+        """Let the session appear, with its sidecars.
+
+        Raises:
+            SessionExistsError: Its id is taken; what is there was not touched.
+        """
+        with self._files._errors(self._key, creating=True):
+            try:
+                self._publish(documents)
+            except FileExistsError:
+                raise SessionExistsError(self._key) from None
+
+    def _publish(self, documents: Mapping[SidecarNames, bytes]) -> None:
+        durable, name = self._files._durable, names_of(self._key).file
+        if not documents:
+            self._file.publish(durable=durable)
+            return
+        hidden = atomic.temporary_name(beside(name))
+        try:
+            sidecars.prepare(self._files._root, documents, hidden, durable=durable)
+            # The sidecars come first, so that no one meets the session without them. Under the folder's lock no one
+            # takes them for those of a deleted session. Someone who makes the same session in just this moment wins.
+            with locks.held(self._folder):
+                if io.exists(self._folder, name):
+                    raise FileExistsError(name)
+                atomic.move_folder(self._folder, hidden, beside(name))
+                try:
+                    self._file.publish(durable=durable)
+                except BaseException:
+                    atomic.move_folder(self._folder, beside(name), hidden)
+                    raise
+        finally:
+            atomic.remove_tree(self._folder, hidden, durable=False)
+
+    def close(self) -> None:
+        """Give back what is open. A session that was not published leaves nothing."""
+        self._stack.close()

@@ -3,7 +3,7 @@
 import pytest
 
 from agents_sessions.errors import SessionConflictError, SessionNotFoundError
-from agents_sessions.model.entries import item_entry, record_entry
+from agents_sessions.model.entries import Entry, item_entry, record_entry
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.testing.contract.part import ContractPart
 from agents_sessions.testing.contract.samples import HUGE, KEY, info_of, said, texts
@@ -32,6 +32,17 @@ class AppendContract(ContractPart):
         assert loaded is not None
         assert (loaded.seq, loaded.updated_at, loaded.context) == (totals.seq, totals.updated_at, totals.context)
         assert (loaded.context.items, loaded.context.user_messages, loaded.context.function_calls) == (2, 1, 1)
+
+    async def test_append_returns_the_batch_as_it_is_stored(self, store: SessionStore) -> None:
+        await store.create(info_of(), [said("a")])
+        dated: Entry = {**said("c"), "at": "2026-01-02T03:04:05.678Z"}
+        batch = [said("b"), dated, record_entry({"type": "usage", "requests": []})]
+        appended = await store.append(KEY, batch)
+        stored = await store.entries(KEY, after=1)
+        parts = ("seq", "at", "item", "record")
+        assert [[entry.get(part) for part in parts] for entry in appended.entries] == [
+            [entry.get(part) for part in parts] for entry in stored
+        ]
 
     async def test_an_entry_keeps_its_envelope(self, store: SessionStore) -> None:
         await store.create(info_of())

@@ -1,7 +1,9 @@
 """The whole contract, of all its parts."""
 
 from agents_sessions.testing.contract.append import AppendContract
+from agents_sessions.testing.contract.aside import AsideContract
 from agents_sessions.testing.contract.concurrency import ConcurrencyContract
+from agents_sessions.testing.contract.copy import CopyContract
 from agents_sessions.testing.contract.create import CreateContract
 from agents_sessions.testing.contract.delete import DeleteContract
 from agents_sessions.testing.contract.facts import FactContract
@@ -20,6 +22,7 @@ from agents_sessions.testing.contract.turn_lock import TurnLockContract
 
 class StoreContract(
     CreateContract,
+    CopyContract,
     AppendContract,
     ItemContract,
     RefusalContract,
@@ -29,6 +32,7 @@ class StoreContract(
     TimeContract,
     SharingContract,
     DeleteContract,
+    AsideContract,
     IdContract,
     ScanContract,
     SidecarContract,

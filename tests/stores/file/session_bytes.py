@@ -6,12 +6,16 @@ from zlib import crc32
 
 from builders import said as said  # for who imports the rest from here
 
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import parse_time
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.stores.file.format.append import plan_append
 from agents_sessions.stores.file.format.document import Document, encode_document
 from agents_sessions.stores.file.format.lines import encode_entry
 from agents_sessions.stores.file.format.reading import decode_document
 from agents_sessions.stores.file.format.sealed import read_sealed
+from agents_sessions.stores.file.queries import standing_of
+from agents_sessions.stores.transitions import appended as added
 
 AT = "2026-11-20T21:28:00.123Z"
 LATER = "2026-11-20T21:29:00.456Z"
@@ -31,7 +35,12 @@ def new_file(entries=(), *, seq=None, **header):
 def planned(data, entries, at=LATER):
     sealed = read_sealed(reader(data), len(data))
     assert sealed is not None
-    return plan_append(sealed, [encode_entry(entry, at) for entry in entries], entries, at)
+    return plan(sealed, entries, at)
+
+
+def plan(sealed, entries, at):
+    after = added(SessionKey("support", "order-42"), standing_of(sealed.tail), entries, parse_time(at))
+    return plan_append(sealed, [encode_entry(entry, at) for entry in entries], after.standing)
 
 
 def appended(data, entries):

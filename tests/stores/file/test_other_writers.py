@@ -12,7 +12,7 @@ from file_sessions import append, create, load, on_disk, rename, said, tear, tex
 
 from agents_sessions.errors import SessionCorruptedError, SessionNotFoundError
 from agents_sessions.stores.file import queries as file_queries
-from agents_sessions.stores.file.format import document as file_document
+from agents_sessions.stores.file import writer as file_writer
 
 
 def replace_by_editor(path, old, new):
@@ -64,7 +64,7 @@ def test_a_rewrite_of_a_file_replaced_meanwhile_is_done_again(store, path, monke
         path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
     changed = path.with_name("editor.swp")
     changed.write_bytes(path.read_bytes().replace(b"aaa", b"saved"))
-    real, done = file_document.encode_document, []
+    real, done = file_writer.encode_document, []
 
     def encode(document):
         if not done:
@@ -72,7 +72,7 @@ def test_a_rewrite_of_a_file_replaced_meanwhile_is_done_again(store, path, monke
             os.rename(changed, path)
         return real(document)
 
-    monkeypatch.setattr(file_document, "encode_document", encode)
+    monkeypatch.setattr(file_writer, "encode_document", encode)
     act(store)
     assert done or shape == "sealed"
     assert on_disk(path)[:2] == ["saved" if done else "aaa", "b"]
@@ -147,8 +147,8 @@ def test_an_append_that_was_saved_by_someone_else_is_not_stored_twice(store, pat
 
 def test_a_rewrite_of_a_file_removed_meanwhile_does_not_bring_it_back(store, path, monkeypatch):
     create(store, "a")
-    real = file_document.encode_document
-    monkeypatch.setattr(file_document, "encode_document", lambda new: path.unlink() or real(new))
+    real = file_writer.encode_document
+    monkeypatch.setattr(file_writer, "encode_document", lambda new: path.unlink() or real(new))
     with pytest.raises(SessionNotFoundError):
         rename(store, "new")
     assert not path.exists()
@@ -259,9 +259,9 @@ def test_a_reader_of_a_file_that_shrinks_meanwhile_does_not_hang(store, path, mo
     create(store, *["x" * 100] * 200)
     real = file_queries.read_entries
 
-    def shrinking(read, tail):
+    def shrinking(read, tail, codec):
         os.truncate(path, 3000)
-        return real(read, tail)
+        return real(read, tail, codec)
 
     monkeypatch.setattr(file_queries, "read_entries", shrinking)
     with contextlib.suppress(SessionCorruptedError):

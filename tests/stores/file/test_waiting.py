@@ -64,11 +64,11 @@ def test_a_reader_of_an_edited_file_holds_its_lock_only_while_it_reads_the_bytes
     real = file_reader.decode_document
     free = []
 
-    def decode(data):
+    def decode(data, codec):
         with open(path) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             free.append(True)
-        return real(data)
+        return real(data, codec)
 
     monkeypatch.setattr(file_reader, "decode_document", decode)
     assert read(store) in (["a"], [KEY])

@@ -37,7 +37,7 @@ STALE_SECONDS = 600
 """Age from which an unlocked temporary is what a dead process left."""
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
-"""What `_temporary_name` makes. Whatever else is hidden below a root is someone else's."""
+"""What `temporary_name` makes. Whatever else is hidden below a root is someone else's."""
 
 _swept: Recent[tuple[int, int], bool] = Recent(4096)
 """The folders that this process has swept."""
@@ -86,13 +86,54 @@ def create(dir_fd: int, name: str, data: bytes | bytearray, *, durable: bool) ->
         FileExistsError: The name is taken; what it names was not touched.
     """
     with _temporary(dir_fd, name, data, durable=durable) as temporary:
-        _link(dir_fd, temporary, name)
-        try:
-            os.unlink(temporary, dir_fd=dir_fd)
-            sync_directory(dir_fd, durable=durable)
-        except BaseException:
-            os.unlink(name, dir_fd=dir_fd)
-            raise
+        _publish(dir_fd, temporary, name, durable=durable)
+
+
+def _publish(dir_fd: int, temporary: str, name: str, *, durable: bool) -> None:
+    """Give a temporary its name, or leave both as they were."""
+    _link(dir_fd, temporary, name)
+    try:
+        os.unlink(temporary, dir_fd=dir_fd)
+        sync_directory(dir_fd, durable=durable)
+    except BaseException:
+        os.unlink(name, dir_fd=dir_fd)
+        raise
+
+
+class GrowingFile:
+    """A new file that is written in parts, hidden until it is whole. To be closed, whatever happens.
+
+    Args:
+        dir_fd: Its folder, open for as long as this lives.
+        name: The name that it will get.
+    """
+
+    def __init__(self, dir_fd: int, name: str) -> None:
+        self._dir_fd = dir_fd
+        self._name = name
+        self._temporary = temporary_name(name)
+        self._fd = _open_temporary(dir_fd, self._temporary)
+        self.size = 0
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Add bytes to the end."""
+        write_all(self._fd, data, self.size)
+        self.size += len(data)
+
+    def publish(self, *, durable: bool) -> None:
+        """Give the file its name.
+
+        Raises:
+            FileExistsError: The name is taken; what it names was not touched.
+        """
+        sync(self._fd, durable=durable)
+        _publish(self._dir_fd, self._temporary, self._name, durable=durable)
+
+    def close(self) -> None:
+        """Release the file and, if it was not published, remove it."""
+        with contextlib.suppress(OSError):
+            os.unlink(self._temporary, dir_fd=self._dir_fd)
+        close_locked(self._fd)
 
 
 class Replaced(Exception):
@@ -124,7 +165,7 @@ def _kept(dir_fd: int, name: str, *, durable: bool, removed: bool = False) -> It
     if not durable:
         yield
         return
-    before = _temporary_name(name)
+    before = temporary_name(name)
     existed = _linked(dir_fd, name, before)
     try:
         yield
@@ -158,18 +199,17 @@ def _link(dir_fd: int, name: str, second: str) -> None:
     os.link(name, second, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
 
 
-def _temporary_name(name: str) -> str:
+def temporary_name(name: str) -> str:
+    """Return a name for what is not finished: hidden, and swept some day if its maker dies."""
     return f".{name}.{secrets.token_hex(4)}.tmp"
 
 
 @contextlib.contextmanager
 def _temporary(dir_fd: int, name: str, data: bytes | bytearray, *, durable: bool) -> Iterator[str]:
     """Write data to a new file that is locked before it becomes visible and until the caller is done."""
-    temporary = _temporary_name(name)
-    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN, FILE_MODE, dir_fd=dir_fd)
+    temporary = temporary_name(name)
+    fd = _open_temporary(dir_fd, temporary)
     try:
-        lock(fd)
-        os.fchmod(fd, FILE_MODE)  # a umask may have taken the owner's own rights
         write_all(fd, data, 0)
         sync(fd, durable=durable)
         yield temporary
@@ -181,8 +221,21 @@ def _temporary(dir_fd: int, name: str, data: bytes | bytearray, *, durable: bool
         close_locked(fd)
 
 
+def _open_temporary(dir_fd: int, temporary: str) -> int:
+    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN, FILE_MODE, dir_fd=dir_fd)
+    try:
+        lock(fd)
+        os.fchmod(fd, FILE_MODE)  # a umask may have taken the owner's own rights
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=dir_fd)
+        close_locked(fd)
+        raise
+    return fd
+
+
 @contextlib.contextmanager
-def set_aside(dir_fd: int, name: str) -> Iterator[str]:
+def keep_copy(dir_fd: int, name: str) -> Iterator[str]:
     """Keep a damaged file under a second name, unless what replaces it fails; gives that name."""
     aside = f"{name}.torn-{secrets.token_hex(4)}"
     _link(dir_fd, name, aside)
@@ -201,9 +254,33 @@ def remove(dir_fd: int, name: str, *, durable: bool) -> None:
         sync_directory(dir_fd, durable=durable)
 
 
+def move(dir_fd: int, name: str, to: str, *, durable: bool) -> None:
+    """Give a file another name in its folder.
+
+    Raises:
+        FileExistsError: The new name is taken; neither file was touched.
+    """
+    _link(dir_fd, name, to)
+    try:
+        os.unlink(name, dir_fd=dir_fd)
+        sync_directory(dir_fd, durable=durable)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            _link(dir_fd, to, name)
+        with contextlib.suppress(OSError):
+            os.unlink(to, dir_fd=dir_fd)
+        raise
+
+
+def move_folder(dir_fd: int, name: str, to: str) -> None:
+    """Give a folder another name beside it; nothing if there is no such folder."""
+    with contextlib.suppress(FileNotFoundError):
+        os.rename(name, to, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+
+
 def hide(dir_fd: int, name: str) -> str | None:
     """Give a folder the name of a temporary, and return that name; None if there is no such folder."""
-    hidden = _temporary_name(name)
+    hidden = temporary_name(name)
     try:
         os.rename(name, hidden, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
     except FileNotFoundError:

@@ -192,6 +192,11 @@ def names(dir_fd: int, *, prefix: str = "", suffix: str = "") -> list[str]:
     return sorted(name for name in found if name.startswith(prefix) and name.endswith(suffix))
 
 
+def hidden_names(dir_fd: int, *, prefix: str = ".", suffix: str = "") -> list[str]:
+    """Return the names in a folder that begin with a dot, sorted."""
+    return sorted(name for name in os.listdir(dir_fd) if name.startswith(prefix) and name.endswith(suffix))
+
+
 # --- files -----------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 from agents_sessions.model.entries import Entry, envelope_of
 from agents_sessions.model.history import flaw_of
 from agents_sessions.model.lossless_json import JsonObject, check_json
+from agents_sessions.stores.codec import PLAIN_SESSION, SessionCodec
 from agents_sessions.stores.file.format.computed import count_totals, seq_of, time_or_now
 from agents_sessions.stores.file.format.document import Document, newest_seq
 from agents_sessions.stores.file.format.header import Damage, facts_of
@@ -16,7 +17,7 @@ from agents_sessions.stores.file.format.lines import has_text_labels
 from agents_sessions.stores.transitions import numbered
 
 
-def decode_edited(document: JsonObject) -> Document:
+def decode_edited(document: JsonObject, codec: SessionCodec = PLAIN_SESSION) -> Document:
     """Return the session in a JSON document whose format was checked.
 
     Raises:
@@ -25,14 +26,15 @@ def decode_edited(document: JsonObject) -> Document:
     history = document.get("history")
     if not isinstance(history, list):
         raise Damage("its history is not a list")
-    _refuse_lossy(facts_of(document), "its header")
+    facts = codec.decode_facts(facts_of(document))
+    _refuse_lossy(facts, "its header")
     updated_at = time_or_now(document.get("updated_at"))
-    accepted = [_accept_entry(value, place, updated_at) for place, value in enumerate(history, 1)]
+    accepted = [_accept_entry(value, place, updated_at, codec) for place, value in enumerate(history, 1)]
     # Every number in the file counts as given, also one that the person has put out of order.
     given = max(seq_of(part) for part in (document, document.get("seal"), *accepted))
     entries = list(numbered(accepted, updated_at, given))
     seq = max(given, newest_seq(entries))
-    return Document(facts_of(document), entries, seq, count_totals(entries), updated_at, "edited")
+    return Document(facts, entries, seq, count_totals(entries), updated_at, "edited", codec)
 
 
 def _refuse_lossy(value: object, what: str) -> None:
@@ -42,7 +44,9 @@ def _refuse_lossy(value: object, what: str) -> None:
         raise Damage(f"{what} {error}") from None
 
 
-def _accept_entry(value: object, place: int, updated_at: str) -> Entry:
+def _accept_entry(value: object, place: int, updated_at: str, codec: SessionCodec) -> Entry:
+    if isinstance(value, dict) and codec is not PLAIN_SESSION:
+        value = codec.decode_entry(cast("Entry", value))
     bodies = [value[name] for name in ("item", "record") if name in value] if isinstance(value, dict) else []
     if len(bodies) != 1 or not isinstance(bodies[0], dict):
         raise Damage(f"entry {place} of its history has neither an item nor a record")

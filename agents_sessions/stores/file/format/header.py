@@ -5,7 +5,9 @@ It is a JSON object that breaks off where the history begins. Closed with a brac
 
 from typing import cast
 
+from agents_sessions.keys import SessionKey
 from agents_sessions.model.lossless_json import JsonObject, decode_json, encode_json
+from agents_sessions.stores.codec import PLAIN_SESSION, Codec, SessionCodec
 
 FORMAT_NAME = "agents-sessions"
 FORMAT_VERSION = 1
@@ -13,7 +15,7 @@ FORMAT_VERSION = 1
 HISTORY_OPENS = b',"history":[\n'
 """How the line ends."""
 
-_STRUCTURE = ("format", "seq", "salt", "history", "context", "updated_at", "seal")
+_STRUCTURE = ("format", "seq", "salt", "codec", "history", "context", "updated_at", "seal")
 """Keys of the whole document that belong to the format. Every other key is a fact of the session."""
 
 
@@ -25,10 +27,17 @@ class NewerFormat(Exception):
     """The bytes are of a newer version of the format, which the exception names."""
 
 
-def encode_header(facts: JsonObject, salt: str) -> bytes:
-    """Return the header line of a file with these facts and this salt, eight hexadecimal digits."""
-    header = {"format": f"{FORMAT_NAME}/{FORMAT_VERSION}", **facts, "salt": salt}
-    return encode_json(header)[:-1] + HISTORY_OPENS
+def encode_header(facts: JsonObject, salt: str, *, given: int = 0, codec: SessionCodec = PLAIN_SESSION) -> bytes:
+    """Return the header line of a file with these facts and this salt, eight hexadecimal digits.
+
+    `given` is the newest number that was ever given, where no line of the history shows it.
+    """
+    header = {"format": f"{FORMAT_NAME}/{FORMAT_VERSION}", **codec.encode_facts(facts)}
+    if given:
+        header["seq"] = given
+    if codec.kept is not None:
+        header["codec"] = codec.kept
+    return encode_json({**header, "salt": salt})[:-1] + HISTORY_OPENS
 
 
 def parse_header(line: bytes) -> JsonObject:
@@ -76,6 +85,16 @@ def salt_of(header: JsonObject) -> int:
         return int(str(header["salt"]), 16) & 0xFFFFFFFF
     except (KeyError, ValueError):
         raise Damage("its header has no salt") from None
+
+
+def codec_of(header: JsonObject, codec: Codec) -> SessionCodec:
+    """Return the codec of a session, given its header and the codec of its store.
+
+    Raises:
+        SessionVersionError: Another codec wrote the file.
+    """
+    key = SessionKey(str(header.get("agent_id")), str(header.get("id")))
+    return codec.open(key, cast("JsonObject | None", header.get("codec")))
 
 
 def facts_of(header: JsonObject) -> JsonObject:

@@ -12,6 +12,7 @@ import msgspec
 
 from agents_sessions.model.entries import Entry, Item
 from agents_sessions.model.lossless_json import UNDECODED, decode_json, encode_json
+from agents_sessions.stores.codec import PLAIN_SESSION, Place, SessionCodec
 from agents_sessions.stores.file.format.header import Damage
 
 MAX_SEQ = 2**53
@@ -41,7 +42,9 @@ def encode_entry(entry: Entry, at: str) -> EncodedEntry:
     return EncodedEntry(encode_json(envelope)[1:-1], encode_json(body)[1:-1])
 
 
-def encode_batch(batch: Sequence[EncodedEntry], *, first_seq: int, salt: int, opens: bool) -> bytes:
+def encode_batch(
+    batch: Sequence[EncodedEntry], *, first_seq: int, salt: int, opens: bool, codec: SessionCodec = PLAIN_SESSION
+) -> bytes:
     """Return the lines of one batch. `opens` says that they are the first lines of the history."""
     size = len(batch)
     lines = []
@@ -49,7 +52,8 @@ def encode_batch(batch: Sequence[EncodedEntry], *, first_seq: int, salt: int, op
         lead = b" " if opens and place == 1 else b","
         of = b',"k":%d,"n":%d' % (place, size) if size > 1 else b""
         head = b'{"seq":%d%s' % (first_seq + place - 1, of)
-        rest = b"%s,%s}\n" % (envelope, body)
+        stored = body if codec is PLAIN_SESSION else codec.encode_body(body, Place(first_seq + place - 1, place, size))
+        rest = b"%s,%s}\n" % (envelope, stored)
         lines.append(b'%s%s%s%08x",%s' % (lead, head, CRC_OPENS, crc32(rest, crc32(head, salt)), rest))
     return b"".join(lines)
 
@@ -62,27 +66,27 @@ def decode_batch(batch: Sequence[EncodedEntry]) -> list[Entry]:
 # --- lines to entries ---
 
 
-def decode_lines(lines: bytearray, offset: int) -> list[Entry]:
+def decode_lines(lines: bytearray, offset: int, codec: SessionCodec = PLAIN_SESSION) -> list[Entry]:
     """Return the entries of whole lines, which stand at an offset of the file. Overwrites parts of the buffer.
 
     Raises:
         Damage: A line is not an entry.
     """
-    return _decode_list(_as_list(lines), offset)
+    return _decode_list(_as_list(lines), offset, codec)
 
 
-def decode_items(lines: bytearray, offset: int) -> list[Item]:
+def decode_items(lines: bytearray, offset: int, codec: SessionCodec = PLAIN_SESSION) -> list[Item]:
     """Return only the SDK items of whole lines, twice as fast as `decode_lines` and under the same conditions."""
     text = _as_list(lines)
     try:
-        found = _LINES.decode(text)
+        found = _LINES.decode(text) if codec is PLAIN_SESSION else []
     except UNDECODED:
         found = []
     items = [line.item for line in found if line.item is not None]
     if len(items) + sum(_is_object(line.record) for line in found if line.item is None) == len(found) > 0:
         return items
     # The fast decoder gives up at a lone surrogate as it does at damage. The full one tells the two apart.
-    return [entry["item"] for entry in _decode_list(text, offset) if "item" in entry]
+    return [entry["item"] for entry in _decode_list(text, offset, codec) if "item" in entry]
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -106,9 +110,11 @@ def _as_list(lines: bytearray) -> bytearray:
     return lines
 
 
-def _decode_list(text: bytearray, offset: int) -> list[Entry]:
+def _decode_list(text: bytearray, offset: int, codec: SessionCodec) -> list[Entry]:
     try:
         entries = cast("list[Entry]", decode_json(text))
+        if codec is not PLAIN_SESSION:
+            entries = [codec.decode_entry(entry) for entry in entries]
     except ValueError as error:
         raise Damage(f"its history is damaged after byte {offset}: {error}") from None
     try:

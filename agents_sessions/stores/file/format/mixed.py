@@ -7,6 +7,7 @@ damage, because readers of JSON drop one of its two values.
 """
 
 from agents_sessions.model.lossless_json import JsonObject, decode_json, encode_json
+from agents_sessions.stores.codec import PLAIN_SESSION, SessionCodec
 from agents_sessions.stores.file.format.computed import NO_TOTALS, count_totals, seq_of
 from agents_sessions.stores.file.format.document import newest_seq
 from agents_sessions.stores.file.format.header import Damage, parse_header, salt_of
@@ -19,16 +20,16 @@ _CHUNK = 1 << 20
 _TIME_BYTES = len("2026-11-20T21:28:00.123Z")
 
 
-def is_mixed(document: JsonObject, data: bytes) -> bool:
+def is_mixed(document: JsonObject, data: bytes, codec: SessionCodec = PLAIN_SESSION) -> bool:
     """Tell whether a torn append, and not a person, left these bytes, which decode as a document.
 
     Raises:
         Damage: A name stands twice in one object, and the value that JSON readers drop is lost.
     """
-    return _shows_old_tail(data) or _mixes_two_tails(document, data)
+    return _shows_old_tail(data, codec) or _mixes_two_tails(document, data)
 
 
-def _shows_old_tail(data: bytes) -> bool:
+def _shows_old_tail(data: bytes, codec: SessionCodec) -> bool:
     """Tell whether a sector of the tail that the last append went over still stands among the new lines.
 
     The text of the old tail follows from the lines above it, except its time, which may be any. So every sector that
@@ -40,7 +41,7 @@ def _shows_old_tail(data: bytes) -> bool:
     try:
         header = parse_header(header_line)
         seq = seq_of(header)
-        for batch, whole in whole_batches(data, len(header_line), salt_of(header)):
+        for batch, whole in whole_batches(data, len(header_line), salt_of(header), codec):
             end, context, seq = whole, count_totals(batch, context), max(seq, newest_seq(batch))
     except Damage:
         return False

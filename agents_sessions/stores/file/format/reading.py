@@ -5,9 +5,10 @@ its checksums prove, or JSON by chance, which `mixed` tells from an edit. Any ot
 """
 
 from agents_sessions.model.lossless_json import decode_json
+from agents_sessions.stores.codec import PLAIN, Codec
 from agents_sessions.stores.file.format.document import Document
 from agents_sessions.stores.file.format.edited import decode_edited
-from agents_sessions.stores.file.format.header import Damage, check_format, facts_of
+from agents_sessions.stores.file.format.header import Damage, check_format, codec_of, facts_of
 from agents_sessions.stores.file.format.mixed import is_mixed
 from agents_sessions.stores.file.format.sealed import read_entries, read_sealed
 from agents_sessions.stores.file.format.tail import Read
@@ -30,7 +31,7 @@ def check_begin(begin: bytes | bytearray) -> None:
         raise Damage("it is empty" if not text.strip(b"\0") else "it does not begin as JSON")
 
 
-def decode_document(data: bytes) -> Document:
+def decode_document(data: bytes, codec: Codec = PLAIN) -> Document:
     """Return the session in a whole file: sealed, edited by a person, or without its torn last append.
 
     Raises:
@@ -41,19 +42,20 @@ def decode_document(data: bytes) -> Document:
     sealed = read_sealed(read, len(data))
     if sealed is not None:
         _, header, tail = sealed
-        entries = read_entries(read, tail)
-        return Document(facts_of(header), entries, tail.seq, tail.context, tail.updated_at)
+        of_session = codec_of(header, codec)
+        facts, entries = of_session.decode_facts(facts_of(header)), read_entries(read, tail, of_session)
+        return Document(facts, entries, tail.seq, tail.context, tail.updated_at, codec=of_session)
     check_begin(data[:BEGIN_BYTES])
     try:
         edited = decode_json(data.removeprefix(_BYTE_ORDER_MARK))
     except ValueError as error:
         reason = str(error)
     else:
-        check_format(edited)
-        if not is_mixed(edited, data):
-            return decode_edited(edited)
+        of_session = codec_of(check_format(edited), codec)
+        if not is_mixed(edited, data, of_session):
+            return decode_edited(edited, of_session)
         reason = "its last append is mixed with what stood there before"
-    return decode_torn(data, reason)
+    return decode_torn(data, reason, codec)
 
 
 def _reader(data: bytes) -> Read:

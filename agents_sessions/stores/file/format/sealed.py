@@ -3,16 +3,21 @@
 The seal is trusted, so nothing here looks at the checksums of single lines; `verify` does, where a seal does not hold.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from agents_sessions.model.entries import Entry, Item
 from agents_sessions.model.lossless_json import JsonObject
+from agents_sessions.stores.codec import PLAIN_SESSION, SessionCodec
 from agents_sessions.stores.file.format.header import Damage, parse_header
 from agents_sessions.stores.file.format.lines import decode_items, decode_lines
 from agents_sessions.stores.file.format.tail import Read, Tail, find_tail, seal_holds
 
 _CHUNK = 1 << 20
+_PROBE = 4096
+_NUMBER = re.compile(rb'[ ,]\{"seq":(\d{1,16}),')
+_NUMBER_BYTES = 32
 
 
 class Sealed(NamedTuple):
@@ -49,47 +54,56 @@ def _ends_with(read: Read, size: int, tail: Tail) -> bool:
     return size == tail.end + len(tail.text) and read(tail.end, len(tail.text)) == tail.text
 
 
-def read_entries(read: Read, tail: Tail) -> list[Entry]:
+def read_entries(read: Read, tail: Tail, codec: SessionCodec = PLAIN_SESSION) -> list[Entry]:
     """Return the whole history of a sealed file.
 
     Raises:
         Damage: A line above the last batch is not an entry, or the file was cut while it was read.
     """
-    return [entry for lines, offset in _read_chunks(read, tail) for entry in decode_lines(lines, offset)]
+    chunks = _read_chunks(read, tail.body, tail.end)
+    return [entry for lines, offset in chunks for entry in decode_lines(lines, offset, codec)]
 
 
-def read_items(read: Read, tail: Tail) -> list[Item]:
+def read_items(read: Read, tail: Tail, codec: SessionCodec = PLAIN_SESSION) -> list[Item]:
     """Return only the SDK items of a sealed file, without decoding what is around them.
 
     Raises:
         Damage: As in `read_entries`.
     """
-    return [item for lines, offset in _read_chunks(read, tail) for item in decode_items(lines, offset)]
+    chunks = _read_chunks(read, tail.body, tail.end)
+    return [item for lines, offset in chunks for item in decode_items(lines, offset, codec)]
 
 
-def _read_chunks(read: Read, tail: Tail) -> Iterator[tuple[bytearray, int]]:
+def _read_chunks(read: Read, offset: int, end: int, length: int | None = None) -> Iterator[tuple[bytearray, int]]:
     """Yield whole lines with their offset, some at a time, so that memory never holds the history a second time."""
-    offset = tail.body
-    while offset < tail.end:
-        chunk = _read_all(read, offset, min(_CHUNK, tail.end - offset))
-        while offset + len(chunk) < tail.end and b"\n" not in chunk:
-            chunk += _read_all(read, offset + len(chunk), min(len(chunk), tail.end - offset - len(chunk)))
-        if offset + len(chunk) < tail.end:
+    while offset < end:
+        chunk = _read_all(read, offset, min(length or _CHUNK, end - offset))
+        while offset + len(chunk) < end and b"\n" not in chunk:
+            chunk += _read_all(read, offset + len(chunk), min(len(chunk), end - offset - len(chunk)))
+        if offset + len(chunk) < end:
             del chunk[chunk.rindex(b"\n") + 1 :]
         begin, offset = offset, offset + len(chunk)
         yield chunk, begin
 
 
-def read_newest(read: Read, tail: Tail, count: int, *, items_only: bool) -> list[Entry]:
+def read_newest(
+    read: Read,
+    tail: Tail,
+    count: int,
+    *,
+    items_only: bool = False,
+    end: int | None = None,
+    codec: SessionCodec = PLAIN_SESSION,
+) -> list[Entry]:
     """Return the newest entries of a sealed file, read from its end: at least `count`, or all there are.
 
-    With `items_only`, records are returned but not counted.
+    With `items_only`, records are returned but not counted. Lines from offset `end` on are left out.
 
     Raises:
         Damage: As in `read_entries`.
     """
     newest: list[Entry] = []
-    position = tail.end
+    position = tail.end if end is None else end
     length = _guess_length(tail, count)
     while position > tail.body and _count(newest, items_only=items_only) < count:
         begin = max(tail.body, position - length)
@@ -101,13 +115,70 @@ def read_newest(read: Read, tail: Tail, count: int, *, items_only: bool) -> list
                 continue
             del chunk[:cut]
         position -= len(chunk)
-        newest = decode_lines(chunk, position) + newest
+        newest = decode_lines(chunk, position, codec) + newest
     return newest
 
 
-def read_since(read: Read, tail: Tail, seq: int) -> list[Entry]:
+def read_oldest(read: Read, tail: Tail, count: int, begin: int, codec: SessionCodec = PLAIN_SESSION) -> list[Entry]:
+    """Return the entries from the line at offset `begin` on: at least `count`, or all there are.
+
+    Raises:
+        Damage: As in `read_entries`.
+    """
+    oldest: list[Entry] = []
+    for lines, offset in _read_chunks(read, begin, tail.end, min(_CHUNK, _guess_length(tail, count))):
+        oldest += decode_lines(lines, offset, codec)
+        if len(oldest) >= count:
+            break
+    return oldest
+
+
+def read_since(read: Read, tail: Tail, seq: int, codec: SessionCodec = PLAIN_SESSION) -> list[Entry]:
     """Return the entries of a sealed file from a number on, and possibly some before it."""
-    return read_newest(read, tail, tail.seq - seq + 1, items_only=False)
+    return read_newest(read, tail, tail.seq - seq + 1, codec=codec)
+
+
+def find_line(read: Read, tail: Tail, seq: int) -> int:
+    """Return where the first line with a number of at least `seq` begins, or where the history ends if there is none.
+
+    It halves the history: numbers only grow from line to line. A few reads of some kilobytes at any length.
+
+    Raises:
+        Damage: A line does not begin with its number.
+    """
+    if seq > tail.seq:
+        return tail.end
+    low, high = tail.body, tail.end  # lines before `low` have smaller numbers; at `high`, one has a number to be found
+    upper = high  # no line begins from here to `high`: one line can be most of a file
+    while low < upper:
+        middle = (low + upper) // 2
+        line = _line_from(read, middle, upper)
+        if line >= upper:
+            upper = middle
+        elif _number_at(read, line) >= seq:
+            high = upper = line
+        else:
+            low = _line_from(read, line + 1, high)
+    return high
+
+
+def _line_from(read: Read, offset: int, end: int) -> int:
+    """Return where the first line at or behind an offset begins, or `end`."""
+    position, length = offset - 1, _PROBE  # from the line feed in front of it
+    while position < end:
+        place = read(position, min(length, end - position)).find(b"\n")
+        if place >= 0:
+            return min(position + place + 1, end)
+        position += length
+        length = min(length * 2, _CHUNK)
+    return end
+
+
+def _number_at(read: Read, offset: int) -> int:
+    found = _NUMBER.match(read(offset, _NUMBER_BYTES))
+    if found is None:
+        raise Damage(f"a line does not begin with its number, at byte {offset}")
+    return int(found[1])
 
 
 def _read_all(read: Read, offset: int, length: int) -> bytearray:

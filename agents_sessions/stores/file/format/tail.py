@@ -43,6 +43,8 @@ class Tail(NamedTuple):
     """Where the history ends and this tail begins."""
     context: ContextStats
     updated_at: str
+    state: str | None = None
+    """What the session's codec keeps behind the newest entry."""
 
 
 def encode_tail(
@@ -54,6 +56,7 @@ def encode_tail(
     context: ContextStats,
     updated_at: str,
     longer_than: int = 0,
+    state: str | None = None,
 ) -> bytes:
     """Return the tail of a file whose history ends at offset `end` with the lines of `batch`.
 
@@ -68,6 +71,8 @@ def encode_tail(
         updated_at.encode(),
         seal,
     )
+    if state is not None:
+        text += b',"state":%s' % encode_json(state)
     text += b'%s%08x"}}' % (CRC_OPENS, crc32(text, crc32(batch, crc32(header))))
     size = end + len(text) + 1
     padding = max(0, longer_than + 1 - size)
@@ -97,15 +102,16 @@ def parse_tail(text: bytes, offset: int) -> Tail | None:
         numbers = [seal[name] for name in ("seq", "body", "start", "end")]
         context = ContextStats.from_json(tail["context"])
         updated_at = tail["updated_at"]
+        state = seal.get("state")
         canonical = timestamp(datetime.fromisoformat(updated_at))
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
-    if updated_at != canonical or any(type(number) is not int for number in numbers):
+    if not isinstance(state, str | None) or updated_at != canonical or any(type(n) is not int for n in numbers):
         return None
     seq, body, start, end = numbers
     if end != offset or not 0 < body <= start <= end or not 0 <= seq <= MAX_SEQ:
         return None
-    return Tail(text, seq, body, start, end, context, updated_at)
+    return Tail(text, seq, body, start, end, context, updated_at, state)
 
 
 def seal_holds(header: bytes, batch: bytes | bytearray, tail: Tail) -> bool:

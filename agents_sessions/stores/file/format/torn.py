@@ -7,9 +7,10 @@ so nothing but the bytes of that append is given up. Any other damage is refused
 import re
 
 from agents_sessions.model.entries import Entry
+from agents_sessions.stores.codec import PLAIN, Codec, SessionCodec
 from agents_sessions.stores.file.format.computed import count_totals, seq_of, time_or_now
 from agents_sessions.stores.file.format.document import Document, newest_seq
-from agents_sessions.stores.file.format.header import Damage, facts_of, parse_header, salt_of
+from agents_sessions.stores.file.format.header import Damage, codec_of, facts_of, parse_header, salt_of
 from agents_sessions.stores.file.format.tail import TAIL_BYTES, TAIL_OPENS, parse_tail, seal_holds
 from agents_sessions.stores.file.format.verify import whole_batches
 
@@ -17,7 +18,7 @@ _CLAIM = re.compile(rb'^[ \t,]*\{ ?"seq": ?(\d{1,16})(?:, ?"k": ?(\d{1,16}), ?"n
 """How a line of ours begins, also one whose checksum does not agree."""
 
 
-def decode_torn(data: bytes, reason: str) -> Document:
+def decode_torn(data: bytes, reason: str, codec: Codec = PLAIN) -> Document:
     """Return the session up to its last whole batch.
 
     Raises:
@@ -25,22 +26,24 @@ def decode_torn(data: bytes, reason: str) -> Document:
     """
     header_line = data[: data.find(b"\n") + 1]
     header = parse_header(header_line)
-    entries, whole = _whole_prefix(data, len(header_line), salt_of(header))
+    of_session = codec_of(header, codec)
+    entries, whole = _whole_prefix(data, len(header_line), salt_of(header), of_session)
     if not _can_be_of_one_append(data, whole):
         raise Damage(f"it is damaged after byte {whole}, not only in its last append ({reason})")
+    facts = of_session.decode_facts(facts_of(header))
     tail = parse_tail(_line_at(data, whole), whole)
     if tail is not None and seal_holds(header_line, data[tail.start : tail.end], tail):
         # The tail from before the append still stands: the append has made the file longer and changed nothing else.
-        return Document(facts_of(header), entries, tail.seq, tail.context, tail.updated_at, "torn")
+        return Document(facts, entries, tail.seq, tail.context, tail.updated_at, "torn", of_session)
     seq = max(newest_seq(entries), seq_of(header))
     at = time_or_now(max((entry["at"] for entry in entries), default=None))
-    return Document(facts_of(header), entries, seq, count_totals(entries), at, "torn")
+    return Document(facts, entries, seq, count_totals(entries), at, "torn", of_session)
 
 
-def _whole_prefix(data: bytes, offset: int, salt: int) -> tuple[list[Entry], int]:
+def _whole_prefix(data: bytes, offset: int, salt: int, codec: SessionCodec) -> tuple[list[Entry], int]:
     """Return the entries of all whole batches from an offset on, and where the last one ends."""
     entries: list[Entry] = []
-    for batch, end in whole_batches(data, offset, salt):
+    for batch, end in whole_batches(data, offset, salt, codec):
         entries += batch
         offset = end
     return entries, offset

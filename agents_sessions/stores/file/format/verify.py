@@ -9,15 +9,18 @@ from zlib import crc32
 
 from agents_sessions.model.entries import Entry
 from agents_sessions.model.lossless_json import decode_json
+from agents_sessions.stores.codec import PLAIN_SESSION, SessionCodec
 from agents_sessions.stores.file.format.lines import CRC_OPENS, body_of, has_text_labels, is_number
 
 
-def whole_batches(data: bytes, offset: int, salt: int) -> Iterator[tuple[list[Entry], int]]:
+def whole_batches(
+    data: bytes, offset: int, salt: int, codec: SessionCodec = PLAIN_SESSION
+) -> Iterator[tuple[list[Entry], int]]:
     """Yield the batches from an offset on, each with the offset where it ends, up to the first that is not whole."""
     batch: list[Entry] = []
     opens, seq = offset, 0
     while (end := data.find(b"\n", offset) + 1) > 0:
-        entry = _verify_line(data[offset:end], salt, lead=b" " if offset == opens else b",")
+        entry = _verify_line(data[offset:end], salt, lead=b" " if offset == opens else b",", codec=codec)
         if entry is None or not _is_next(entry, batch, seq):
             return
         batch.append(entry)
@@ -34,14 +37,14 @@ def _is_next(entry: Entry, batch: list[Entry], seq: int) -> bool:
     return in_place and (entry["seq"] == seq + 1 if batch else entry["seq"] > seq)
 
 
-def _verify_line(line: bytes, salt: int, lead: bytes) -> Entry | None:
+def _verify_line(line: bytes, salt: int, lead: bytes, codec: SessionCodec) -> Entry | None:
     """Return the entry of a line if its first byte is `lead`, its checksum agrees and its parts can be right."""
     place = line.find(CRC_OPENS)  # ours is the first one, for only numbers stand before it
     head, written, rest = line[1:place], line[place : place + 18], line[place + 18 :]
     if place < 0 or line[:1] != lead or written != b'%s%08x",' % (CRC_OPENS, crc32(rest, crc32(head, salt))):
         return None
     try:
-        entry = cast("Entry", decode_json(line[1:]))
+        entry = codec.decode_entry(cast("Entry", decode_json(line[1:])))
         numbers = (entry["seq"], entry.get("k", 1), entry.get("n", 1))
         valid = isinstance(body_of(entry), dict) and has_text_labels(entry)
     except (ValueError, KeyError, TypeError, AttributeError):  # a checksum of four bytes can agree by chance

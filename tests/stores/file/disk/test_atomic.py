@@ -447,14 +447,14 @@ def test_a_file_that_is_not_there_is_not_removed(folder, tmp_path, quiet, durabl
 def test_a_damaged_file_is_kept_under_a_second_name(folder, path):
     names = set()
     for _ in range(3):
-        with file_atomic.set_aside(folder, "file") as aside:
+        with file_atomic.keep_copy(folder, "file") as aside:
             names.add(aside)
     assert len(names) == 3
     for name in names:
         assert re.fullmatch(r"file\.torn-[0-9a-f]{8}", name)
         assert inode(path.with_name(name)) == inode(path)
     with pytest.raises(FileNotFoundError):
-        file_atomic.set_aside(folder, "nowhere").__enter__()
+        file_atomic.keep_copy(folder, "nowhere").__enter__()
 
 
 @pytest.mark.parametrize("stays", [False, True])
@@ -463,14 +463,14 @@ def test_a_second_name_goes_if_nothing_replaced_the_file(folder, tmp_path, path,
         stack.enter_context(pytest.raises(ZeroDivisionError))
         if stays:
             stack.enter_context(failing("unlink", errno.EACCES))
-        stack.enter_context(file_atomic.set_aside(folder, "file"))
+        stack.enter_context(file_atomic.keep_copy(folder, "file"))
         raise ZeroDivisionError
     assert len(os.listdir(tmp_path)) == 1 + stays
 
 
 def test_a_link_is_kept_as_the_link_it_is(folder, path):
     path.with_name("link").symlink_to("file")
-    with file_atomic.set_aside(folder, "link") as aside:
+    with file_atomic.keep_copy(folder, "link") as aside:
         pass
     assert path.with_name(aside).is_symlink()
 

@@ -3,13 +3,11 @@
 import asyncio
 import json
 
-from session_bytes import AT, LATER, appended, grown, new_file, planned, reader, said, spliced
+from session_bytes import AT, LATER, appended, grown, new_file, plan, planned, reader, said, spliced
 
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import record_entry
 from agents_sessions.model.info import SessionInfo
-from agents_sessions.stores.file.format.append import plan_append
-from agents_sessions.stores.file.format.lines import encode_entry
 from agents_sessions.stores.file.format.reading import decode_document
 from agents_sessions.stores.file.format.sealed import read_sealed
 from agents_sessions.stores.file.store import FileStore
@@ -65,7 +63,7 @@ def test_no_append_leaves_a_sector_of_nothing_but_padding():
     short = [record_entry({"type": "handoff", "from": "b", "to": "c"})]
     data = appended(new_file(), long)
     sealed = read_sealed(reader(data), len(data))
-    assert plan_append(sealed, [encode_entry(entry, LATER) for entry in short], short, LATER) is None
+    assert plan(sealed, short, LATER) is None
 
 
 def test_an_append_whose_padding_would_fill_a_sector_writes_the_file_anew(tmp_path):

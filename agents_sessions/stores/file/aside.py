@@ -1,0 +1,88 @@
+"""Sessions that were set aside: out of sight in the folder of their agent, whole, until they are brought back.
+
+Renaming the session's file is the moment. The new name begins with a dot, so that nothing that reads sessions sees it,
+and holds the time and the note, so that nothing else must be written: it works on a full disk. What lies beside the
+file follows it a moment later. If the process dies in between, `reunite` finishes that before the id is used again.
+"""
+
+import re
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from agents_sessions.stores.file.disk.atomic import move, move_folder, remove, remove_tree
+from agents_sessions.stores.file.disk.syscalls import exists, hidden_names
+from agents_sessions.stores.file.layout import beside
+
+_NOTE = re.compile(r"[A-Za-z0-9_=:-]{0,24}")
+_NAME = re.compile(
+    r"\.(?P<file>.+\.json)\.(?P<at>[0-9a-f]{12})-[0-9a-f]{8}-(?P<note>[A-Za-z0-9_=:-]{0,24})\.aside", re.DOTALL
+)
+_FOLDER = ".sidecars"
+
+
+class AsideName(NamedTuple):
+    """What the name of a file that was set aside says."""
+
+    file: str
+    """The name that it had, and gets back."""
+    at: datetime
+    note: str
+
+
+def check_note(note: str) -> None:
+    """Refuse a note that has no room in a file name.
+
+    Raises:
+        ValueError: It is longer than 24 characters, or has others than letters and digits of ASCII and `_ = : -`.
+    """
+    if _NOTE.fullmatch(note) is None:
+        raise ValueError(f"a note has up to 24 characters: ASCII letters, digits and _ = : -, not {note!r:.80}")
+
+
+def parse(name: str) -> AsideName | None:
+    """Return what the name of a file says, or None if nothing was set aside under it."""
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return None
+    return AsideName(found["file"], datetime.fromtimestamp(int(found["at"], 16) / 1000, UTC), found["note"])
+
+
+def put(folder: int, file: str, note: str, *, durable: bool) -> str:
+    """Set the session of a file aside and return the new name. The caller holds the lock of the file."""
+    name = f".{file}.{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(4)}-{note}.aside"
+    move(folder, file, name, durable=durable)
+    move_folder(folder, beside(file), name + _FOLDER)
+    return name
+
+
+def take(folder: int, name: str, file: str, *, durable: bool) -> None:
+    """Bring a session back. The caller holds the lock of the file and of the folder.
+
+    Raises:
+        FileExistsError: Another session has its name by now. Neither was touched.
+    """
+    if exists(folder, file):
+        raise FileExistsError(file)
+    move_folder(folder, name + _FOLDER, beside(file))
+    try:
+        move(folder, name, file, durable=durable)
+    except BaseException:
+        move_folder(folder, beside(file), name + _FOLDER)
+        raise
+
+
+def destroy(folder: int, name: str, *, durable: bool) -> None:
+    """Remove a session that was set aside. The caller holds the lock of the file."""
+    remove(folder, name, durable=durable)
+    remove_tree(folder, name + _FOLDER, durable=durable)
+
+
+def reunite(folder: int, file: str) -> None:
+    """Give sidecars without a session to the one that was set aside last, if it lacks them: its move was cut short."""
+    if exists(folder, file) or not exists(folder, beside(file)):
+        return
+    names = [name for name in hidden_names(folder, prefix=f".{file}.", suffix=".aside") if parse(name) is not None]
+    if names and not exists(folder, names[-1] + _FOLDER):
+        move_folder(folder, beside(file), names[-1] + _FOLDER)

@@ -1,0 +1,71 @@
+"""The codec seam: a backend stores what the codec makes of a session, and counts what it was before."""
+
+import asyncio
+import re
+
+import pytest
+from builders import KEY, said
+from scrambled import WORDS, Scrambled
+
+from agents_sessions.errors import SessionCorruptedError, SessionVersionError
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.stores.file.store import FileStore
+from agents_sessions.stores.memory import MemoryStore
+from agents_sessions.testing import StoreContract
+
+
+class TestAScrambledMemoryStore(StoreContract):
+    async def make_store(self, folder):
+        return MemoryStore(codec=Scrambled())
+
+
+class TestAScrambledFileStore(StoreContract):
+    async def make_store(self, folder):
+        return FileStore(folder, codec=Scrambled(), durability="process")
+
+
+async def write_secrets(store):
+    info = SessionInfo(id=KEY.session_id, agent_id=KEY.agent_id, name="name secret")
+    await store.create(info, [said("plain secret 0")], sidecars={"a.json": b"sidecar secret"})
+    await store.append(KEY, [said("plain secret 1"), said("plain secret 2")])
+    await store.rewrite(KEY, lambda history: history.with_facts(mode="plan"))
+    await store.append(KEY, [said("plain secret 3")])
+    await store.write_sidecar(KEY, "b.json", b"sidecar secret")
+    return await store.load(KEY)
+
+
+def test_no_body_reaches_the_disk_and_all_are_counted(tmp_path):
+    info = asyncio.run(write_secrets(FileStore(tmp_path, codec=Scrambled())))
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert not [word for word in WORDS if word in written]
+    assert (info.context.user_messages, info.seq, info.name) == (4, 4, "name secret")
+
+
+def test_a_torn_append_of_a_scrambled_file_is_left_out(tmp_path):
+    store = FileStore(tmp_path, codec=Scrambled())
+    asyncio.run(write_secrets(store))
+    path = store.path(KEY)
+    path.write_bytes(path.read_bytes()[:-700])
+    texts = [item["content"] for item in asyncio.run(store.items(KEY))]
+    assert texts == [f"plain secret {number}" for number in range(len(texts))]
+    assert len(texts) in (3, 4)
+    asyncio.run(store.append(KEY, [said("plain secret 9")]))
+    assert asyncio.run(store.load(KEY)).context.user_messages == len(texts) + 1
+
+
+def test_a_body_in_another_place_is_refused(tmp_path):
+    store = FileStore(tmp_path, codec=Scrambled())
+    asyncio.run(write_secrets(store))
+    data = store.path(KEY).read_bytes()
+    one, two = re.findall(rb'"sealed":"[^"]*","bound":"[^"]*"', data)[:2]
+    store.path(KEY).write_bytes(data.replace(one, b"\0").replace(two, one).replace(b"\0", two))
+    with pytest.raises(SessionCorruptedError, match="bound to another place"):
+        asyncio.run(store.entries(KEY))
+
+
+def test_a_plain_store_refuses_what_another_codec_wrote(tmp_path):
+    asyncio.run(write_secrets(FileStore(tmp_path, codec=Scrambled())))
+    plain = FileStore(tmp_path)
+    for act in (plain.entries(KEY), plain.load(KEY), plain.append(KEY, [said("x")]), plain.read_sidecar(KEY, "a.json")):
+        with pytest.raises(SessionVersionError, match="codec"):
+            asyncio.run(act)
