@@ -1,4 +1,4 @@
-# Five commands for every day: demo test lint types check. The long ones stand below them. Each sets up all that it
+# Six commands for every day: demo test test-fast lint types check. The long ones stand below them. Each sets up all that it
 # needs in .venv, once.
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -6,13 +6,22 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	&& { echo $$p; break; }; done)
 BIN := .venv/bin
 
-.PHONY: demo test lint types check coverage bench soak mutants mutation clean fuzz
+# What `make test-fast` leaves out: kills, faults and hostile files, whole programs, every step of a cancellation, other
+# processes, and the contract on one store more.
+SLOW := tests/trust tests/test_examples.py tests/concurrency/test_worker_threads.py tests/stores/test_writing_a_store.py \
+	tests/turns/test_cancellation.py tests/turns/test_outcomes.py tests/turns/test_thrown_away.py
+
+.PHONY: demo test test-fast lint types check coverage bench soak mutants mutation clean fuzz
 
 demo: .venv/ready ## an agent holds a conversation across two processes
 	@$(BIN)/python examples/quickstart.py
 
 test: .venv/ready ## the whole test suite
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+test-fast: .venv/ready ## most of it in under a minute: what to run while you work
+	@$(BIN)/python -m pytest tests $(SLOW:%=--ignore=%) -k "not process and not forked" \
+		--numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: .venv/ready ## style and format
 	@$(BIN)/ruff check .

@@ -12,6 +12,7 @@ WHO = (SessionKey("support", "order-42"),)
 SAMPLES = {
     "SessionIdError": ("session_id", "''"),
     "InvalidItemError": ("item 1 of 2", "holds a value of type 'set', which JSON does not have"),
+    "UnsupportedError": ("MemoryStore", "set sessions aside"),
     "UnknownAgentError": ("billing", ("triage", "refunds")),
     "SessionNotFoundError": WHO,
     "SessionExistsError": WHO,
@@ -31,6 +32,7 @@ SAMPLES = {
 BUILTINS = {
     "SessionIdError": ValueError,
     "InvalidItemError": ValueError,
+    "UnsupportedError": NotImplementedError,
     "UnknownAgentError": LookupError,
     "SessionNotFoundError": LookupError,
     "SessionAmbiguousError": LookupError,

@@ -1,250 +1,41 @@
 """Deliberate mistakes in a copy of the package: each must be caught by the tests that are named for it.
 
-`make mutants` prints one line each and fails if one survives, or if a test fails without any mistake. A mutant is a
-text that stands once in its file, and what it becomes; if the text is gone, the mutant is stale, which fails too.
+    python tools/mutants.py [WORD ...]     judge all mutants, or those whose name holds one of the words
+    python tools/mutants.py --check        only see whether each can still be made: a second, no tests
+
+It prints a line for each and fails if one survives, or if a test fails without any mistake. A mutant finds its function
+by name and changes its syntax tree; one that finds nothing to change is stale, which fails too.
 """
 
+import argparse
+import ast
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from mutant_changes import Function
+from mutant_list import MUTANTS, Mutant
+
 HOME = Path(__file__).resolve().parents[1]
-STORE = "tests/stores/file/test_file_store.py"
-TAIL = "tests/stores/file/format/test_tail.py"
-TORN = "tests/stores/file/format/test_torn.py"
-CRASH = "tests/trust/test_crash.py"
-CONCURRENCY = "tests/trust/test_concurrency.py"
-GROWTH = "tests/trust/test_growth.py"
+COPIED = ("agents_sessions", "tests", "docs", "conftest.py", "pyproject.toml")
+TIMEOUT = 120
 
 
-class Mutant(NamedTuple):
-    """One mistake."""
+class Place(NamedTuple):
+    """A function in a file."""
 
+    file: Path
     name: str
-    file: str
-    text: str
-    becomes: str
-    tests: str
-    """What catches it: arguments of pytest."""
-
-
-MUTANTS = [
-    Mutant(
-        "an append is not synced",
-        "stores/file/disk/atomic.py",
-        "        write_all(fd, data, offset)\n        sync(fd, durable=durable)\n        return leads_to",
-        "        write_all(fd, data, offset)\n        return leads_to",
-        f"{STORE} -k one_write_and_one_sync",
-    ),
-    Mutant(
-        "a failed sync is tried again",
-        "stores/file/disk/syscalls.py",
-        "        os.fdatasync(fd)\n",
-        "        try:\n            os.fdatasync(fd)\n        except OSError:\n            os.fdatasync(fd)\n",
-        f"{STORE} -k failed_sync",
-    ),
-    Mutant(
-        "a rewrite writes in place",
-        "stores/file/disk/atomic.py",
-        "            os.replace(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)\n            sync_directory",
-        "            fd = os.open(name, os.O_RDWR | os.O_TRUNC | os.O_CREAT, dir_fd=dir_fd)\n"
-        "            write_all(fd, data, 0)\n            os.close(fd)\n"
-        "            os.unlink(temporary, dir_fd=dir_fd)\n            sync_directory",
-        CRASH,
-    ),
-    Mutant(
-        "a lock counts on a file that was replaced",
-        "stores/file/disk/locks.py",
-        "            if leads_to(dir_fd, name, fd):\n                return fd\n        except",
-        "            if fd >= 0:\n                return fd\n        except",
-        f"{STORE} -k between_opening_and_locking",
-    ),
-    Mutant(
-        "the lock of a file is not taken",
-        "stores/file/disk/locks.py",
-        "    fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)",
-        "    fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)",
-        f"{CONCURRENCY} -k every_batch",
-    ),
-    Mutant(
-        "a batch is written in two calls, and nothing is put back",
-        "stores/file/disk/atomic.py",
-        "        write_all(fd, data, offset)\n        sync(fd, durable=durable)\n        return leads_to",
-        "        half = data.rfind(b'\\n,{') + 1\n"
-        "        write_all(fd, data[:half], offset)\n        write_all(fd, data[half:], offset + half)\n"
-        "        sync(fd, durable=durable)\n        old = b''\n        return leads_to",
-        f"{STORE} -k one_write",
-    ),
-    Mutant(
-        "a failed append leaves what it wrote",
-        "stores/file/disk/atomic.py",
-        "        _put_back(fd, offset, old, durable=durable)\n        raise",
-        "        raise",
-        f"{STORE} -k puts_the_old_end_back",
-    ),
-    Mutant(
-        "a part of a batch is kept",
-        "stores/file/format/verify.py",
-        '        if len(batch) == entry.get("n", 1):\n',
-        "        if batch:\n",
-        CRASH,
-    ),
-    Mutant(
-        "a line is believed without its checksum",
-        "stores/file/format/verify.py",
-        " or written != b'%s%08x\",' % (CRC_OPENS, crc32(rest, crc32(head, salt))):",
-        " or not written:",
-        TORN,
-    ),
-    Mutant(
-        "the seal is believed without its checksum",
-        "stores/file/format/tail.py",
-        '    return closing.endswith(b"\\n") and closing.rstrip(b" \\n") == b\'%s%08x"}}\' % (CRC_OPENS, sealed)',
-        '    return closing.endswith(b"\\n") and sealed >= 0',
-        f"{TORN} -k any_sectors",
-    ),
-    Mutant(
-        "the seal does not cover the last batch",
-        "stores/file/format/tail.py",
-        "    sealed = crc32(tail.text[:place], crc32(batch, crc32(header)))",
-        "    sealed = crc32(tail.text[:place], crc32(header))",
-        TAIL,
-    ),
-    Mutant(
-        "the totals do not follow an append",
-        "stores/file/format/append.py",
-        "    context = fold(old.context, entries)\n",
-        "    context = old.context\n",
-        CRASH,
-    ),
-    Mutant(
-        "the totals are not counted again after a rewrite",
-        "stores/file/writer.py",
-        "        entries, seq, context = renumber(after, whole.seq)\n",
-        "        entries, seq, context = renumber(after, whole.seq)\n        context = before.info.context\n",
-        CRASH,
-    ),
-    Mutant(
-        "a number is given again after a pop",
-        "stores/base.py",
-        "    return numbered, max(newest, last)",
-        "    return numbered, last",
-        f"{STORE} -k never_given_again",
-    ),
-    Mutant(
-        "a reader does not check the seal",
-        "stores/file/format/sealed.py",
-        "    if not seal_holds(line, batch, tail):\n        return None\n",
-        "",
-        f"{TORN} -k 'any_sectors or cut_at_any_byte'",
-    ),
-    Mutant(
-        "temporaries are never swept",
-        "stores/file/disk/atomic.py",
-        "        _swept.put(place, True)\n        sweep(dir_fd)\n",
-        "        _swept.put(place, True)\n",
-        CRASH,
-    ),
-    Mutant(
-        "a cancelled write is not waited for",
-        "concurrency/settle.py",
-        "    while not task.done():\n        with contextlib.suppress(asyncio.CancelledError):\n"
-        "            await asyncio.wait({task})\n",
-        "    if not task.done():\n        raise cancelled\n",
-        "tests/concurrency/test_fair_locks.py",
-    ),
-    Mutant(
-        "the end of a loop cuts what must be settled",
-        "concurrency/settle.py",
-        "        asyncio._unregister_task(task)\n",
-        "        pass\n",
-        f"{CONCURRENCY} -k counted_once",
-    ),
-    Mutant(
-        "a gate is not forgotten",
-        "concurrency/fair_locks.py",
-        "            queue.popleft()\n        del self._queues[name]\n",
-        "            queue.popleft()\n",
-        f"{GROWTH} -k leave_no_gate",
-    ),
-    Mutant(
-        "a gate lets the newest in first",
-        "concurrency/fair_locks.py",
-        "            queue.append(ticket)\n",
-        "            queue.insert(1, ticket)\n",
-        "tests/concurrency/test_fair_locks.py",
-    ),
-    Mutant(
-        "turns do not exclude each other",
-        "stores/file/turn_lock.py",
-        "open_lock_file(folder, name, holder), os.getpid())\n",
-        "open_lock_file(folder, name + os.urandom(4).hex(), holder), os.getpid())\n",
-        f"{CONCURRENCY} -k every_batch",
-    ),
-    Mutant(
-        "a turn lock is not released",
-        "stores/file/writer.py",
-        "            stack.callback(taken.release)\n",
-        "",
-        f"{STORE} -k an_error_in_a_turn",
-    ),
-    Mutant(
-        "a forked child keeps its parent's locks",
-        "stores/file/disk/locks.py",
-        "    for fd in _locks:\n        close(fd)\n",
-        "",
-        f"{STORE} -k killed_parent",
-    ),
-    Mutant(
-        "usage before a pause is counted again on resume",
-        "turns/approvals.py",
-        "return Continued(agent, UsageMark(*self.spent),",
-        "return Continued(agent, UsageMark(0, 0, 0, 0, 0, 0, 0),",
-        "tests/turns/test_approvals.py -k counts_what_it_spent",
-    ),
-    Mutant(
-        "what a failed batch has cost is forgotten",
-        "turns/recorder.py",
-        'return "record" in entry and entry["record"]["type"] != "turn"',
-        "return False",
-        "tests/turns/test_failures.py -k keeps_its_cost",
-    ),
-    Mutant(
-        "a decision is not stored before the tools run",
-        "turns/turn.py",
-        "await recorder.decide(run.decision)",
-        "pass",
-        "tests/turns/test_approvals.py -k before_any_tool_runs",
-    ),
-    Mutant(
-        "a call is left without an output",
-        "turns/recorder.py",
-        "            self._waiting += lost_outputs(calls, self.held, agent=self.agent, turn=self.turn_id)\n",
-        "",
-        "tests/turns/test_cancellation.py -k memory-resume",
-    ),
-    Mutant(
-        "the requests of a turn are stored twice",
-        "turns/recorder.py",
-        "        rows, self._rows = [*self._rows, *self._nested_rows()], []\n",
-        "        rows = [*self._rows, *self._nested_rows()]\n",
-        "tests/turns/test_recorder.py",
-    ),
-    Mutant(
-        "a turn that died stays open",
-        "turns/turn.py",
-        "return info if info.context.open_turn is None else await self._interrupted(info, info.context.open_turn)",
-        "return info",
-        CRASH,
-    ),
-]
+    function: Function
 
 
 class Verdict(NamedTuple):
@@ -255,30 +46,95 @@ class Verdict(NamedTuple):
     seconds: float
 
 
-def mutated(source: str, mutant: Mutant) -> str:
-    """Return a source with the mistake in it.
+# --- making a mistake ---
+
+
+def mutate(root: Path, mutant: Mutant) -> tuple[Path, str]:
+    """Return a file of the package below a root, and its source with the mistake in it.
 
     Raises:
-        LookupError: The text that the mutant changes does not stand there once.
+        LookupError: There is no such function, more than one, or nothing in it to change.
     """
-    if source.count(mutant.text) != 1:
-        raise LookupError(f"stale: {mutant.name!r} changes a text that is {source.count(mutant.text)} times there")
-    return source.replace(mutant.text, mutant.becomes)
+    place = find(root, mutant)
+    source = place.file.read_text()
+    lines = source.splitlines(keepends=True)
+    first = min(node.lineno for node in (place.function, *place.function.decorator_list)) - 1
+    last = place.function.end_lineno
+    before = ast.unparse(place.function)
+    mutant.change(place.function)
+    after = ast.unparse(ast.fix_missing_locations(place.function))
+    if after == before:
+        raise LookupError(f"{mutant.function} is what it was")
+    lines[first:last] = textwrap.indent(after, " " * place.function.col_offset) + "\n"
+    changed = "".join(lines)
+    compile(changed, str(place.file), "exec")
+    return place.file, changed
+
+
+def find(root: Path, mutant: Mutant) -> Place:
+    """Return the one function of a package that has a name."""
+    base = root.joinpath("agents_sessions", *mutant.package.split("."))
+    files = sorted(base.rglob("*.py")) if base.is_dir() else [base.with_suffix(".py")]
+    if not files[0].exists():
+        raise LookupError(f"there is no {mutant.package}")
+    places = [place for file in files for place in functions(file) if f".{place.name}".endswith(f".{mutant.function}")]
+    exact = [place for place in places if place.name == mutant.function]
+    found = exact if len(exact) == 1 else places
+    if len(found) != 1:
+        where = ", ".join(f"{place.file.stem}.{place.name}" for place in found) or "none"
+        raise LookupError(f"{mutant.package} must have one {mutant.function}, and has: {where}")
+    return found[0]
+
+
+def functions(file: Path) -> Iterator[Place]:
+    """Yield the functions and methods of a file."""
+
+    def below(node: ast.AST, names: tuple[str, ...]) -> Iterator[Place]:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                yield Place(file, ".".join((*names, child.name)), child)
+            if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                yield from below(child, (*names, child.name))
+            elif isinstance(child, ast.stmt):
+                yield from below(child, names)
+
+    yield from below(ast.parse(file.read_text()), ())
+
+
+def check(mutants: list[Mutant]) -> int:
+    """Print the mutants that cannot be made any more, and return how many they are."""
+    stale = 0
+    for mutant in mutants:
+        try:
+            mutate(HOME, mutant)
+        except LookupError as error:
+            stale += 1
+            print(f"stale: {mutant.name}: {error}")
+        for path in mutant.tests.split():
+            if path.endswith(".py") and not (HOME / path).exists():
+                stale += 1
+                print(f"stale: {mutant.name}: there is no {path}")
+    print(f"{len(mutants)} mutants, {stale} of them stale")
+    return stale
+
+
+# --- catching it ---
 
 
 def judge(mutant: Mutant, *, control: bool = False) -> Verdict:
     """Run a mutant's tests against a copy of the package that has the mistake; as a `control`, that has it not."""
-    begun = time.monotonic()
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
-        for part in ("agents_sessions", "tests"):
-            shutil.copytree(HOME / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
-        for part in ("conftest.py", "pyproject.toml"):
-            shutil.copy(HOME / part, copy)
-        file = copy / "agents_sessions" / mutant.file
+        for part in COPIED:
+            if (HOME / part).is_dir():
+                shutil.copytree(HOME / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(HOME / part, copy)
         if not control:
-            file.write_text(mutated(file.read_text(), mutant))
-        return Verdict(mutant, caught_by(mutant, copy), time.monotonic() - begun)
+            file, source = mutate(copy, mutant)
+            file.write_text(source)
+        return Verdict(mutant, caught_by(mutant, copy), time.monotonic() - started)
 
 
 def caught_by(mutant: Mutant, copy: Path) -> str | None:
@@ -295,7 +151,7 @@ def caught_by(mutant: Mutant, copy: Path) -> str | None:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=TIMEOUT,
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -308,22 +164,32 @@ def caught_by(mutant: Mutant, copy: Path) -> str | None:
     return failed[0].rpartition("::")[2]
 
 
-def main(wanted: list[str]) -> int:
-    """Judge all mutants, or those whose name holds one of some words, two at a time."""
-    chosen = [mutant for mutant in MUTANTS if not wanted or any(word in mutant.name for word in wanted)]
-    begun = time.monotonic()
+def judge_all(mutants: list[Mutant]) -> int:
+    """Print a line for each mutant, and return how many survive."""
+    started = time.monotonic()
     survivors = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        controls = {mutant.tests: mutant for mutant in chosen}.values()
+        controls = {mutant.tests: mutant for mutant in mutants}.values()
         for mutant, failed, _ in pool.map(partial(judge, control=True), controls):
             if failed is not None:
                 raise SystemExit(f"without any mistake, {failed} of `{mutant.tests}` fails: what would catch one?")
-        for mutant, caught, seconds in pool.map(judge, chosen):
+        for mutant, caught, seconds in pool.map(judge, mutants):
             survivors += caught is None
-            print(f"{mutant.name:58} {caught or 'SURVIVED':88.88} {seconds:6.1f} s", flush=True)
-    print(f"{len(chosen) - survivors} of {len(chosen)} mutants caught in {time.monotonic() - begun:.0f} s")
+            print(f"{mutant.name:66} {caught or 'SURVIVED':80.80} {seconds:6.1f} s", flush=True)
+    print(f"{len(mutants) - survivors} of {len(mutants)} mutants caught in {time.monotonic() - started:.0f} s")
     return survivors
 
 
+def main() -> int:
+    """Do what the command line asks for; return how many mutants are stale or survive."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("word", nargs="*", help="judge the mutants whose name holds one of these")
+    parser.add_argument("--check", action="store_true", help="only see whether each can still be made")
+    given = parser.parse_args()
+    chosen = [mutant for mutant in MUTANTS if not given.word or any(word in mutant.name for word in given.word)]
+    stale = check(chosen)
+    return stale if stale or given.check else judge_all(chosen)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]) > 0)
+    sys.exit(main() > 0)

@@ -1,6 +1,6 @@
 """Small changes of the package, one at a time: each must make a test fail.
 
-    python tests/trust/mutation.py [--sample N] [--only TEXT] [--tests FILE ...] [MODULE ...]
+    python tools/mutation.py [--sample N] [--only TEXT] [--tests FILE ...] [MODULE ...]
 
 `mutants.py` makes the mistakes that someone thought of, this makes those that no one did: the operators of mutmut,
 used as a library, and ours for what it has not. Its runner is not used: it leaves out constants and decorated

@@ -8,7 +8,7 @@ from pathlib import Path
 import coverage
 import pytest
 
-LEFT_OUT = ["test_layers.py", "test_examples.py", "test_mutants.py", "test_growth.py"]
+LEFT_OUT = ["test_layers.py", "test_examples.py", "test_growth.py"]
 """Tests that read the source, start whole programs, or measure memory and time."""
 
 
