@@ -12,6 +12,7 @@ WHO = (SessionKey("support", "order-42"),)
 SAMPLES = {
     "SessionIdError": ("session_id", "''"),
     "InvalidItemError": ("item 1 of 2", "holds a value of type 'set', which JSON does not have"),
+    "UnsupportedError": ("FileStore", "set sessions aside"),
     "UnknownAgentError": ("billing", ("triage", "refunds")),
     "SessionNotFoundError": WHO,
     "SessionExistsError": WHO,

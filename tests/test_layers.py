@@ -12,8 +12,8 @@ import agents_sessions
 
 ROOT = Path(agents_sessions.__file__).parent
 FLOORS = [
-    {"keys", "concurrency.forks", "concurrency.settle"},
-    {"errors", "concurrency.recent", "concurrency.fair_locks", "concurrency.worker_threads"},
+    {"keys", "concurrency.asyncio_internals", "concurrency.forks"},
+    {"errors", "concurrency.settle", "concurrency.recent", "concurrency.fair_locks", "concurrency.worker_threads"},
     {"model.lossless_json"},
     {"model.ids"},
     {"model.entries"},
