@@ -14,11 +14,11 @@ ROOT = Path(agents_sessions.__file__).parent
 FLOORS = [
     {"keys", "concurrency.asyncio_internals", "concurrency.forks"},
     {"errors", "concurrency.settle", "concurrency.recent", "concurrency.fair_locks", "concurrency.worker_threads"},
-    {"model.lossless_json"},
+    {"model.lossless_json", "model.usage"},
     {"model.ids"},
     {"model.entries"},
     {"model.totals"},
-    {"model.usage", "model.info", "model.history"},
+    {"model.info", "model.history"},
     {"stores.base"},
     {"stores.codec", "stores.transitions"},
     {"stores.file.names", "stores.file.disk.syscalls"},

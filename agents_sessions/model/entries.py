@@ -15,28 +15,13 @@ from typing import Literal, NotRequired, TypedDict
 
 from agents_sessions.errors import InvalidItemError
 from agents_sessions.model.lossless_json import JsonObject, check_json
+from agents_sessions.model.usage import RequestRow as RequestRow
 
 Item = JsonObject
 """An SDK input item (`TResponseInputItem`), as plain JSON data."""
 
 TurnStatus = Literal["completed", "failed", "cancelled", "interrupted", "awaiting_approval"]
 """How a run ended. `interrupted` means that its process died."""
-
-
-class RequestRow(TypedDict):
-    """One model request, or the sum of several that cannot be told apart."""
-
-    requests: int
-    input_tokens: int
-    cached_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-    total_tokens: int
-    agent: NotRequired[str]
-    model: NotRequired[str]
-    response_id: NotRequired[str]
-    nested: NotRequired[bool]
-    """True for requests of an agent used as a tool: they cost tokens but fill another context."""
 
 
 class UsageRecord(TypedDict):

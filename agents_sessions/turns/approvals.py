@@ -13,8 +13,7 @@ from agents_sessions.errors import NothingToResumeError, SessionCorruptedError
 from agents_sessions.model.entries import record_entry
 from agents_sessions.model.history import invalid_fields
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
-from agents_sessions.model.totals import sum_requests
-from agents_sessions.model.usage import UsageMark
+from agents_sessions.model.usage import NOTHING, UsageMark
 from agents_sessions.session import RUN_STATE
 from agents_sessions.turns.unanswered import lost_outputs
 
@@ -51,7 +50,7 @@ class PausedTurn(BaseModel):
     """The turn's id."""
     agent: str
     """The agent that it started with: the root from which the SDK finds the others again."""
-    spent: tuple[int, ...]
+    spent: UsageMark
     """What the run had spent when it paused: a resumed run counts on from there."""
     approvals: list[PendingApproval]
     calls: dict[str, str]
@@ -79,7 +78,7 @@ class PausedTurn(BaseModel):
         return cls(
             turn=turn_id,
             agent=agent.name,
-            spent=tuple(spent),
+            spent=spent,
             approvals=[_pending(item) for item in result.interruptions],
             calls=calls,
             held=list(held),
@@ -121,7 +120,7 @@ class PausedTurn(BaseModel):
         end: TurnRecord = {
             "type": "turn",
             "status": "cancelled",
-            "usage": sum_requests([]),
+            "usage": NOTHING.row(),
             "duration_ms": 0,
             "error": reason,
             "message": message,
@@ -134,7 +133,7 @@ class PausedTurn(BaseModel):
         # There is no public way to either. A leg that meets no hook of the outer run shows its usage nowhere else.
         usage = Usage() if state._context is None else state._context.usage
         response = state._model_responses[-1] if state._model_responses else None
-        return Continued(agent, UsageMark(*self.spent), usage, response, self.calls, frozenset(self.held), self.message)
+        return Continued(agent, self.spent, usage, response, self.calls, frozenset(self.held), self.message)
 
 
 class Continued(NamedTuple):

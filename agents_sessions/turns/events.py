@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from agents_sessions.keys import SessionKey
-from agents_sessions.model.history import TokenUsage
+from agents_sessions.model.usage import TokenUsage
 
 logger = logging.getLogger("agents_sessions")
 

@@ -20,12 +20,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from agents import Agent, RunHooks
-from agents.usage import Usage
 
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.model.entries import Entry, item_entry, item_kind, record_entry
-from agents_sessions.model.totals import sum_requests
-from agents_sessions.model.usage import UsageMark, rows_since
+from agents_sessions.model.usage import NOTHING, UsageMark, rows_since, sum_rows
 from agents_sessions.session import StoredSession
 from agents_sessions.turns.unanswered import lost_outputs, unanswered
 
@@ -36,11 +34,11 @@ if TYPE_CHECKING:
     from agents.items import TResponseInputItem
 
     from agents_sessions.keys import SessionKey
-    from agents_sessions.model.entries import DecisionRecord, HandoffRecord, Item, RequestRow, TurnRecord, TurnStatus
+    from agents_sessions.model.entries import DecisionRecord, HandoffRecord, Item, TurnRecord, TurnStatus
+    from agents_sessions.model.usage import RequestRow
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.turns.approvals import Continued
 
-_NOTHING = UsageMark.of(Usage())
 _INPUT_ROLES = ("user", "system", "developer")
 
 
@@ -195,7 +193,7 @@ class Recorder(StoredSession):
         record: TurnRecord = {
             "type": "turn",
             "status": status,
-            "usage": sum_requests(self.spent),
+            "usage": sum_rows(self.spent).row(),
             "duration_ms": round((monotonic() - self._begun) * 1000),
         }
         agent = last_agent or self.agent
@@ -214,7 +212,7 @@ class Recorder(StoredSession):
 
     def mark(self) -> UsageMark:
         """Return how far the run's usage has grown: what a later continuation must not count again."""
-        return (self._mark or _NOTHING) if self.usage is None else UsageMark.of(self.usage)
+        return (self._mark or UsageMark()) if self.usage is None else UsageMark.of(self.usage)
 
     async def _flush(self) -> None:
         """Store what waits. A cancellation is raised once it is known whether that is stored."""
@@ -261,11 +259,10 @@ class Recorder(StoredSession):
     def _nested_rows(self) -> list[RequestRow]:
         if self.usage is None:
             return []
-        gained = sum_requests(rows_since(self._mark or _NOTHING, self.usage))
+        gained = sum_rows(rows_since(self._mark or UsageMark(), self.usage))
         self._mark = UsageMark.of(self.usage)
-        own = sum_requests(self._rows)
-        rest = cast("RequestRow", {name: max(0, gained[name] - own[name]) for name in own})  # type: ignore[literal-required]
-        return [{**rest, "nested": True}] if any(rest.values()) else []
+        rest = (gained - sum_rows(self._rows)).at_least_zero()
+        return [{**rest.row(), "nested": True}] if rest != NOTHING else []
 
     # --- the hooks' side ---
 
@@ -281,7 +278,7 @@ class Recorder(StoredSession):
         """Note a model request."""
         self.saw_agent(context, agent)
         self._response = response
-        row = sum_requests(rows_since(_NOTHING, response.usage))
+        row = sum_rows(rows_since(UsageMark(), response.usage)).row()
         row["agent"] = agent.name
         model = self._model or (self._fallback_model if agent.model is None else _model_name(agent))
         if model is not None:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from agents import ItemHelpers
 
-from agents_sessions.model.history import HandoffEntry, HistoryEntry, TokenUsage, typed
-from agents_sessions.model.totals import sum_requests
+from agents_sessions.model.history import HandoffEntry, HistoryEntry, typed
+from agents_sessions.model.usage import sum_rows
 
 if TYPE_CHECKING:
     from agents import RunResult, RunResultStreaming
     from agents.items import ToolApprovalItem
 
     from agents_sessions.model.entries import TurnStatus
+    from agents_sessions.model.usage import TokenUsage
     from agents_sessions.turns.recorder import Recorder
 
 
@@ -56,7 +57,7 @@ def reply_of(recorder: Recorder, status: TurnStatus, result: RunResult | RunResu
         status=status,
         text=text_of(result),
         final_output=result.final_output,
-        usage=TokenUsage.model_validate(sum_requests(recorder.spent)),
+        usage=sum_rows(recorder.spent),
         last_agent=result.last_agent.name,
         entries=[typed(entry) for entry in recorder.written],
         interruptions=list(result.interruptions),

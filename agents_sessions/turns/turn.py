@@ -29,7 +29,7 @@ from agents_sessions.errors import (
     UnknownAgentError,
 )
 from agents_sessions.model.entries import DecisionRecord, Item, TurnRecord, check_entries, item_entry, record_entry
-from agents_sessions.model.totals import sum_requests
+from agents_sessions.model.usage import NOTHING
 from agents_sessions.session import RUN_STATE
 from agents_sessions.turns.approvals import Continued, PausedTurn, asked_for, decide, load_paused
 from agents_sessions.turns.events import (
@@ -220,7 +220,7 @@ class Turns:
         )
         mine = [entry for entry in await self.store.entries(key) if entry.get("turn") == turn_id]
         outputs = lost_outputs(unanswered(mine), held_back(mine), agent=info.context.last_agent, turn=turn_id)
-        record: TurnRecord = {"type": "turn", "status": "interrupted", "usage": sum_requests([]), "duration_ms": 0}
+        record: TurnRecord = {"type": "turn", "status": "interrupted", "usage": NOTHING.row(), "duration_ms": 0}
         if message := unstored_message(mine):
             record["message"] = message
         await self.store.delete_sidecar(key, RUN_STATE)
