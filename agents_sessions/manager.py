@@ -13,7 +13,7 @@ from weakref import WeakSet
 from pydantic import ValidationError
 
 from agents_sessions.errors import InvalidItemError, SessionExistsError, SessionNotFoundError
-from agents_sessions.lookup import Addresses
+from agents_sessions.lookup import SessionLookup
 from agents_sessions.model.history import HistoryEntry, Message, invalid_fields, typed
 from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
 from agents_sessions.session import ManagedSession
@@ -79,7 +79,7 @@ class SessionManager:
         check_options(RunArguments, defaults)
         self._lock_timeout = lock_timeout
         self._defaults = defaults
-        self._addresses = Addresses(self.store)
+        self._lookup = SessionLookup(self.store)
         self._streams: WeakSet[ReplyStream] = WeakSet()
 
     async def __aenter__(self) -> SessionManager:
@@ -145,7 +145,7 @@ class SessionManager:
         if session_id is not None and await self.store.find(session_id):
             raise SessionExistsError(session_id)
         created = await self.store.create(info)
-        self._addresses.remember(created.key)
+        self._lookup.remember(created.key)
         return created
 
     async def get_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo:
@@ -155,7 +155,7 @@ class SessionManager:
             SessionNotFoundError: There is none.
             SessionAmbiguousError: Several agents have one of this id, and `agent_id` does not say which.
         """
-        key = await self._addresses.key(session_id, agent_id)
+        key = await self._lookup.key(session_id, agent_id)
         info = await self.store.load(key)
         if info is None:
             raise SessionNotFoundError(key)
@@ -214,7 +214,7 @@ class SessionManager:
             with _facts_checked():
                 return history.with_facts(**facts) if facts else history
 
-        return await self.store.rewrite(await self._addresses.key(session_id, agent_id), change)
+        return await self.store.rewrite(await self._lookup.key(session_id, agent_id), change)
 
     async def clear_session(self, session_id: str, *, agent_id: str | None = None) -> None:
         """Remove the whole history of a session, with its totals. Waits for a turn that runs on it.
@@ -223,7 +223,7 @@ class SessionManager:
             SessionNotFoundError: There is none.
             SessionBusyError: A turn runs on it and did not end in time.
         """
-        key = await self._addresses.key(session_id, agent_id)
+        key = await self._lookup.key(session_id, agent_id)
         await self._turns.clear(key, self._lock_timeout)
 
     async def delete_session(self, session_id: str, *, agent_id: str | None = None) -> None:
@@ -233,7 +233,7 @@ class SessionManager:
             SessionNotFoundError: There is none.
             SessionBusyError: A turn runs on it and did not end in time.
         """
-        key = await self._addresses.key(session_id, agent_id)
+        key = await self._lookup.key(session_id, agent_id)
         await self._turns.delete(key, self._lock_timeout)
 
     def session(
@@ -248,7 +248,7 @@ class SessionManager:
         That there is none shows when it is first used, or at once with ``await manager.session(…)``.
         """
         return ManagedSession(
-            self._addresses, self.store, session_id, agent_id=agent_id, session_settings=session_settings
+            self._lookup, self.store, session_id, agent_id=agent_id, session_settings=session_settings
         )
 
     # --- turns ---
@@ -275,7 +275,7 @@ class SessionManager:
             Exception: Whatever the run raised, as it was raised; the turn is recorded as failed.
         """
         chosen = self._choose(SendOptions, session_id, options)
-        key = await self._addresses.key(session_id, chosen.agent_id)
+        key = await self._lookup.key(session_id, chosen.agent_id)
         return await self._turns.send(key, content, chosen, run_to_end)
 
     def stream_message(self, session_id: str, content: Content, **options: Unpack[SendOptions]) -> ReplyStream:
@@ -288,7 +288,7 @@ class SessionManager:
         chosen = self._choose(SendOptions, session_id, options)
 
         async def turn(execute: Execute) -> Reply:
-            key = await self._addresses.key(session_id, chosen.agent_id)
+            key = await self._lookup.key(session_id, chosen.agent_id)
             return await self._turns.send(key, content, chosen, execute)
 
         return self._stream(session_id, turn)
@@ -315,7 +315,7 @@ class SessionManager:
             SessionError: See `send_message`.
         """
         chosen = self._choose(TurnOptions, session_id, options)
-        key = await self._addresses.key(session_id, chosen.agent_id)
+        key = await self._lookup.key(session_id, chosen.agent_id)
         return await self._turns.resume(key, approve, reject, chosen, run_to_end)
 
     def stream_resume(
@@ -330,7 +330,7 @@ class SessionManager:
         chosen = self._choose(TurnOptions, session_id, options)
 
         async def turn(execute: Execute) -> Reply:
-            key = await self._addresses.key(session_id, chosen.agent_id)
+            key = await self._lookup.key(session_id, chosen.agent_id)
             return await self._turns.resume(key, approve, reject, chosen, execute)
 
         return self._stream(session_id, turn)
@@ -347,7 +347,7 @@ class SessionManager:
             SessionError: See `send_message`.
         """
         chosen = self._choose(RetryOptions, session_id, options)
-        key = await self._addresses.key(session_id, chosen.agent_id)
+        key = await self._lookup.key(session_id, chosen.agent_id)
         return await self._turns.retry(key, chosen, run_to_end)
 
     def stream_retry(self, session_id: str, **options: Unpack[RetryOptions]) -> ReplyStream:
@@ -355,7 +355,7 @@ class SessionManager:
         chosen = self._choose(RetryOptions, session_id, options)
 
         async def turn(execute: Execute) -> Reply:
-            key = await self._addresses.key(session_id, chosen.agent_id)
+            key = await self._lookup.key(session_id, chosen.agent_id)
             return await self._turns.retry(key, chosen, execute)
 
         return self._stream(session_id, turn)
@@ -399,7 +399,7 @@ class SessionManager:
         Raises:
             SessionNotFoundError: There is none.
         """
-        key = await self._addresses.key(session_id, agent_id)
+        key = await self._lookup.key(session_id, agent_id)
         return [typed(entry) for entry in await self.store.entries(key, after=after, before=before, limit=limit)]
 
     async def get_recent_messages(
@@ -410,7 +410,7 @@ class SessionManager:
         Raises:
             SessionNotFoundError: There is none.
         """
-        key = await self._addresses.key(session_id, agent_id)
+        key = await self._lookup.key(session_id, agent_id)
         return await self.store.messages(key, limit=max(0, limit))
 
     # --- inside ---
