@@ -15,7 +15,7 @@ from agents_sessions.model.history import invalid_fields
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.model.usage import NOTHING, UsageMark
 from agents_sessions.session import RUN_STATE
-from agents_sessions.turns.unanswered import lost_outputs
+from agents_sessions.turns.past import lost_outputs
 
 if TYPE_CHECKING:
     from agents import Agent, ModelResponse, RunResult, RunResultStreaming

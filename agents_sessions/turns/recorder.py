@@ -25,7 +25,7 @@ from agents_sessions.concurrency.settle import settle
 from agents_sessions.model.entries import Entry, item_entry, item_kind, record_entry
 from agents_sessions.model.usage import NOTHING, UsageMark, rows_since, sum_rows
 from agents_sessions.session import StoredSession
-from agents_sessions.turns.unanswered import lost_outputs, unanswered
+from agents_sessions.turns.past import lost_outputs, rolled_back, unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from agents_sessions.keys import SessionKey
     from agents_sessions.model.entries import DecisionRecord, HandoffRecord, Item, TurnRecord, TurnStatus
     from agents_sessions.model.usage import RequestRow
-    from agents_sessions.stores.base import SessionStore
+    from agents_sessions.stores.base import History, SessionStore
     from agents_sessions.turns.approvals import Continued
 
 _INPUT_ROLES = ("user", "system", "developer")
@@ -209,6 +209,15 @@ class Recorder(StoredSession):
             record["message"] = message
         self._waiting.append(record_entry(record, turn=self.turn_id))
         await self._flush()
+
+    async def roll_back(self, agent: str) -> None:
+        """Take what the run has stored out of the history, and of what the run says that it has stored."""
+
+        def change(history: History) -> History:
+            return history.with_entries(rolled_back(history.entries, self.turn_id, agent))
+
+        await self.store.rewrite(self.key, change)
+        self.written = rolled_back(self.written, self.turn_id, agent)
 
     def mark(self) -> UsageMark:
         """Return how far the run's usage has grown: what a later continuation must not count again."""

@@ -28,8 +28,7 @@ from agents_sessions.errors import (
     SessionPausedError,
     UnknownAgentError,
 )
-from agents_sessions.model.entries import DecisionRecord, Item, TurnRecord, check_entries, item_entry, record_entry
-from agents_sessions.model.usage import NOTHING
+from agents_sessions.model.entries import DecisionRecord, Item, TurnRecord, check_entries, item_entry
 from agents_sessions.session import RUN_STATE
 from agents_sessions.turns.approvals import Continued, PausedTurn, asked_for, decide, load_paused
 from agents_sessions.turns.events import (
@@ -42,11 +41,9 @@ from agents_sessions.turns.events import (
 )
 from agents_sessions.turns.lock import current_task, exclusive_turn
 from agents_sessions.turns.options import Chosen, RunArguments, fallback_model_of, model_of, of_session
+from agents_sessions.turns.past import interrupted, newest_end
 from agents_sessions.turns.recorder import Recorder
 from agents_sessions.turns.reply import Reply, reply_of
-from agents_sessions.turns.retry import last_message
-from agents_sessions.turns.rollback import roll_back
-from agents_sessions.turns.unanswered import held_back, lost_outputs, unanswered, unstored_message
 
 if TYPE_CHECKING:
     from agents import Agent
@@ -160,10 +157,28 @@ class Turns:
         async def plan(info: SessionInfo, arguments: RunArguments) -> _Run:
             if info.context.last_status not in ("failed", "cancelled", "interrupted"):
                 raise NothingToResumeError(key, "its last turn has not failed")
-            message = await last_message(self.store, key)
-            return await self._new_run(info, message, message, chosen, arguments)
+            message = await self._last_message(key)
+            return await self._new_run(info, cast("Content", message), message, chosen, arguments)
 
         return await self._turn(key, plan, chosen, execute)
+
+    async def _last_message(self, key: SessionKey) -> list[Item]:
+        """Return the message of the last turn if no item of the history has it."""
+        end = await self._last_end(key)
+        if end.get("message_lost"):
+            raise NothingToResumeError(key, "the message of its last turn was too large to be kept; send it again")
+        return end.get("message", [])
+
+    async def _last_end(self, key: SessionKey) -> TurnRecord:
+        """Return the end of the last turn. Behind it there may be items that came through another session object."""
+        count = 4
+        while True:
+            entries = await self.store.entries(key, limit=count)
+            if (end := newest_end(entries)) is not None:
+                return end
+            if len(entries) < count:
+                raise NothingToResumeError(key, "the end of its last turn was removed")
+            count *= 4
 
     async def clear(self, key: SessionKey, timeout: float | None) -> None:
         """Remove the history, and a turn that waits for approval."""
@@ -219,12 +234,8 @@ class Turns:
             key.agent_id,
         )
         mine = [entry for entry in await self.store.entries(key) if entry.get("turn") == turn_id]
-        outputs = lost_outputs(unanswered(mine), held_back(mine), agent=info.context.last_agent, turn=turn_id)
-        record: TurnRecord = {"type": "turn", "status": "interrupted", "usage": NOTHING.row(), "duration_ms": 0}
-        if message := unstored_message(mine):
-            record["message"] = message
         await self.store.delete_sidecar(key, RUN_STATE)
-        totals = await self.store.append(key, [*outputs, record_entry(record, turn=turn_id)])
+        totals = await self.store.append(key, interrupted(mine, agent=info.context.last_agent, turn=turn_id))
         return info.model_copy(update={"seq": totals.seq, "context": totals.context})
 
     async def _new_run(
@@ -311,7 +322,7 @@ class Turns:
                 await paused.save(self.store, recorder.key)
             await recorder.finish(status, last_agent=result.last_agent.name)
             if status == "cancelled" and chosen.on_failure == "rollback":
-                await roll_back(recorder, run.agent.name)
+                await recorder.roll_back(run.agent.name)
             if status == "cancelled" or (status == "completed" and run.decision is not None):
                 await self.store.delete_sidecar(recorder.key, RUN_STATE)
         except Exception as error:
@@ -343,7 +354,7 @@ class Turns:
         try:
             await recorder.finish(status, error=type(error).__name__)
             if chosen.on_failure == "rollback":
-                await roll_back(recorder, run.agent.name)
+                await recorder.roll_back(run.agent.name)
             await self.store.delete_sidecar(recorder.key, RUN_STATE)
         except Exception as second:  # noqa: BLE001
             # The first error is the one to raise; the turn stays open and the next one calls it interrupted.

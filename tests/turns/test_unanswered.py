@@ -25,7 +25,7 @@ from agents_sessions.model.entries import item_entry
 from agents_sessions.model.history import TurnEntry
 from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.turns.approvals import _arguments
-from agents_sessions.turns.unanswered import MAY_HAVE_RUN, NOT_RUN, lost_outputs, unanswered
+from agents_sessions.turns.past import MAY_HAVE_RUN, NOT_RUN, lost_outputs, unanswered
 
 KEY = SessionKey("support", "s")
 GONE = ConnectionError("gone")
