@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agents.run_state import RunState
-from agents.usage import Usage
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agents_sessions.errors import NothingToResumeError, SessionCorruptedError
@@ -16,10 +15,12 @@ from agents_sessions.model.lossless_json import check_json, decode_json, encode_
 from agents_sessions.model.usage import NOTHING, UsageMark
 from agents_sessions.session import RUN_STATE
 from agents_sessions.turns.past import lost_outputs
+from agents_sessions.turns.sdk_internals import last_response_of, set_max_turns, usage_of
 
 if TYPE_CHECKING:
     from agents import Agent, ModelResponse, RunResult, RunResultStreaming
     from agents.items import ToolApprovalItem
+    from agents.usage import Usage
 
     from agents_sessions.keys import SessionKey
     from agents_sessions.model.entries import DecisionRecord, Entry, Item, TurnRecord
@@ -108,7 +109,7 @@ class PausedTurn(BaseModel):
         """
         state = await RunState.from_json(agent, self.state, context_override=context)
         if max_turns is not None:
-            state._max_turns = max_turns  # the Runner takes it from here, and not from its own argument
+            set_max_turns(state, max_turns)
         return state
 
     def given_up(self, agent: str | None, reason: str, message: list[Item]) -> list[Entry]:
@@ -130,9 +131,7 @@ class PausedTurn(BaseModel):
 
     def continued(self, state: RunState[Any, Any], agent: str | None) -> Continued:
         """Return where the run goes on, with the agent that speaks first."""
-        # There is no public way to either. A leg that meets no hook of the outer run shows its usage nowhere else.
-        usage = Usage() if state._context is None else state._context.usage
-        response = state._model_responses[-1] if state._model_responses else None
+        usage, response = usage_of(state), last_response_of(state)
         return Continued(agent, self.spent, usage, response, self.calls, frozenset(self.held), self.message)
 
 
