@@ -151,7 +151,7 @@ def least_growth(standings: list[dict[str, int]]) -> dict[str, int]:
 
 def assert_nothing_waits():
     assert len(file_store._file_gates) == len(file_store._turn_gates) == 0
-    assert lock._begun == {}
+    assert lock.open_turns() == 0
 
 
 @linux
