@@ -20,7 +20,7 @@ from agents_sessions.session import ManagedSession
 from agents_sessions.stores.base import History, SessionStore
 from agents_sessions.stores.file.store import FileStore
 from agents_sessions.turns.agents import AgentRegistry, Agents
-from agents_sessions.turns.approvals import PendingApproval, load_paused
+from agents_sessions.turns.approvals import PendingApproval, load_awaiting
 from agents_sessions.turns.events import Listener, TurnEvent
 from agents_sessions.turns.options import (
     Chosen,
@@ -366,7 +366,7 @@ class SessionManager:
         Raises:
             SessionNotFoundError: There is no such session.
         """
-        paused = await load_paused(self.store, await self.get_session(session_id, agent_id=agent_id))
+        paused = await load_awaiting(self.store, await self.get_session(session_id, agent_id=agent_id))
         return [] if paused is None else paused.approvals
 
     def on(self, kind: type[_Event], listener: Listener[_Event]) -> Callable[[], None]:

@@ -573,7 +573,7 @@ def test_no_state_stays_behind_when_a_history_is_cleared(store, door):
 
 
 def test_a_pause_that_cannot_be_kept_is_a_failed_turn(store):
-    async def full(*_arguments):
+    async def full(*_arguments, **_options):
         raise OSError(28, "no space left")
 
     async def run(manager, session_id):
