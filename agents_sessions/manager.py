@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from uuid import uuid4
 from weakref import WeakSet
 
 from pydantic import ValidationError
 
-from agents_sessions.errors import InvalidItemError, SessionExistsError, SessionNotFoundError
+from agents_sessions.errors import InvalidItemError, SessionExistsError
 from agents_sessions.lookup import SessionLookup
 from agents_sessions.model.history import HistoryEntry, Message, invalid_fields, typed
 from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
@@ -23,16 +23,16 @@ from agents_sessions.turns.agents import AgentRegistry, Agents
 from agents_sessions.turns.approvals import PendingApproval, load_awaiting
 from agents_sessions.turns.events import Listener, TurnEvent
 from agents_sessions.turns.options import (
-    Chosen,
     RetryOptions,
     RunArguments,
     SendOptions,
     TurnOptions,
+    TurnSettings,
     check_options,
-    choose,
 )
+from agents_sessions.turns.request import Content, Decisions, Prompt, Request, Resume, Retry, Send
 from agents_sessions.turns.stream import ReplyStream
-from agents_sessions.turns.turn import Content, Execute, Turns, run_to_end
+from agents_sessions.turns.turn import Turns
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -75,11 +75,11 @@ class SessionManager:
     ) -> None:
         self.store = store_or_root if isinstance(store_or_root, SessionStore) else FileStore(store_or_root)
         self._registry = AgentRegistry(agents)
-        self._turns = Turns(self.store, self._registry)
         check_options(RunArguments, defaults)
         self._lock_timeout = lock_timeout
         self._defaults = defaults
         self._lookup = SessionLookup(self.store)
+        self._turns = Turns(self.store, self._lookup, self._registry)
         self._streams: WeakSet[ReplyStream] = WeakSet()
 
     async def __aenter__(self) -> SessionManager:
@@ -156,10 +156,7 @@ class SessionManager:
             SessionAmbiguousError: Several agents have one of this id, and `agent_id` does not say which.
         """
         key = await self._lookup.key(session_id, agent_id)
-        info = await self.store.load(key)
-        if info is None:
-            raise SessionNotFoundError(key)
-        return info
+        return await self.store.existing(key)
 
     async def list_sessions(
         self,
@@ -274,9 +271,8 @@ class SessionManager:
             ReplyNotStoredError: The answer came but could not be stored; the error carries it.
             Exception: Whatever the run raised, as it was raised; the turn is recorded as failed.
         """
-        chosen = self._choose(SendOptions, session_id, options)
-        key = await self._lookup.key(session_id, chosen.agent_id)
-        return await self._turns.send(key, content, chosen, run_to_end)
+        settings = self._settings(SendOptions, session_id, options)
+        return await self._turns.run(Send(session_id=session_id, settings=settings, prompt=Prompt.of(content)))
 
     def stream_message(self, session_id: str, content: Content, **options: Unpack[SendOptions]) -> ReplyStream:
         """Run one turn as `send_message` does, and give its events while it runs.
@@ -285,13 +281,8 @@ class SessionManager:
         the end; both raise what `send_message` would raise. The session is held until the run has ended, also if
         the reader of the events breaks off.
         """
-        chosen = self._choose(SendOptions, session_id, options)
-
-        async def turn(execute: Execute) -> Reply:
-            key = await self._lookup.key(session_id, chosen.agent_id)
-            return await self._turns.send(key, content, chosen, execute)
-
-        return self._stream(session_id, turn)
+        settings = self._settings(SendOptions, session_id, options)
+        return self._stream(Send(session_id=session_id, settings=settings, prompt=Prompt.of(content)))
 
     async def resume(
         self,
@@ -314,9 +305,9 @@ class SessionManager:
             NothingToResumeError: No call waits, or not one of these ids.
             SessionError: See `send_message`.
         """
-        chosen = self._choose(TurnOptions, session_id, options)
-        key = await self._lookup.key(session_id, chosen.agent_id)
-        return await self._turns.resume(key, approve, reject, chosen, run_to_end)
+        settings = self._settings(TurnOptions, session_id, options)
+        decisions = Decisions(approve, reject)
+        return await self._turns.run(Resume(session_id=session_id, settings=settings, decisions=decisions))
 
     def stream_resume(
         self,
@@ -327,13 +318,8 @@ class SessionManager:
         **options: Unpack[TurnOptions],
     ) -> ReplyStream:
         """Go on as `resume` does, and give the turn's events while it runs."""
-        chosen = self._choose(TurnOptions, session_id, options)
-
-        async def turn(execute: Execute) -> Reply:
-            key = await self._lookup.key(session_id, chosen.agent_id)
-            return await self._turns.resume(key, approve, reject, chosen, execute)
-
-        return self._stream(session_id, turn)
+        settings = self._settings(TurnOptions, session_id, options)
+        return self._stream(Resume(session_id=session_id, settings=settings, decisions=Decisions(approve, reject)))
 
     async def retry(self, session_id: str, **options: Unpack[RetryOptions]) -> Reply:
         """Run the last turn again if it failed, was cancelled or was interrupted, without storing its message twice.
@@ -346,19 +332,12 @@ class SessionManager:
             NothingToResumeError: The last turn has not failed.
             SessionError: See `send_message`.
         """
-        chosen = self._choose(RetryOptions, session_id, options)
-        key = await self._lookup.key(session_id, chosen.agent_id)
-        return await self._turns.retry(key, chosen, run_to_end)
+        settings = self._settings(RetryOptions, session_id, options)
+        return await self._turns.run(Retry(session_id=session_id, settings=settings))
 
     def stream_retry(self, session_id: str, **options: Unpack[RetryOptions]) -> ReplyStream:
         """Run the last turn again as `retry` does, and give its events while it runs."""
-        chosen = self._choose(RetryOptions, session_id, options)
-
-        async def turn(execute: Execute) -> Reply:
-            key = await self._lookup.key(session_id, chosen.agent_id)
-            return await self._turns.retry(key, chosen, execute)
-
-        return self._stream(session_id, turn)
+        return self._stream(Retry(session_id=session_id, settings=self._settings(RetryOptions, session_id, options)))
 
     async def pending_approvals(self, session_id: str, *, agent_id: str | None = None) -> list[PendingApproval]:
         """Return the tool calls of a session that wait for a decision.
@@ -415,10 +394,11 @@ class SessionManager:
 
     # --- inside ---
 
-    def _stream(self, session_id: str, turn: Callable[[Execute], Awaitable[Reply]]) -> ReplyStream:
-        stream = ReplyStream(session_id, turn)
+    def _stream(self, request: Request) -> ReplyStream:
+        stream = ReplyStream(self._turns, request)
         self._streams.add(stream)
         return stream
 
-    def _choose(self, kind: type[Mapping[str, Any]], session_id: str, options: TurnOptions) -> Chosen:
-        return choose(kind, session_id, {"lock_timeout": self._lock_timeout, **self._defaults}, options)
+    def _settings(self, kind: type[Mapping[str, Any]], session_id: str, options: TurnOptions) -> TurnSettings:
+        defaults = {"lock_timeout": self._lock_timeout, **self._defaults}
+        return TurnSettings.of(kind, session_id, defaults, options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from agents.run_state import RunState
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agents_sessions.model.entries import DecisionRecord, Entry, Item, TurnRecord
     from agents_sessions.model.info import SessionInfo
     from agents_sessions.stores.base import SessionStore, TurnLock
+    from agents_sessions.turns.request import Decisions
 
 
 class PendingApproval(BaseModel):
@@ -163,18 +164,11 @@ def asked_for(result: RunResult | RunResultStreaming) -> set[str]:
     return {_call_id(item) for item in result.interruptions if item.agent.name == result.last_agent.name}
 
 
-def decide(
-    key: SessionKey,
-    state: RunState[Any, Any],
-    approve: Iterable[str] | bool,
-    reject: Mapping[str, str | None] | Iterable[str] | bool,
-) -> DecisionRecord:
-    """Enter decisions about tool calls, by their call ids, into a run state. True means all others.
+def decide(key: SessionKey, state: RunState[Any, Any], decisions: Decisions) -> DecisionRecord:
+    """Enter decisions about tool calls into a run state, and return them as they are to be stored.
 
-    Calls inside two agents used as tools may have one id between them: it names neither, and they are decided as one.
-
-    Returns:
-        The decision, as it is to be stored.
+    Calls inside two agents used as tools may have one id between them: it names neither, and only True decides about
+    both.
 
     Raises:
         NothingToResumeError: A call id is not one that waits, is one of several that do, or is both approved and
@@ -183,20 +177,16 @@ def decide(
     waiting: dict[str, list[ToolApprovalItem]] = {}
     for item in state.get_interruptions():
         waiting.setdefault(_call_id(item), []).append(item)
-    rejected: dict[str, str | None] = {} if isinstance(reject, bool) else _reasons(reject)
-    approved = [] if isinstance(approve, bool) else list(approve)
+    approved, rejected = list(decisions.approved), dict(decisions.rejected)
     for call_id in [*approved, *rejected]:
-        if call_id not in waiting or (call_id in rejected and call_id in approved):
-            known = ", ".join(waiting)
-            raise NothingToResumeError(key, f"call {call_id!r} is not to be decided (so); waiting: {known}")
-        if len(waiting[call_id]) > 1:
-            raise NothingToResumeError(
-                key,
-                f"call {call_id!r} is ambiguous: {len(waiting[call_id])} calls of that id wait; True decides about all",
-            )
+        _check_named(key, call_id, waiting)
+    if both := [call_id for call_id in rejected if call_id in approved]:
+        raise NothingToResumeError(key, f"call {both[0]!r} is both approved and rejected")
     undecided = [call_id for call_id in waiting if call_id not in approved and call_id not in rejected]
-    approved += undecided if approve is True else []
-    rejected.update(dict.fromkeys(undecided if reject is True and approve is not True else []))
+    if decisions.approve is True:
+        approved += undecided
+    elif decisions.reject is True:
+        rejected.update(dict.fromkeys(undecided))
     for call_id in approved:
         for item in waiting[call_id]:
             state.approve(item)
@@ -204,6 +194,17 @@ def decide(
         for item in waiting[call_id]:
             state.reject(item, rejection_message=reason)
     return {"type": "decision", "approved": approved, "rejected": list(rejected)}
+
+
+def _check_named(key: SessionKey, call_id: str, waiting: Mapping[str, list[ToolApprovalItem]]) -> None:
+    if call_id not in waiting:
+        known = ", ".join(waiting)
+        raise NothingToResumeError(key, f"call {call_id!r} does not wait for approval; waiting: {known}")
+    if len(waiting[call_id]) > 1:
+        count = len(waiting[call_id])
+        raise NothingToResumeError(
+            key, f"call {call_id!r} is ambiguous: {count} calls of that id wait; True decides about all"
+        )
 
 
 def _without_contexts(state: Any) -> Any:
@@ -217,10 +218,6 @@ def _without_contexts(state: Any) -> Any:
         return state
     kept = {**state, "context": None} if "context_meta" in state else state
     return {name: _without_contexts(part) for name, part in kept.items()}
-
-
-def _reasons(reject: Mapping[str, str | None] | Iterable[str]) -> dict[str, str | None]:
-    return dict(reject) if isinstance(reject, Mapping) else dict.fromkeys(reject)
 
 
 def _pending(item: ToolApprovalItem) -> PendingApproval:

@@ -15,7 +15,6 @@ from agents import Agent, Handoff, RunHooks, handoff
 
 from agents_sessions.model.usage import UsageMark, rows_since, sum_rows
 from agents_sessions.turns.events import HandedOff
-from agents_sessions.turns.options import fallback_model_of, model_of
 
 if TYPE_CHECKING:
     from agents import AgentHookContext, ModelResponse, RunContextWrapper, Tool
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from agents_sessions.model.usage import RequestRow
     from agents_sessions.turns.events import Listeners
     from agents_sessions.turns.ledger import Ledger
-    from agents_sessions.turns.options import RunArguments
+    from agents_sessions.turns.options import TurnSettings
 
 
 class TurnHooks(RunHooks[Any]):
@@ -36,7 +35,7 @@ class TurnHooks(RunHooks[Any]):
         ledger: The account of the run.
         key: The session, for events.
         listeners: Who hears of handoffs.
-        arguments: The arguments of the Runner, with the user's hooks and run config.
+        settings: How the turn is run, with the user's hooks and run config.
         last_response: What the model said last, if the run goes on with a turn that awaited approval.
     """
 
@@ -45,16 +44,16 @@ class TurnHooks(RunHooks[Any]):
         ledger: Ledger,
         key: SessionKey,
         listeners: Listeners,
-        arguments: RunArguments,
+        settings: TurnSettings,
         last_response: ModelResponse | None = None,
     ) -> None:
         self._ledger = ledger
         self._key = key
         self._listeners = listeners
-        users = arguments.get("hooks")
+        users = settings.runner.get("hooks")
         self._users = RunHooks[Any]() if users is None else users
-        self._model = model_of(arguments)
-        self._fallback_model = fallback_model_of(arguments)
+        self._model = settings.model
+        self._fallback_model = settings.fallback_model
         self._response = last_response
 
     async def on_agent_start(self, context: AgentHookContext[Any], agent: Agent[Any]) -> None:

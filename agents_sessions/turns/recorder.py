@@ -41,7 +41,7 @@ class Recorder(StoredSession):
     def __init__(self, store: SessionStore, lock: TurnLock, ledger: Ledger, history_limit: int | None = None) -> None:
         super().__init__(store, lock.key, session_settings=SessionSettings(limit=history_limit), create=False)
         self.ledger = ledger
-        self._turn = lock
+        self.lock = self._turn = lock
         self._reads_input = not ledger.resumed
         """Whether the next read becomes the input of the model."""
 

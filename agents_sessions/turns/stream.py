@@ -13,30 +13,30 @@ one waits for a slow reader: the answer is stored and the session free while eve
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal, cast
-
-from agents import Runner
 
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import TurnCancelledError
 from agents_sessions.turns.lock import current_task
-from agents_sessions.turns.turn import Execute, Outcome
+from agents_sessions.turns.turn import Outcome
 
 if TYPE_CHECKING:
-    from agents import Agent, RunResultStreaming, StreamEvent
+    from agents import RunResultStreaming, StreamEvent
 
     from agents_sessions.turns.reply import Reply
+    from agents_sessions.turns.request import Request
+    from agents_sessions.turns.turn import Turn, Turns
 
 CancelMode = Literal["immediate", "after_turn"]
 
 
 class ReplyStream:
-    """A running turn. Begins at once, in a task of its own."""
+    """A running turn. It begins at once, in a task of its own."""
 
-    def __init__(self, session_id: str, turn: Callable[[Execute], Awaitable[Reply]]) -> None:
-        self._session_id = session_id
+    def __init__(self, turns: Turns, request: Request) -> None:
+        self._session_id = request.session_id
         self._result: RunResultStreaming | None = None
         self._cancel_mode: CancelMode | None = None
         self._events: asyncio.Queue[StreamEvent | None] = asyncio.Queue()
@@ -47,7 +47,7 @@ class ReplyStream:
         """Whether the run waits for its reader."""
         self._ended: Future[None] = Future()
         """Done when the session is free, for other threads than the one of the run."""
-        self._task = asyncio.ensure_future(turn(self._run))
+        self._task = asyncio.ensure_future(self._play(turns, request))
         self._task.add_done_callback(self._end)
 
     async def stream_events(self) -> AsyncIterator[StreamEvent]:
@@ -104,8 +104,12 @@ class ReplyStream:
             loop.call_soon_threadsafe(self._cancel_if_running)
             await asyncio.wrap_future(self._ended)
 
-    async def _run(self, agent: Agent[Any], content: Any, **arguments: Any) -> Outcome:
-        self._result = result = Runner.run_streamed(agent, content, **arguments)
+    async def _play(self, turns: Turns, request: Request) -> Reply:
+        async with turns.open(request) as turn:
+            return await turn.finish(await self._run(turn))
+
+    async def _run(self, turn: Turn) -> Outcome:
+        self._result = result = turn.run_streamed()
         if result.run_loop_task is not None:
             result.run_loop_task.add_done_callback(self._leave_behind)
         try:
