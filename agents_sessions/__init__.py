@@ -90,7 +90,7 @@ _HOME = {
     "SessionError": "errors",
     "SessionInfo": "model.info",
     "SessionKey": "keys",
-    "SessionManager": "manager",
+    "SessionManager": "manager.manager",
     "SessionStore": "stores.base",
     "StoredSession": "session",
     "TokenUsage": "model.usage",
