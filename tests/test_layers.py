@@ -36,6 +36,7 @@ FLOORS = [
     {"turns.plan"},
     {"turns.turn"},
     {"turns.stream"},
+    {"manager.history", "manager.sessions", "manager.turns"},
     {"manager.manager"},
     {"testing.responses", "testing.store_contract"},
 ]
