@@ -44,7 +44,7 @@ class TurnFacade:
 
         Raises:
             SessionNotFoundError, SessionPausedError, SessionClosedError: The session takes no messages.
-            SessionBusyError: The session did not come free in time.
+            SessionBusyError: Other turns held the session for longer than `lock_timeout`.
             SessionReentryError: A tool sent to the very session that it works for.
             UnknownAgentError: The session's agent, or the last one, is not registered.
             InvalidItemError: The content is not JSON.
@@ -59,8 +59,11 @@ class TurnFacade:
         """Run one turn as `send_message` does, and give its events while it runs.
 
         The turn begins at once. `stream.stream_events()` yields the SDK's events, `await stream.reply()` waits for
-        the end; both raise what `send_message` would raise. The session is held until the run has ended, also if
+        the end; both raise what `send_message` would raise. The session stays locked until the run has ended, also if
         the reader of the events breaks off.
+
+        Raises:
+            InvalidItemError: The content is not JSON.
         """
         settings = self._settings(SendOptions, session_id, options)
         return self._stream(Send(session_id=session_id, settings=settings, prompt=Prompt.of(content)))
@@ -73,14 +76,14 @@ class TurnFacade:
         reject: Mapping[str, str | None] | Iterable[str] | bool = (),
         **options: Unpack[TurnOptions],
     ) -> Reply:
-        """Go on with a turn that waits for approval, in this or any other process.
+        """Go on with a turn that awaits approval, in this or any other process.
 
         Args:
             session_id: The session.
             approve: Ids of calls that may run; True for all that are not rejected.
-            reject: Ids of calls that may not, with the reason that the model is told; True for all others.
-            options: As for `send_message`, without start and on_pending. The context object is not kept with the
-                turn: give it again.
+            reject: Ids of calls that may not, perhaps with reasons for the model; True for all others.
+            options: As for `send_message`, without start and on_pending. The run context is not kept with the turn:
+                give `context` again.
 
         Raises:
             NothingToResumeError: No call waits, or not one of these ids.

@@ -83,12 +83,12 @@ class DecisionEntry(_Envelope):
 
 
 class TurnEntry(_Envelope):
-    """The end of one turn, or its pause while a tool waits for approval."""
+    """The end of one turn, or the point where it stopped to await approval."""
 
     type: Literal["turn"] = "turn"
     status: TurnStatus
     usage: TokenUsage
-    """The sum of the turn's requests, from its start or its last pause on."""
+    """The sum of the turn's requests, since it started or was last resumed."""
     duration_ms: int
     last_agent: str | None = None
     error: str | None = None

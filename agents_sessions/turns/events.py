@@ -53,7 +53,7 @@ class HandedOff(TurnEvent):
 
 @dataclass(frozen=True, slots=True)
 class ApprovalNeeded(TurnEvent):
-    """The turn is paused until someone decides about its tool calls."""
+    """The turn awaits approval: someone must decide about its tool calls."""
 
     call_ids: tuple[str, ...]
 
