@@ -5,6 +5,8 @@ import contextlib
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from agents_sessions.concurrency.asyncio_internals import hide_from_loop
+
 _Result = TypeVar("_Result")
 
 
@@ -15,8 +17,9 @@ async def settle(begun: Awaitable[_Result]) -> _Result:
     """
     task = asyncio.ensure_future(begun)
     if isinstance(task, asyncio.Task):
-        # The end of a loop cancels every task that it knows, and would so cut what may not be cut. It waits for us.
-        asyncio._unregister_task(task)
+        # `asyncio.run` cancels every task that it finds on exit, and would interrupt the write inside this one. It
+        # still waits for our caller, and our caller waits for us.
+        hide_from_loop(task)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError as error:

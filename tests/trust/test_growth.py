@@ -150,7 +150,7 @@ def least_growth(standings: list[dict[str, int]]) -> dict[str, int]:
 
 def assert_nothing_waits():
     assert len(process.writers) == len(process.turn_takers) == 0
-    assert lock._begun == {}
+    assert lock.open_turns() == 0
 
 
 @linux
@@ -169,7 +169,7 @@ def test_a_process_that_sends_for_ever_does_not_grow(kind, tmp_path):
             for _ in range(5):
                 await send(manager, SENDS // 5)
                 standings.append(standing())
-            assert len(manager._streams) == len(manager._addresses._gates) == 0
+            assert len(manager._streams) == len(manager._lookup._locks) == 0
             return standings
 
     standings = asyncio.run(work())
@@ -213,8 +213,8 @@ def test_what_is_remembered_of_many_sessions_is_bounded(tmp_path):
                 names = [f"{number}" for number in range(begin, begin + 50)]
                 await asyncio.gather(*(one(manager, name) for name in names))
             print(f"\n{SESSIONS} sessions: {standing()}")
-            assert len(manager._streams) == len(manager._addresses._gates) == 0
-            assert len(manager._addresses._known) <= 10_000
+            assert len(manager._streams) == len(manager._lookup._locks) == 0
+            assert len(manager._lookup._known) <= 10_000
             assert len(await manager.list_sessions()) == SESSIONS
             # The worker threads may have come since; what they have open, they have closed.
             assert len(os.listdir("/proc/self/fd")) == open_before
