@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from agents_sessions.stores.base import Change, History, SessionStore, TurnLock
 
 RUN_STATE = "run_state.json"
-"""The sidecar of a managed turn that waits for approval."""
+"""The sidecar of a managed turn that awaits approval."""
 
 _STATE = "state.json"
 
@@ -164,7 +164,7 @@ class StoredSession:
         return cast("TResponseInputItem | None", popped)
 
     async def clear_session(self, *, wrapper: RunContextWrapper[Any] | None = None) -> None:
-        """Remove the whole history, and a turn that waits for approval. The session and its facts stay."""
+        """Remove the whole history, and a turn that awaits approval. The session and its facts stay."""
         await self._rewrite(lambda history: history.with_entries([]) if history.entries else history)
         await self.store.delete_sidecar(await self._find_key(), RUN_STATE, turn=self._turn)
 
@@ -204,13 +204,13 @@ class StoredSession:
             InvalidItemError: It cannot be stored as JSON without loss.
         """
         if state is None:
-            await self.store.delete_sidecar(await self._find_key(), _STATE)
+            await self.store.delete_sidecar(await self._find_key(), _STATE, turn=self._turn)
             return
         try:
             check_json(state)
         except ValueError as error:
             raise InvalidItemError("the run state", str(error)) from None
-        await self.store.write_sidecar(await self._find_key(), _STATE, encode_json(state))
+        await self.store.write_sidecar(await self._find_key(), _STATE, encode_json(state), turn=self._turn)
 
     async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
         """Replace the history in one step, or return False. The SDK's compaction asks, so that no crash finds a gap.

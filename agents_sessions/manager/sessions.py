@@ -179,7 +179,7 @@ class SessionFacade:
     ) -> ManagedSession:
         """Return one session as the SDK's `Session`, for `Runner.run(session=…)`.
 
-        That there is none shows when it is first used, or at once with ``await manager.session(…)``.
+        A missing session shows when it is first used, or at once with ``await manager.session(…)``.
         """
         return ManagedSession(
             self._lookup, self.store, session_id, agent_id=agent_id, session_settings=session_settings
