@@ -252,6 +252,11 @@ def create(w: World, key: SessionKey, tag: str, sizes: list[int]) -> Any:
     return w.store.create(info, [item_entry(item) for item in items_of(tag, sizes)])
 
 
+async def hide(w: World, key: SessionKey) -> None:
+    """Set a session aside and bring it back. Who dies in between leaves it to the parent to bring back."""
+    await w.store.bring_back((await w.store.set_aside(key, "crash")).token)
+
+
 def at_rest(state: State) -> bool:
     return not state.waits_for_approval
 
@@ -317,6 +322,7 @@ OPERATIONS = {
     "forget": Operation(
         1, draw_nothing, lambda w, key: w.session(key).save_state_json(None), lambda s: [s, s._replace(sidecar=None)]
     ),
+    "hide": Operation(2, draw_nothing, hide, lambda s: [s, s]),
     "delete": Operation(3, draw_nothing, lambda w, key: w.manager.delete_session(key.session_id), lambda _: [_, None]),
 }
 SHORTEN = ["clear", "delete"]
@@ -532,6 +538,9 @@ class Watch:
         await self._check_all()
 
     async def _check_all(self) -> None:
+        for aside in await self.store.list_aside():
+            self.figures["sessions brought back"] += 1
+            await self.store.bring_back(aside.token)
         for key, known in self.known.items():
             found = await self._found(key, known)
             assert found in known.stages, _difference(key, found, known.stages)
@@ -622,7 +631,9 @@ class Watch:
             self.repaired |= copies
 
     def _names_of(self, key: SessionKey) -> set[str]:
-        return {path.name for path in self.store.path(key).parent.glob(f"*{key.session_id}*")}
+        names = {path.name for path in self.store.path(key).parent.glob(f"*{key.session_id}*")}
+        # One that died while it was brought back has both its names for a while: the next look takes one of them away.
+        return {name for name in names if not name.endswith(".aside")}
 
     async def _clear_what_is_left(self, key: SessionKey) -> None:
         """Delete again, or make a session of that name: neither sees or leaves what the dead deletion left."""

@@ -106,9 +106,31 @@ def delete(store):
     return store.delete(KEY)
 
 
+def create_whole(store):
+    info = SessionInfo(id=KEY.session_id, agent_id=KEY.agent_id)
+    return store.create(info, streamed(), sidecars={"run_state.json": b"new", "checkpoints/a.json": b"new"})
+
+
+async def streamed():
+    yield said("a")
+    yield said("b")
+
+
+async def hide(store):
+    await furnish(store)
+    await store.set_aside(KEY, "trash")
+
+
+async def bring_back(store):
+    await store.bring_back((await store.list_aside())[0].token)
+
+
 CHANGES = {
     "create": (nothing, create),
     "create where a deletion died": (delete_half, create),
+    "create from a stream with sidecars": (nothing, create_whole),
+    "set_aside": (furnish, lambda store: store.set_aside(KEY, "trash")),
+    "bring_back": (hide, bring_back),
     "append": (furnish, append),
     "append to a torn file": (tear, append),
     "append to an edited file": (edit, append),
@@ -668,7 +690,11 @@ async def there_is(store, name, whole):
     return await look(store) == whole
 
 
-@pytest.mark.parametrize("name", [*CHANGES, *OTHERS])
+SEVERAL = {"create from a stream with sidecars", "set_aside", "bring_back"}
+"""Changes of several steps, each of which looks for the folder by itself."""
+
+
+@pytest.mark.parametrize("name", [name for name in [*CHANGES, *OTHERS] if name not in SEVERAL])
 def test_an_operation_whose_folder_was_removed_is_done_or_an_error(base, name):
     """Removed before its last look, it may not be told as done, if it has not made the folder anew and is there."""
 

@@ -11,8 +11,8 @@ import time
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from agents_sessions.stores.file.disk.atomic import move, move_folder, remove, remove_tree
-from agents_sessions.stores.file.disk.syscalls import exists, hidden_names
+from agents_sessions.stores.file.disk.atomic import move, move_folder, remove, remove_tree, rename
+from agents_sessions.stores.file.disk.syscalls import exists, hidden_names, seen
 from agents_sessions.stores.file.layout import beside
 
 _NOTE = re.compile(r"[A-Za-z0-9_=:-]{0,24}")
@@ -52,8 +52,12 @@ def parse(name: str) -> AsideName | None:
 def put(folder: int, file: str, note: str, *, durable: bool) -> str:
     """Set the session of a file aside and return the new name. The caller holds the lock of the file."""
     name = f".{file}.{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(4)}-{note}.aside"
-    move(folder, file, name, durable=durable)
-    move_folder(folder, beside(file), name + _FOLDER)
+    rename(folder, file, name, durable=durable)
+    try:
+        move_folder(folder, beside(file), name + _FOLDER)
+    except OSError:
+        rename(folder, name, file, durable=durable)
+        raise
     return name
 
 
@@ -63,6 +67,9 @@ def take(folder: int, name: str, file: str, *, durable: bool) -> None:
     Raises:
         FileExistsError: Another session has its name by now. Neither was touched.
     """
+    if is_back(folder, name, file):
+        remove(folder, name, durable=durable)
+        return
     if exists(folder, file):
         raise FileExistsError(file)
     move_folder(folder, name + _FOLDER, beside(file))
@@ -71,6 +78,14 @@ def take(folder: int, name: str, file: str, *, durable: bool) -> None:
     except BaseException:
         move_folder(folder, beside(file), name + _FOLDER)
         raise
+
+
+def is_back(folder: int, name: str, file: str) -> bool:
+    """Tell whether a session has its old name again and only lacks the removal of the other: it died in between."""
+    try:
+        return seen(folder, name) == seen(folder, file)
+    except FileNotFoundError:
+        return False
 
 
 def destroy(folder: int, name: str, *, durable: bool) -> None:
@@ -83,6 +98,7 @@ def reunite(folder: int, file: str) -> None:
     """Give sidecars without a session to the one that was set aside last, if it lacks them: its move was cut short."""
     if exists(folder, file) or not exists(folder, beside(file)):
         return
-    names = [name for name in hidden_names(folder, prefix=f".{file}.", suffix=".aside") if parse(name) is not None]
+    hidden = hidden_names(folder, prefix=f".{file}.", suffix=".aside")
+    names = [name for name in hidden if (parts := parse(name)) is not None and parts.file == file]
     if names and not exists(folder, names[-1] + _FOLDER):
         move_folder(folder, beside(file), names[-1] + _FOLDER)

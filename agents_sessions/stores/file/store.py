@@ -179,8 +179,7 @@ class FileStore(SessionStore):
         return await self._write(key, partial(self._files.set_aside, key, note))
 
     async def bring_back(self, token: str) -> SessionInfo:
-        key = SessionKey("*", token)
-        return await self.existing(await self._attempt(key, partial(self._files.bring_back, token), settle))
+        return await self._attempt(SessionKey("*", token), partial(self._files.bring_back, token), settle)
 
     async def list_aside(self) -> list[SetAside]:
         return await self._attempt(SessionKey("*", "*"), self._files.list_aside, _plainly)

@@ -232,29 +232,43 @@ class FileWriter(FileReader):
         assert found is not None  # noqa: S101 -- it was made just now
         return SetAside(f"{names.folder}/{name}", key, found.at, found.note)
 
-    def bring_back(self, token: str) -> SessionKey:
+    def bring_back(self, token: str) -> SessionInfo:
         """Put a session that was set aside back in its place."""
         names, hidden = _parse_token(token)
         with self._aside_errors(token), io.directory(self._root, names.folder) as folder:
-            key = self._key_of_aside(folder, hidden, names)
+            # Read first: an error after the move would tell of a failure that did not happen.
+            info = self._info_in(folder, names.folder, hidden)
             try:
                 with locks.locked(folder, hidden), locks.held(folder):
                     aside.take(folder, hidden, names.file, durable=self._durable)
             except FileExistsError:
-                raise SessionExistsError(key) from None
-        return key
+                raise SessionExistsError(info.key) from None
+        return info
 
     def list_aside(self) -> list[SetAside]:
         """Return the sessions that were set aside, the oldest first."""
         found = []
         for agent in self.agents():
-            with contextlib.suppress(FileNotFoundError), io.directory(self._root, agent) as folder:
+            here = SessionKey(agent, "*")
+            with (
+                contextlib.suppress(SessionNotFoundError),
+                self._errors(here),
+                io.directory(self._root, agent) as folder,
+            ):
                 for name in io.hidden_names(folder, suffix=".aside"):
                     parts = aside.parse(name)
-                    if parts is not None:
+                    if parts is not None and not self._finish_return(folder, name, parts.file):
                         key = self._key_of_aside(folder, name, SessionNames(agent, parts.file))
                         found.append(SetAside(f"{agent}/{name}", key, parts.at, parts.note))
         return sorted(found, key=lambda each: (each.at, each.token))
+
+    def _finish_return(self, folder: int, name: str, file: str) -> bool:
+        """Remove the hidden name of a session that has its old one again: who brought it back died in between."""
+        if not aside.is_back(folder, name, file):
+            return False
+        with contextlib.suppress(OSError), locks.locked(folder, name):
+            atomic.remove(folder, name, durable=self._durable)
+        return True
 
     def discard(self, token: str) -> None:
         """Remove a session that was set aside."""
@@ -433,7 +447,8 @@ class GrowingSession:
                     atomic.move_folder(self._folder, beside(name), hidden)
                     raise
         finally:
-            atomic.remove_tree(self._folder, hidden, durable=False)
+            with contextlib.suppress(OSError):  # what stays is swept some day
+                atomic.remove_tree(self._folder, hidden, durable=False)
 
     def close(self) -> None:
         """Give back what is open. A session that was not published leaves nothing."""

@@ -269,6 +269,16 @@ def move(dir_fd: int, name: str, to: str, *, durable: bool) -> None:
         raise
 
 
+def rename(dir_fd: int, name: str, to: str, *, durable: bool) -> None:
+    """Give a file a name that no other file can have, in one step, or leave it as it was. Takes no room on the disk."""
+    os.rename(name, to, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    try:
+        sync_directory(dir_fd, durable=durable)
+    except BaseException:
+        os.rename(to, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        raise
+
+
 def move_folder(dir_fd: int, name: str, to: str) -> None:
     """Give a folder another name beside it; nothing if there is no such folder."""
     with contextlib.suppress(FileNotFoundError):
