@@ -87,7 +87,7 @@ MUTANTS = [
     Mutant(
         "a repair does not keep the damaged bytes",
         "stores.file.disk",
-        "set_aside",
+        "keep_copy",
         drop("_link"),
         f"{FILES}/test_damaged_files.py -k its_bytes_are_kept",
     ),
@@ -201,7 +201,11 @@ MUTANTS = [
     ),
     # --- totals and numbers ---
     Mutant(
-        "the totals do not follow an append", "stores.file.format", "plan_append", called("fold", "old.context"), CRASH
+        "the totals do not follow an append",
+        "stores.transitions",
+        "appended",
+        called("fold", "standing.context"),
+        CRASH,
     ),
     Mutant(
         "the totals are not counted again after a rewrite",
