@@ -18,12 +18,12 @@ if TYPE_CHECKING:
         ItemEntry,
         Message,
         ModelRequest,
-        TokenUsage,
         TurnEntry,
         UsageEntry,
     )
     from agents_sessions.model.info import SessionInfo
     from agents_sessions.model.totals import ContextStats
+    from agents_sessions.model.usage import TokenUsage
     from agents_sessions.session import FileSession, StoredSession
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.stores.file.store import FileStore
@@ -90,10 +90,10 @@ _HOME = {
     "SessionError": "errors",
     "SessionInfo": "model.info",
     "SessionKey": "keys",
-    "SessionManager": "manager",
+    "SessionManager": "manager.manager",
     "SessionStore": "stores.base",
     "StoredSession": "session",
-    "TokenUsage": "model.history",
+    "TokenUsage": "model.usage",
     "TurnEvent": "turns.events",
     "TurnFailed": "turns.events",
     "TurnFinished": "turns.events",

@@ -9,16 +9,16 @@ from agents_sessions.stores.base import SessionStore
 _REMEMBERED = 10_000
 
 
-class Addresses:
-    """Finds the keys of sessions, and remembers them."""
+class SessionLookup:
+    """Finds the keys of sessions, and remembers the newest ones."""
 
     def __init__(self, store: SessionStore) -> None:
         self._store = store
         self._known: Recent[str, SessionKey] = Recent(_REMEMBERED)
-        self._gates = FairLocks()
+        self._locks = FairLocks()
 
     async def key(self, session_id: str, agent_id: str | None = None) -> SessionKey:
-        """Return the key of a session. Callers that ask for one id are answered in the order of their coming.
+        """Return the key of a session. Callers that ask for one id are answered in the order in which they came.
 
         Raises:
             SessionNotFoundError: There is none.
@@ -26,14 +26,15 @@ class Addresses:
         """
         if agent_id is not None:
             return SessionKey(agent_id, session_id)
-        async with self._gates.hold(session_id):  # a search takes any time; messages must not overtake each other
+        # A search may take long, and a message must not overtake the one before it: one search per id at a time.
+        async with self._locks.hold(session_id):
             known = self._known.get(session_id)
             if known is not None and await self._store.load(known) is not None:
                 return known
             return self.remember(await self._search(session_id))
 
     def remember(self, key: SessionKey) -> SessionKey:
-        """Spare the search for a session that was just found or made."""
+        """Remember the key of a session that was found or made, and return it."""
         self._known.put(key.session_id, key)
         return key
 

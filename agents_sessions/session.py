@@ -22,11 +22,11 @@ from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, item_entry, record_entry
+from agents_sessions.model.ids import check_id, check_key
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.model.usage import UsageMark, rows_since
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES
-from agents_sessions.stores.file.names import encode_name
 from agents_sessions.stores.file.store import Durability, FileStore
 
 if TYPE_CHECKING:
@@ -35,14 +35,17 @@ if TYPE_CHECKING:
     from agents.items import TResponseInputItem
     from agents.run_context import RunContextWrapper
 
-    from agents_sessions.lookup import Addresses
+    from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import Item
-    from agents_sessions.stores.base import History, SessionStore
+    from agents_sessions.stores.base import Change, History, SessionStore, TurnLock
 
 RUN_STATE = "run_state.json"
-"""The sidecar of a managed turn that waits for approval."""
+"""The sidecar of a managed turn that awaits approval."""
 
 _STATE = "state.json"
+
+_SESSION_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
+"""The four methods of the SDK's protocol."""
 
 
 class StoredSession:
@@ -54,7 +57,13 @@ class StoredSession:
         session_settings: The SDK's settings: `SessionSettings(limit=…)` or a dict of the same.
         create: Whether the first item makes the session if there is none. Without it, a missing session is a
             `SessionNotFoundError`.
+
+    Raises:
+        SessionIdError: The id of the session or of its agent is invalid.
     """
+
+    _turn: TurnLock | None = None
+    """The lock of the turn that this session stores for, if it stores for one."""
 
     def __init__(
         self,
@@ -64,19 +73,42 @@ class StoredSession:
         session_settings: SessionSettings | dict[str, Any] | None = None,
         create: bool = True,
     ) -> None:
-        encode_name(key.agent_id, what="agent_id")
-        encode_name(key.session_id)
-        self.session_id = key.session_id
+        check_key(key)
+        self._key: SessionKey | None = key
+        self._set_up(store, key.session_id, session_settings, create=create)
+
+    def _set_up(
+        self,
+        store: SessionStore,
+        session_id: str,
+        session_settings: SessionSettings | dict[str, Any] | None,
+        *,
+        create: bool,
+    ) -> None:
+        self.store = store
+        self.session_id = session_id
         self.session_settings: SessionSettings | None = (
             SessionSettings() if session_settings is None else coerce_session_settings(session_settings)
         )
-        self.store = store
-        self.key = key
         self._create = create
         self._marks: WeakKeyDictionary[RunContextWrapper[Any], UsageMark] = WeakKeyDictionary()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.session_id!r}, agent_id={self.key.agent_id!r})"
+        of_agent = "" if self._key is None else f", agent_id={self._key.agent_id!r}"
+        return f"{type(self).__name__}({self.session_id!r}{of_agent})"
+
+    @property
+    def key(self) -> SessionKey:
+        """The session's agent and id.
+
+        Raises:
+            RuntimeError: A manager has yet to look up the agent: ``await`` the session first.
+        """
+        if self._key is None:
+            raise RuntimeError(
+                f"the agent of session {self.session_id!r} is not looked up yet; await the session first"
+            )
+        return self._key
 
     async def get_items(
         self, limit: int | None = None, *, wrapper: RunContextWrapper[Any] | None = None
@@ -87,7 +119,7 @@ class StoredSession:
         if limit is None and self.session_settings is not None:
             limit = self.session_settings.limit
         try:
-            items = await self.store.items(await self._where(), limit=None if limit is None else max(0, limit))
+            items = await self.store.items(await self._find_key(), limit=None if limit is None else max(0, limit))
         except SessionNotFoundError:
             if not self._create:
                 raise
@@ -106,7 +138,7 @@ class StoredSession:
         """
         entries = [item_entry(item) for item in cast("list[Item]", items)]
         if wrapper is not None:
-            # A run that is first met here was resumed: what it spent before was stored before.
+            # The session sees this run for the first time, so the run was resumed; its earlier usage is stored.
             before = self._marks.setdefault(wrapper, UsageMark.of(wrapper.usage))
             if rows := rows_since(before, wrapper.usage):
                 entries.append(record_entry({"type": "usage", "requests": rows}))
@@ -121,7 +153,7 @@ class StoredSession:
 
         def change(history: History) -> History:
             nonlocal popped
-            popped = None  # a file that was replaced meanwhile is changed anew
+            popped = None  # the store may call this again
             place = _newest_item(history.entries)
             if place is None:
                 return history
@@ -132,9 +164,9 @@ class StoredSession:
         return cast("TResponseInputItem | None", popped)
 
     async def clear_session(self, *, wrapper: RunContextWrapper[Any] | None = None) -> None:
-        """Remove the whole history, and a turn that waits for approval. The session and its facts stay."""
+        """Remove the whole history, and a turn that awaits approval. The session and its facts stay."""
         await self._rewrite(lambda history: history.with_entries([]) if history.entries else history)
-        await self.store.delete_sidecar(await self._where(), RUN_STATE)
+        await self.store.delete_sidecar(await self._find_key(), RUN_STATE, turn=self._turn)
 
     async def info(self) -> SessionInfo:
         """Return what the session is and its running totals.
@@ -142,19 +174,15 @@ class StoredSession:
         Raises:
             SessionNotFoundError: Nothing was stored in it yet.
         """
-        key = await self._where()
-        info = await self.store.load(key)
-        if info is None:
-            raise SessionNotFoundError(key)
-        return info
+        return await self.store.existing(await self._find_key())
 
     async def load_state_json(self) -> dict[str, Any] | None:
         """Return the run state that was saved beside the session, or None.
 
         Raises:
-            SessionCorruptedError: What stands there is none.
+            SessionCorruptedError: What is kept there is not a run state.
         """
-        key = await self._where()
+        key = await self._find_key()
         data = await self.store.read_sidecar(key, _STATE)
         if data is None:
             return None
@@ -176,20 +204,20 @@ class StoredSession:
             InvalidItemError: It cannot be stored as JSON without loss.
         """
         if state is None:
-            await self.store.delete_sidecar(await self._where(), _STATE)
+            await self.store.delete_sidecar(await self._find_key(), _STATE, turn=self._turn)
             return
         try:
             check_json(state)
         except ValueError as error:
             raise InvalidItemError("the run state", str(error)) from None
-        await self.store.write_sidecar(await self._where(), _STATE, encode_json(state))
+        await self.store.write_sidecar(await self._find_key(), _STATE, encode_json(state), turn=self._turn)
 
     async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
-        """Replace the history in one step: asked for by the SDK's compaction, to leave no gap for a crash.
+        """Replace the history in one step, or return False. The SDK's compaction asks, so that no crash finds a gap.
 
-        A subclass may change what `add_items` stores, so it is not served.
+        A subclass with session methods of its own may change what is stored. It keeps the way through them.
         """
-        if type(self) not in (StoredSession, FileSession, ManagedSession):
+        if any(getattr(type(self), name) is not getattr(StoredSession, name) for name in _SESSION_METHODS):
             return False
         entries = [item_entry(item) for item in cast("list[Item]", items)]
 
@@ -200,18 +228,17 @@ class StoredSession:
         await self._rewrite(change)
         return True
 
-    async def _where(self) -> SessionKey:
-        """Return the session's key in the store."""
+    async def _find_key(self) -> SessionKey:
         return self.key
 
     async def _append_spent(self, entries: Sequence[Entry], wrapper: RunContextWrapper[Any], spent: UsageMark) -> None:
-        """Store entries with what a run has spent. Not to be cut in two: it would be stored again."""
+        """Store entries with what a run has spent. A caller must settle this: cut in two, it counts the usage again."""
         await self._append(entries)
         self._marks[wrapper] = spent
 
     async def _append(self, entries: Sequence[Entry]) -> None:
         try:
-            await self.store.append(await self._where(), entries)
+            await self.store.append(await self._find_key(), entries, turn=self._turn)
         except SessionNotFoundError:
             if not self._create:
                 raise
@@ -221,12 +248,12 @@ class StoredSession:
         info = SessionInfo(id=self.key.session_id, agent_id=self.key.agent_id)
         try:
             await self.store.create(info, entries)
-        except SessionExistsError:  # someone else's first item came in between
-            await self.store.append(await self._where(), entries)
+        except SessionExistsError:  # someone else stored a first item in between
+            await self.store.append(self.key, entries, turn=self._turn)
 
-    async def _rewrite(self, change: Any) -> None:
+    async def _rewrite(self, change: Change) -> None:
         try:
-            await self.store.rewrite(await self._where(), change)
+            await self.store.rewrite(await self._find_key(), change, turn=self._turn)
         except SessionNotFoundError:
             if not self._create:
                 raise
@@ -266,39 +293,43 @@ class FileSession(StoredSession):
 
 
 class ManagedSession(StoredSession):
-    """A session of a manager, known by its id. `await` it to be told at once if there is none.
+    """A session of a manager, known by its id. ``await`` it to learn at once whether it exists.
 
     Args:
-        addresses: Where its agent is looked up, when it is first needed.
+        lookup: What finds its agent, when that is first needed.
         store: Where it is kept.
         session_id: Its id.
         agent_id: Its agent, if known.
         session_settings: The SDK's settings.
+
+    Raises:
+        SessionIdError: An id is invalid.
     """
 
     def __init__(
         self,
-        addresses: Addresses,
+        lookup: SessionLookup,
         store: SessionStore,
         session_id: str,
         *,
         agent_id: str | None = None,
         session_settings: SessionSettings | dict[str, Any] | None = None,
     ) -> None:
-        key = SessionKey(agent_id or "?", session_id)
-        super().__init__(store, key, session_settings=session_settings, create=False)
-        self._addresses = addresses
-        self._found = agent_id is not None
+        check_id(session_id)
+        if agent_id is not None:
+            check_id(agent_id, what="agent_id")
+        self._key = None if agent_id is None else SessionKey(agent_id, session_id)
+        self._lookup = lookup
+        self._set_up(store, session_id, session_settings, create=False)
 
     def __await__(self) -> Generator[Any, None, ManagedSession]:
         yield from self.info().__await__()
         return self
 
-    async def _where(self) -> SessionKey:
-        if not self._found:
-            self.key = await self._addresses.key(self.session_id)
-            self._found = True
-        return self.key
+    async def _find_key(self) -> SessionKey:
+        if self._key is None:
+            self._key = await self._lookup.key(self.session_id)
+        return self._key
 
 
 def _newest_item(entries: Sequence[Entry]) -> int | None:

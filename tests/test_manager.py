@@ -433,6 +433,42 @@ def test_a_manager_that_is_closed_twice_is_closed(store):
     asyncio.run(run())
 
 
+class Closing(MemoryStore):
+    closed = 0
+
+    async def aclose(self):
+        self.closed += 1
+
+
+def test_a_store_that_was_given_stays_open():
+    async def run():
+        async with SessionManager(Closing()) as manager:
+            pass
+        return manager.store.closed
+
+    assert asyncio.run(run()) == 0
+
+
+def test_a_store_that_the_manager_made_is_closed_once_its_streams_have_ended(tmp_path, monkeypatch):
+    open_turns = []
+
+    async def aclose(store):
+        open_turns.append([info.context.open_turn async for info in store.scan()])
+
+    monkeypatch.setattr(FileStore, "aclose", aclose)
+
+    async def run():
+        async with SessionManager(tmp_path, agents=[chatty()], run_config=QUIET) as manager:
+            await manager.create_session("support", session_id="s")
+            stream = manager.stream_message("s", "hello")
+            while (await manager.get_session("s")).context.items == 0:
+                await asyncio.sleep(0)
+        return await stream.reply()
+
+    assert asyncio.run(run()).status in ("cancelled", "completed")
+    assert open_turns == [[None]]
+
+
 def test_a_manager_serves_several_event_loops_one_after_another(store):
     manager = SessionManager(store, agents=[chatty()], run_config=QUIET)
     asyncio.run(manager.create_session("support", session_id="s"))
@@ -453,7 +489,8 @@ def test_a_stream_that_has_ended_is_forgotten(store):
 
 
 def test_every_method_says_what_it_is_for():
-    public = [member for name, member in vars(SessionManager).items() if not name.startswith("_")]
+    public = [getattr(SessionManager, name) for name in dir(SessionManager) if not name.startswith("_")]
+    assert len(public) > 15
     assert all(inspect.getdoc(member) for member in public)
 
 

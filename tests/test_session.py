@@ -14,7 +14,7 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 from agents.usage import Usage
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 
-from agents_sessions import FileSession, MemoryStore, SessionKey, StoredSession
+from agents_sessions import FileSession, MemoryStore, SessionKey, SessionManager, StoredSession
 from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionIdError, SessionNotFoundError
 
 QUIET = RunConfig(tracing_disabled=True)
@@ -375,9 +375,48 @@ def test_history_is_replaced_in_one_step_for_the_compaction_wrapper(make):
 
 def test_a_subclass_that_changes_what_is_stored_is_not_bypassed(tmp_path):
     class Shouting(FileSession):
-        pass
+        async def add_items(self, items, *, wrapper=None):
+            await super().add_items([{**item, "content": item["content"].upper()} for item in items], wrapper=wrapper)
 
     assert asyncio.run(Shouting("s", root=tmp_path)._atomic_replace_items([user("3")])) is False
+
+
+def test_a_subclass_that_stores_what_its_base_stores_is_replaced_in_one_step(tmp_path):
+    class Named(FileSession):
+        title = "mine"
+
+    assert asyncio.run(Named("s", root=tmp_path)._atomic_replace_items([user("3")])) is True
+
+
+# --- its key ---
+
+
+def test_a_session_has_its_key(make):
+    assert make().key == SessionKey("default", "s")
+
+
+def test_a_session_of_a_manager_shows_no_key_before_it_was_looked_up(tmp_path):
+    async def scenario():
+        manager = SessionManager(tmp_path)
+        await manager.create_session("support", session_id="s")
+        session = manager.session("s")
+        shown = repr(session)
+        with pytest.raises(RuntimeError, match="await the session first"):
+            session.key  # noqa: B018
+        return shown, (await session).key, repr(session)
+
+    key = SessionKey("support", "s")
+    assert asyncio.run(scenario()) == ("ManagedSession('s')", key, "ManagedSession('s', agent_id='support')")
+
+
+def test_a_session_of_a_manager_whose_agent_is_named_has_its_key_at_once():
+    assert SessionManager(MemoryStore()).session("s", agent_id="support").key == SessionKey("support", "s")
+
+
+@pytest.mark.parametrize("names", [{"session_id": ""}, {"session_id": "s", "agent_id": ""}])
+def test_an_invalid_id_is_refused_at_once(names):
+    with pytest.raises(SessionIdError):
+        SessionManager(MemoryStore()).session(**names)
 
 
 # --- in the place of SQLiteSession ---

@@ -12,6 +12,7 @@ import weakref
 from collections import deque
 from collections.abc import Hashable
 
+from agents_sessions.concurrency.asyncio_internals import running_loop
 from agents_sessions.concurrency.forks import renew_in_child
 
 LOOK_AGAIN = 1.0
@@ -108,8 +109,8 @@ class _Ticket:
     __slots__ = ("_loop", "called", "came", "left", "name", "waiter")
 
     def __init__(self, name: Hashable) -> None:
-        loop = asyncio._get_running_loop()
-        # A holder that everyone else has forgotten must be collected, for then it leaves: so weakly, and no waiter.
+        loop = running_loop()
+        # Hold the loop weakly: being garbage-collected is how an abandoned holder releases its place.
         self._loop = None if loop is None else weakref.ref(loop)
         self.waiter: asyncio.Future[None] | None = None
         self.name = name

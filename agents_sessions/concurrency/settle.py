@@ -5,18 +5,21 @@ import contextlib
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from agents_sessions.concurrency.asyncio_internals import hide_from_loop
+
 _Result = TypeVar("_Result")
 
 
-async def settle(begun: Awaitable[_Result]) -> _Result:
+async def settle(operation: Awaitable[_Result]) -> _Result:
     """Wait for the outcome of something that must not be left half done, however often the caller is cancelled.
 
     A cancellation is raised after the outcome is known; it wins over the outcome.
     """
-    task = asyncio.ensure_future(begun)
+    task = asyncio.ensure_future(operation)
     if isinstance(task, asyncio.Task):
-        # The end of a loop cancels every task that it knows, and would so cut what may not be cut. It waits for us.
-        asyncio._unregister_task(task)
+        # `asyncio.run` cancels every task that it finds on exit, and would interrupt the write inside this one. It
+        # still waits for our caller, and our caller waits for us.
+        hide_from_loop(task)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError as error:
@@ -25,5 +28,5 @@ async def settle(begun: Awaitable[_Result]) -> _Result:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait({task})
     if not task.cancelled():
-        task.exception()  # seen, so that the loop does not report it as lost
+        task.exception()  # retrieved, so that asyncio does not report it as lost
     raise cancelled

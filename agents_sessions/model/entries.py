@@ -2,7 +2,7 @@
 
 A history is a list of entries. An entry is an envelope (`seq`, `at`, `agent`, `turn`) around one body: an SDK
 `item`, stored exactly as the Runner gave it, or a `record` of ours (a handoff, the usage of model requests, a
-decision about tool calls, the end of a run). What we know about an item stays in the envelope: a key added to
+decision about tool calls, the end of a turn). What we know about an item stays in the envelope: a key added to
 the item itself would be sent to the model, which rejects it.
 
 Entries are plain dicts inside the package, because ten thousand of them are read in milliseconds;
@@ -15,28 +15,13 @@ from typing import Literal, NotRequired, TypedDict
 
 from agents_sessions.errors import InvalidItemError
 from agents_sessions.model.lossless_json import JsonObject, check_json
+from agents_sessions.model.usage import RequestRow as RequestRow
 
 Item = JsonObject
 """An SDK input item (`TResponseInputItem`), as plain JSON data."""
 
 TurnStatus = Literal["completed", "failed", "cancelled", "interrupted", "awaiting_approval"]
-"""How a run ended. `interrupted` means that its process died."""
-
-
-class RequestRow(TypedDict):
-    """One model request, or the sum of several that cannot be told apart."""
-
-    requests: int
-    input_tokens: int
-    cached_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-    total_tokens: int
-    agent: NotRequired[str]
-    model: NotRequired[str]
-    response_id: NotRequired[str]
-    nested: NotRequired[bool]
-    """True for requests of an agent used as a tool: they cost tokens but fill another context."""
+"""How a turn ended. `interrupted` means that its process died."""
 
 
 class UsageRecord(TypedDict):
@@ -80,7 +65,7 @@ class TurnRecord(TypedDict):
     last_agent: NotRequired[str]
     error: NotRequired[str]
     asked: NotRequired[list[str]]
-    """The calls among its items that it has paused for: they cannot have run until a decision approves them."""
+    """The calls among its items that it awaits approval for: they cannot have run until a decision approves them."""
     message: NotRequired[list[Item]]
     """What the turn was sent, if the history does not have it: it failed too early, or was rolled back."""
     message_lost: NotRequired[bool]

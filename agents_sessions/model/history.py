@@ -7,25 +7,13 @@ from typing import Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agents_sessions.model.entries import Entry, TurnStatus, item_kind
+from agents_sessions.model.usage import TokenUsage
 
 _EPOCH = "1970-01-01T00:00:00.000Z"
 
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True)
-
-
-class TokenUsage(_Value):
-    """What some model requests have cost."""
-
-    requests: int = 0
-    input_tokens: int = 0
-    cached_tokens: int = 0
-    """The part of `input_tokens` that the provider's cache served."""
-    output_tokens: int = 0
-    reasoning_tokens: int = 0
-    """The part of `output_tokens` that was reasoning."""
-    total_tokens: int = 0
 
 
 class ModelRequest(TokenUsage):
@@ -95,12 +83,12 @@ class DecisionEntry(_Envelope):
 
 
 class TurnEntry(_Envelope):
-    """The end of one turn, or its pause while a tool waits for approval."""
+    """The end of one turn, or the point where it stopped to await approval."""
 
     type: Literal["turn"] = "turn"
     status: TurnStatus
     usage: TokenUsage
-    """The sum of the turn's requests, from its start or its last pause on."""
+    """The sum of the turn's requests, since it started or was last resumed."""
     duration_ms: int
     last_agent: str | None = None
     error: str | None = None

@@ -38,7 +38,7 @@ class SessionInfo(BaseModel):
     mode: str | None = None
     """Free text such as `plan` or `build`, for the application's choice of agent."""
     max_turns: int | None = Field(default=None, ge=1)
-    """How many turns of the SDK one message may take, if neither the call nor the manager says it."""
+    """How many model rounds one message may take, if neither the call nor the manager says it."""
     history_limit: int | None = Field(default=None, ge=1)
     """How many items of the history the model sees, about, if no run config says it."""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)

@@ -10,8 +10,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from agents_sessions.errors import InvalidItemError
-from agents_sessions.model.entries import Entry, Record, RequestRow, TurnRecord, item_kind
+from agents_sessions.model.entries import Entry, Record, TurnRecord, item_kind
 from agents_sessions.model.lossless_json import JsonObject
+from agents_sessions.model.usage import TOKENS, RequestRow
 
 _COUNTED = {
     "user": "user_messages",
@@ -22,15 +23,7 @@ _COUNTED = {
     "function_call_output": "function_call_outputs",
     "reasoning": "reasoning_items",
 }
-_TOKENS = (
-    "requests",
-    "input_tokens",
-    "cached_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-    "total_tokens",
-)
-_SUMS = (*_TOKENS, "context_tokens")
+_SUMS = (*TOKENS, "context_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +135,7 @@ def _count_record(totals: dict[str, Any], record: Record) -> None:
 
 
 def _count_request(totals: dict[str, Any], row: RequestRow) -> None:
-    for name in _TOKENS:
+    for name in TOKENS:
         totals[name] += row.get(name, 0)
     if not row.get("nested"):
         if row["total_tokens"]:
@@ -163,19 +156,3 @@ def _follow_turn(totals: dict[str, Any], entry: Entry) -> None:
         totals["open_turn"] = None
     elif "turn" in entry:
         totals["open_turn"] = entry["turn"]
-
-
-def sum_requests(rows: Iterable[RequestRow]) -> RequestRow:
-    """Return one row with the sums of some."""
-    total: RequestRow = {
-        "requests": 0,
-        "input_tokens": 0,
-        "cached_tokens": 0,
-        "output_tokens": 0,
-        "reasoning_tokens": 0,
-        "total_tokens": 0,
-    }
-    for row in rows:
-        for name in _TOKENS:
-            total[name] += row[name]  # type: ignore[literal-required]
-    return total

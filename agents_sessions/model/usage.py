@@ -1,17 +1,18 @@
-"""Token usage of the SDK as rows of ours."""
+"""What model requests cost. This module owns the names of the token columns."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple, NotRequired, TypedDict, cast
+
+from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
     from agents.usage import RequestUsage, Usage
 
-    from agents_sessions.model.entries import RequestRow
 
-
-class UsageMark(NamedTuple):
-    """A point in the growth of a run's `Usage`, which the SDK only ever adds to."""
+class RequestRow(TypedDict):
+    """One model request, or the sum of several that cannot be told apart, as it stands in the history."""
 
     requests: int
     input_tokens: int
@@ -19,13 +20,64 @@ class UsageMark(NamedTuple):
     output_tokens: int
     reasoning_tokens: int
     total_tokens: int
-    rows: int
+    agent: NotRequired[str]
+    model: NotRequired[str]
+    response_id: NotRequired[str]
+    nested: NotRequired[bool]
+    """True for requests of an agent used as a tool: they cost tokens but fill another context window."""
+
+
+class TokenUsage(BaseModel):
+    """What some model requests have cost. Two of them can be added and subtracted."""
+
+    model_config = ConfigDict(frozen=True)
+
+    requests: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    """The part of `input_tokens` that the provider's cache served."""
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    """The part of `output_tokens` that was reasoning."""
+    total_tokens: int = 0
+
+    @classmethod
+    def of(cls, usage: Usage) -> TokenUsage:
+        """Return what the SDK has counted."""
+        return _counted(usage, usage.requests)
+
+    def __add__(self, other: TokenUsage) -> TokenUsage:
+        return TokenUsage(**{name: getattr(self, name) + getattr(other, name) for name in TOKENS})
+
+    def __sub__(self, other: TokenUsage) -> TokenUsage:
+        return TokenUsage(**{name: getattr(self, name) - getattr(other, name) for name in TOKENS})
+
+    def at_least_zero(self) -> TokenUsage:
+        """Return the same without the columns that are below zero."""
+        return TokenUsage(**{name: max(0, getattr(self, name)) for name in TOKENS})
+
+    def row(self) -> RequestRow:
+        """Return the same as plain data."""
+        return cast("RequestRow", {name: getattr(self, name) for name in TOKENS})
+
+
+TOKENS = tuple(TokenUsage.model_fields)
+"""The names of the columns, in order."""
+
+NOTHING = TokenUsage()
+
+
+class UsageMark(NamedTuple):
+    """A point in the growth of a run's `Usage`, which the SDK only ever adds to."""
+
+    spent: TokenUsage = NOTHING
+    itemised: int = 0
     """How many `request_usage_entries` there were."""
 
     @classmethod
     def of(cls, usage: Usage) -> UsageMark:
         """Return the point that a usage has reached."""
-        return cls(usage.requests, *_tokens(usage), len(usage.request_usage_entries))
+        return cls(TokenUsage.of(usage), len(usage.request_usage_entries))
 
 
 def rows_since(mark: UsageMark, usage: Usage) -> list[RequestRow]:
@@ -34,41 +86,24 @@ def rows_since(mark: UsageMark, usage: Usage) -> list[RequestRow]:
     The SDK itemises only requests that reported tokens. What it counted beyond its items (a retried request, a
     provider that reports no usage) comes as one last row, so that the rows always add up to the gain.
     """
-    rows = [_row(1, *_tokens(item)) for item in usage.request_usage_entries[mark.rows :]]
-    gained = [now - before for now, before in zip(UsageMark.of(usage)[:6], mark[:6], strict=True)]
-    itemised = [sum(row[name] for row in rows) for name in _NAMES]  # type: ignore[literal-required]
-    rest = [max(0, total - part) for total, part in zip(gained, itemised, strict=True)]
-    if any(rest):
-        rows.append(_row(*rest))
-    return rows
+    gained = [_counted(item, 1) for item in usage.request_usage_entries[mark.itemised :]]
+    rest = (TokenUsage.of(usage) - mark.spent - sum(gained, NOTHING)).at_least_zero()
+    if rest != NOTHING:
+        gained.append(rest)
+    return [tokens.row() for tokens in gained]
 
 
-_NAMES = ("requests", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "total_tokens")
+def sum_rows(rows: Iterable[RequestRow]) -> TokenUsage:
+    """Return what some rows cost together."""
+    return sum((TokenUsage.model_validate(row) for row in rows), NOTHING)
 
 
-def _tokens(usage: Usage | RequestUsage) -> tuple[int, int, int, int, int]:
-    return (
-        usage.input_tokens,
-        usage.input_tokens_details.cached_tokens,
-        usage.output_tokens,
-        usage.output_tokens_details.reasoning_tokens,
-        usage.total_tokens,
+def _counted(usage: Usage | RequestUsage, requests: int) -> TokenUsage:
+    return TokenUsage(
+        requests=requests,
+        input_tokens=usage.input_tokens,
+        cached_tokens=usage.input_tokens_details.cached_tokens,
+        output_tokens=usage.output_tokens,
+        reasoning_tokens=usage.output_tokens_details.reasoning_tokens,
+        total_tokens=usage.total_tokens,
     )
-
-
-def _row(
-    requests: int,
-    input_tokens: int,
-    cached_tokens: int,
-    output_tokens: int,
-    reasoning_tokens: int,
-    total_tokens: int,
-) -> RequestRow:
-    return {
-        "requests": requests,
-        "input_tokens": input_tokens,
-        "cached_tokens": cached_tokens,
-        "output_tokens": output_tokens,
-        "reasoning_tokens": reasoning_tokens,
-        "total_tokens": total_tokens,
-    }

@@ -15,6 +15,7 @@ from agents import Agent, Handoff
 
 from agents_sessions.errors import UnknownAgentError
 from agents_sessions.model.info import SessionInfo
+from agents_sessions.turns.sdk_internals import target_of
 
 AgentFactory: TypeAlias = Callable[[SessionInfo], "Agent[Any] | Awaitable[Agent[Any]]"]
 Agents: TypeAlias = "Sequence[Agent[Any]] | Mapping[str, Agent[Any]] | AgentFactory"
@@ -91,11 +92,7 @@ def reachable(roots: Iterable[Agent[Any]]) -> Iterator[Agent[Any]]:
 
 
 def _target(handoff: Agent[Any] | Handoff[Any, Any]) -> Agent[Any] | None:
-    if isinstance(handoff, Agent):
-        return handoff
-    # `handoff()` keeps its agent only here (openai-agents 0.24); a hand-made Handoff may keep none.
-    reference = getattr(handoff, "_agent_ref", None)
-    return None if reference is None else reference()
+    return handoff if isinstance(handoff, Agent) else target_of(handoff)
 
 
 def _by_name(agents: Sequence[Agent[Any]]) -> dict[str, Agent[Any]]:

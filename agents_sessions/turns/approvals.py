@@ -1,31 +1,32 @@
-"""A turn that waits for approval, kept beside the session so that any process can go on with it."""
+"""A turn that awaits approval, kept beside the session so that any process can resume it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from agents.run_state import RunState
-from agents.usage import Usage
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agents_sessions.errors import NothingToResumeError, SessionCorruptedError
 from agents_sessions.model.entries import record_entry
 from agents_sessions.model.history import invalid_fields
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
-from agents_sessions.model.totals import sum_requests
-from agents_sessions.model.usage import UsageMark
+from agents_sessions.model.usage import NOTHING, UsageMark
 from agents_sessions.session import RUN_STATE
-from agents_sessions.turns.unanswered import lost_outputs
+from agents_sessions.turns.ledger import Ledger
+from agents_sessions.turns.past import lost_outputs
+from agents_sessions.turns.sdk_internals import set_max_turns, usage_of
 
 if TYPE_CHECKING:
-    from agents import Agent, ModelResponse, RunResult, RunResultStreaming
+    from agents import Agent, RunResult, RunResultStreaming
     from agents.items import ToolApprovalItem
 
     from agents_sessions.keys import SessionKey
     from agents_sessions.model.entries import DecisionRecord, Entry, Item, TurnRecord
     from agents_sessions.model.info import SessionInfo
-    from agents_sessions.stores.base import SessionStore
+    from agents_sessions.stores.base import SessionStore, TurnLock
+    from agents_sessions.turns.request import Decisions
 
 
 class PendingApproval(BaseModel):
@@ -42,8 +43,8 @@ class PendingApproval(BaseModel):
     """The agent that asks."""
 
 
-class PausedTurn(BaseModel):
-    """A turn that waits for approval."""
+class AwaitingTurn(BaseModel):
+    """A turn that awaits approval: what is kept of it beside its session."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,39 +52,30 @@ class PausedTurn(BaseModel):
     """The turn's id."""
     agent: str
     """The agent that it started with: the root from which the SDK finds the others again."""
-    spent: tuple[int, ...]
-    """What the run had spent when it paused: a resumed run counts on from there."""
+    spent: UsageMark
+    """What the run had spent when it stopped to ask. The usage of the resumed run counts on from there."""
     approvals: list[PendingApproval]
     calls: dict[str, str]
-    """The calls of the history that have no output yet: types by ids. Of a nested agent's approval it is the call of
-    that agent."""
-    held: list[str]
-    """The calls that the turn has asked approval for and that never got it."""
+    """The unanswered calls of the history: types by ids. For an approval inside an agent used as a tool, that is the
+    call of the agent."""
+    unapproved: list[str]
+    """The calls that the turn asked approval for and did not get."""
     message: list[dict[str, Any]]
-    """What it was sent while it waited, if its nested agent asked again before the history had it."""
+    """What the turn was sent while it waited, if it asked again before the Runner had stored that."""
     state: dict[str, Any]
     """The SDK's own run state."""
 
     @classmethod
-    def of(
-        cls,
-        turn_id: str,
-        agent: Agent[Any],
-        spent: UsageMark,
-        calls: dict[str, str],
-        held: Iterable[str],
-        message: list[Item],
-        result: RunResult | RunResultStreaming,
-    ) -> PausedTurn:
-        """Return what is to be kept of an interrupted run."""
+    def of(cls, ledger: Ledger, agent: Agent[Any], result: RunResult | RunResultStreaming) -> AwaitingTurn:
+        """Return what is to be kept of an interrupted run, which started with `agent`."""
         return cls(
-            turn=turn_id,
+            turn=ledger.turn,
             agent=agent.name,
-            spent=tuple(spent),
+            spent=ledger.mark(),
             approvals=[_pending(item) for item in result.interruptions],
-            calls=calls,
-            held=list(held),
-            message=message,
+            calls=ledger.unanswered(),
+            unapproved=sorted(ledger.unapproved),
+            message=ledger.unstored_message(),
             state=_without_contexts(result.to_state().to_json()),
         )
 
@@ -92,7 +84,7 @@ class PausedTurn(BaseModel):
         """The calls that wait."""
         return tuple(approval.call_id for approval in self.approvals)
 
-    async def save(self, store: SessionStore, key: SessionKey) -> None:
+    async def save(self, store: SessionStore, lock: TurnLock) -> None:
         """Keep it beside the session.
 
         Raises:
@@ -100,66 +92,53 @@ class PausedTurn(BaseModel):
         """
         data = self.model_dump(mode="json")
         check_json(data)
-        await store.write_sidecar(key, RUN_STATE, encode_json(data))
+        await store.write_sidecar(lock.key, RUN_STATE, encode_json(data), turn=lock)
 
-    async def restore(self, agent: Agent[Any], context: Any, max_turns: int | None) -> RunState[Any, Any]:
+    async def restore_state(self, agent: Agent[Any], context: Any, max_turns: int | None) -> RunState[Any, Any]:
         """Return the SDK's run state, for agents that are found from this one on.
 
-        `max_turns` counts from the begin of the turn; None leaves the number that it was begun with.
+        `max_turns` counts from the start of the turn; None leaves the number that the turn started with.
         """
         state = await RunState.from_json(agent, self.state, context_override=context)
         if max_turns is not None:
-            state._max_turns = max_turns  # the Runner takes it from here, and not from its own argument
+            set_max_turns(state, max_turns)
         return state
 
-    def given_up(self, agent: str | None, reason: str, message: list[Item]) -> list[Entry]:
-        """Return what ends it if no one can go on with it: its calls are rejected, those of the history answered.
+    def restore_ledger(self, state: RunState[Any, Any], last_agent: str | None, message: list[Item]) -> Ledger:
+        """Return the account of the run that goes on, with `last_agent` first and perhaps with a message."""
+        return Ledger(
+            turn=self.turn,
+            message=[*self.message, *message],
+            resumed=True,
+            agent=last_agent,
+            usage=usage_of(state),
+            counted=self.spent,
+            calls=dict(self.calls),
+            unapproved=set(self.unapproved),
+        )
 
-        The message that is to begin a new turn is kept until that has begun.
+    def abandoned(self, last_agent: str | None, reason: str, message: list[Item]) -> list[Entry]:
+        """Return what ends this turn if no one can resume it: its calls are rejected, and answered.
+
+        The message that is to start a new turn is in the record until the new turn has stored it.
         """
         decision: DecisionRecord = {"type": "decision", "approved": [], "rejected": [*dict.fromkeys(self.call_ids)]}
         end: TurnRecord = {
             "type": "turn",
             "status": "cancelled",
-            "usage": sum_requests([]),
+            "usage": NOTHING.row(),
             "duration_ms": 0,
             "error": reason,
             "message": message,
         }
-        outputs = lost_outputs(self.calls, self.held, agent=agent, turn=self.turn)
+        outputs = lost_outputs(self.calls, self.unapproved, agent=last_agent, turn=self.turn)
         return [record_entry(decision, turn=self.turn), *outputs, record_entry(end, turn=self.turn)]
 
-    def continued(self, state: RunState[Any, Any], agent: str | None) -> Continued:
-        """Return where the run goes on, with the agent that speaks first."""
-        # There is no public way to either. A leg that meets no hook of the outer run shows its usage nowhere else.
-        usage = Usage() if state._context is None else state._context.usage
-        response = state._model_responses[-1] if state._model_responses else None
-        return Continued(agent, UsageMark(*self.spent), usage, response, self.calls, frozenset(self.held), self.message)
 
+async def load_awaiting(store: SessionStore, info: SessionInfo) -> AwaitingTurn | None:
+    """Return the turn of a session that awaits approval, or None.
 
-class Continued(NamedTuple):
-    """Where a paused run goes on."""
-
-    agent: str | None
-    """The agent that speaks first."""
-    spent: UsageMark
-    """What was counted of its usage before."""
-    usage: Usage
-    """Its usage, which grows on."""
-    response: ModelResponse | None
-    """What the model said last."""
-    calls: dict[str, str]
-    """The calls of the history that have no output yet: types by ids."""
-    held: frozenset[str]
-    """Those that approval was asked for and that never got it."""
-    message: list[Item]
-    """What the run was sent and the history does not have yet."""
-
-
-async def load_paused(store: SessionStore, info: SessionInfo) -> PausedTurn | None:
-    """Return the turn of a session that waits for approval, or None.
-
-    The history decides: a state that was left behind by a turn that has ended meanwhile, or has gone on, is none.
+    The history decides: a state that an ended or resumed turn has left behind does not count.
 
     Raises:
         SessionCorruptedError: What is kept of it is damaged.
@@ -170,12 +149,12 @@ async def load_paused(store: SessionStore, info: SessionInfo) -> PausedTurn | No
     if data is None:
         return None
     try:
-        return PausedTurn.model_validate(decode_json(data))
+        return AwaitingTurn.model_validate(decode_json(data))
     except ValidationError as error:
         reason = f"invalid value of {invalid_fields(error)}"
     except ValueError as error:
         reason = str(error)
-    # Outside of the handlers: what was read is in the error, and no error of ours quotes it.
+    # Raise outside the handlers: the caught error contains the file's content, and would be chained to ours.
     reason = f"the turn that waits for approval cannot be used ({reason}); remove the file to give it up"
     raise SessionCorruptedError(info.key, RUN_STATE, reason)
 
@@ -185,18 +164,11 @@ def asked_for(result: RunResult | RunResultStreaming) -> set[str]:
     return {_call_id(item) for item in result.interruptions if item.agent.name == result.last_agent.name}
 
 
-def decide(
-    key: SessionKey,
-    state: RunState[Any, Any],
-    approve: Iterable[str] | bool,
-    reject: Mapping[str, str | None] | Iterable[str] | bool,
-) -> DecisionRecord:
-    """Enter decisions about tool calls, by their call ids, into a run state. True means all others.
+def decide(key: SessionKey, state: RunState[Any, Any], decisions: Decisions) -> DecisionRecord:
+    """Enter decisions about tool calls into a run state, and return them as they are to be stored.
 
-    Calls inside two agents used as tools may have one id between them: it names neither, and they are decided as one.
-
-    Returns:
-        The decision, as it is to be stored.
+    Calls inside two agents used as tools may have one id between them: it names neither, and only True decides about
+    both.
 
     Raises:
         NothingToResumeError: A call id is not one that waits, is one of several that do, or is both approved and
@@ -205,20 +177,16 @@ def decide(
     waiting: dict[str, list[ToolApprovalItem]] = {}
     for item in state.get_interruptions():
         waiting.setdefault(_call_id(item), []).append(item)
-    rejected: dict[str, str | None] = {} if isinstance(reject, bool) else _reasons(reject)
-    approved = [] if isinstance(approve, bool) else list(approve)
+    approved, rejected = list(decisions.approved), dict(decisions.rejected)
     for call_id in [*approved, *rejected]:
-        if call_id not in waiting or (call_id in rejected and call_id in approved):
-            known = ", ".join(waiting)
-            raise NothingToResumeError(key, f"call {call_id!r} is not to be decided (so); waiting: {known}")
-        if len(waiting[call_id]) > 1:
-            raise NothingToResumeError(
-                key,
-                f"call {call_id!r} is ambiguous: {len(waiting[call_id])} calls of that id wait; True decides about all",
-            )
+        _check_named(key, call_id, waiting)
+    if both := [call_id for call_id in rejected if call_id in approved]:
+        raise NothingToResumeError(key, f"call {both[0]!r} is both approved and rejected")
     undecided = [call_id for call_id in waiting if call_id not in approved and call_id not in rejected]
-    approved += undecided if approve is True else []
-    rejected.update(dict.fromkeys(undecided if reject is True and approve is not True else []))
+    if decisions.approve is True:
+        approved += undecided
+    elif decisions.reject is True:
+        rejected.update(dict.fromkeys(undecided))
     for call_id in approved:
         for item in waiting[call_id]:
             state.approve(item)
@@ -226,6 +194,17 @@ def decide(
         for item in waiting[call_id]:
             state.reject(item, rejection_message=reason)
     return {"type": "decision", "approved": approved, "rejected": list(rejected)}
+
+
+def _check_named(key: SessionKey, call_id: str, waiting: Mapping[str, list[ToolApprovalItem]]) -> None:
+    if call_id not in waiting:
+        known = ", ".join(waiting)
+        raise NothingToResumeError(key, f"call {call_id!r} does not wait for approval; waiting: {known}")
+    if len(waiting[call_id]) > 1:
+        count = len(waiting[call_id])
+        raise NothingToResumeError(
+            key, f"call {call_id!r} is ambiguous: {count} calls of that id wait; True decides about all"
+        )
 
 
 def _without_contexts(state: Any) -> Any:
@@ -239,10 +218,6 @@ def _without_contexts(state: Any) -> Any:
         return state
     kept = {**state, "context": None} if "context_meta" in state else state
     return {name: _without_contexts(part) for name, part in kept.items()}
-
-
-def _reasons(reject: Mapping[str, str | None] | Iterable[str]) -> dict[str, str | None]:
-    return dict(reject) if isinstance(reject, Mapping) else dict.fromkeys(reject)
 
 
 def _pending(item: ToolApprovalItem) -> PendingApproval:

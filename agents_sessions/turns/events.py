@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 from agents_sessions.keys import SessionKey
-from agents_sessions.model.history import TokenUsage
+from agents_sessions.model.usage import TokenUsage
 
 logger = logging.getLogger("agents_sessions")
 
@@ -53,7 +53,7 @@ class HandedOff(TurnEvent):
 
 @dataclass(frozen=True, slots=True)
 class ApprovalNeeded(TurnEvent):
-    """The turn is paused until someone decides about its tool calls."""
+    """The turn awaits approval: someone must decide about its tool calls."""
 
     call_ids: tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""What a caller chooses for a turn, and what the Runner is told of it."""
+"""What a caller chooses for a turn, and what of it the Runner is given."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class TurnOptions(RunArguments, total=False):
 
 
 class RetryOptions(TurnOptions, total=False):
-    """How a turn is run that does not go on with a paused one."""
+    """How a turn is run that does not resume an awaiting one."""
 
     start: Start
     """Go on with the agent that ended the `last` turn (default), or begin at the session's own: `entry`."""
@@ -64,33 +64,59 @@ class SendOptions(RetryOptions, total=False):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chosen:
-    """The options of one turn, complete."""
+class TurnSettings:
+    """How one turn is run: the options of its call over those of the manager."""
 
     runner: RunArguments
+    """What `Runner.run` is given beside agent, input, session and our hooks."""
     agent_id: str | None = None
     lock_timeout: float | None = None
     on_failure: OnFailure = "keep"
     start: Start = "last"
     on_pending: OnPending = "error"
 
+    @classmethod
+    def of(
+        cls, kind: type[Mapping[str, Any]], session_id: str, defaults: Mapping[str, Any], given: TurnOptions
+    ) -> TurnSettings:
+        """Lay the options of a call over the defaults, for one session.
 
-def choose(kind: type[Mapping[str, Any]], session_id: str, defaults: Mapping[str, Any], given: TurnOptions) -> Chosen:
-    """Lay the options of a call over the defaults, for one session.
+        Raises:
+            TypeError: An option is not one of this `kind`, or is refused because the session takes its place.
+            ValueError: An option has none of its values.
+        """
+        check_options(kind, given)
+        merged: dict[str, Any] = {**defaults, **given}
+        runner = {name: merged.pop(name) for name in RunArguments.__annotations__ if name in merged}
+        runner["run_config"] = _grouped(runner.get("run_config"), session_id)
+        return cls(runner=cast("RunArguments", runner), **merged)
 
-    Raises:
-        TypeError: An option is not one of this `kind`, or is refused because the session takes its place.
-        ValueError: An option has none of its values.
-    """
-    check_options(kind, given)
-    merged: dict[str, Any] = {**defaults, **given}
-    runner = cast("RunArguments", {name: merged.pop(name) for name in RunArguments.__annotations__ if name in merged})
-    runner["run_config"] = _grouped(runner.get("run_config"), session_id)
-    return Chosen(runner=runner, **merged)
+    def of_session(self, info: SessionInfo) -> TurnSettings:
+        """Return the same with the session's own `max_turns`, where neither the call nor the manager has one."""
+        if info.max_turns is None or "max_turns" in self.runner:
+            return self
+        return dataclasses.replace(self, runner={**self.runner, "max_turns": info.max_turns})
+
+    @property
+    def model(self) -> str | None:
+        """The model that the run config names for all agents."""
+        model = self._config("model")
+        return model if isinstance(model, str) else None
+
+    @property
+    def fallback_model(self) -> str | None:
+        """The model of agents that name none: the SDK's default, unless a provider of another maker decides."""
+        provider = self._config("model_provider")
+        known = provider is None or isinstance(provider, (MultiProvider, OpenAIProvider))
+        return get_default_model() if known else None
+
+    def _config(self, name: str) -> object:
+        config = self.runner.get("run_config")
+        return config.get(name) if isinstance(config, dict) else getattr(config, name, None)
 
 
 def check_options(kind: type[Mapping[str, Any]], given: Mapping[str, Any]) -> None:
-    """Refuse options that are not of a kind; see `choose`."""
+    """Refuse options that are not of a kind; see `TurnSettings.of`."""
     for name, value in given.items():
         if name in _REFUSED:
             raise TypeError(f"{name} cannot be combined with a session: {_REFUSED[name]}")
@@ -102,27 +128,6 @@ def check_options(kind: type[Mapping[str, Any]], given: Mapping[str, Any]) -> No
             )
         if name in _CHOICES and value not in _CHOICES[name]:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, _CHOICES[name]))}, not {value!r:.80}")
-
-
-def of_session(arguments: RunArguments, info: SessionInfo) -> RunArguments:
-    """Return the arguments with the session's own, where neither the call nor the manager has any."""
-    if info.max_turns is None or "max_turns" in arguments:
-        return arguments
-    return {**arguments, "max_turns": info.max_turns}
-
-
-def model_of(arguments: RunArguments) -> str | None:
-    """Return the model that a run config names for all agents."""
-    config = arguments.get("run_config")
-    model = config.get("model") if isinstance(config, dict) else getattr(config, "model", None)
-    return model if isinstance(model, str) else None
-
-
-def fallback_model_of(arguments: RunArguments) -> str | None:
-    """Return the model of agents that name none: the SDK's default, unless a provider of another maker decides."""
-    config = arguments.get("run_config")
-    provider = config.get("model_provider") if isinstance(config, dict) else getattr(config, "model_provider", None)
-    return get_default_model() if provider is None or isinstance(provider, (MultiProvider, OpenAIProvider)) else None
 
 
 def _grouped(config: RunConfig | dict[str, Any] | None, session_id: str) -> RunConfig | dict[str, Any]:

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from agents import ItemHelpers
 
-from agents_sessions.model.history import HandoffEntry, HistoryEntry, TokenUsage, typed
-from agents_sessions.model.totals import sum_requests
+from agents_sessions.model.history import HandoffEntry, HistoryEntry, typed
+from agents_sessions.model.usage import sum_rows
 
 if TYPE_CHECKING:
     from agents import RunResult, RunResultStreaming
     from agents.items import ToolApprovalItem
 
     from agents_sessions.model.entries import TurnStatus
-    from agents_sessions.turns.recorder import Recorder
+    from agents_sessions.model.usage import TokenUsage
+    from agents_sessions.turns.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class Reply:
 
     session_id: str
     turn_id: str
-    """The turn, as the `run` of its history entries."""
+    """The turn, as the `turn` of its history entries."""
     status: TurnStatus
     """`completed`; `awaiting_approval` if tool calls wait for a decision; `cancelled` for a cancelled stream."""
     text: str
@@ -48,17 +49,17 @@ class Reply:
         return [entry for entry in self.entries if isinstance(entry, HandoffEntry)]
 
 
-def reply_of(recorder: Recorder, status: TurnStatus, result: RunResult | RunResultStreaming) -> Reply:
-    """Return what a turn has come to, as its recorder has it."""
+def reply_of(session_id: str, ledger: Ledger, status: TurnStatus, result: RunResult | RunResultStreaming) -> Reply:
+    """Return what a turn has come to, as its ledger has it."""
     return Reply(
-        session_id=recorder.session_id,
-        turn_id=recorder.turn_id,
+        session_id=session_id,
+        turn_id=ledger.turn,
         status=status,
         text=text_of(result),
         final_output=result.final_output,
-        usage=TokenUsage.model_validate(sum_requests(recorder.spent)),
+        usage=sum_rows(ledger.spent),
         last_agent=result.last_agent.name,
-        entries=[typed(entry) for entry in recorder.written],
+        entries=[typed(entry) for entry in ledger.stored],
         interruptions=list(result.interruptions),
         run_result=result,
     )

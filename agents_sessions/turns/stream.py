@@ -1,42 +1,42 @@
 """A turn whose events arrive while it runs.
 
-One task runs the whole turn, from the lock to the last entry, and hands the SDK's events on. So the session is
-held until the run's background work has ended, whatever the reader of the events does: reads to the end, breaks
-off (the run goes on), is cancelled (the run is cancelled), or never reads at all. Only a reader that keeps the
-iterator it broke off, and neither ends nor asks for the reply, cannot be told from a slow one.
+One task runs the whole turn, from the lock to the last entry, and hands the SDK's events on. The session therefore
+stays locked until the run's background work has ended, whatever the reader of the events does: it reads to the end,
+breaks off (the run goes on), is cancelled (the run is cancelled), or never reads at all. One case looks like a slow
+reader: a reader that keeps the iterator it broke off, and neither ends nor asks for the reply.
 
-The SDK waits, at the end of each of its turns, until the events have been read, so that a reader can cancel in
-time. To keep that, an event is held back until the reader has asked for the next one. Once the run has ended no
-one waits for a slow reader: the answer is stored and the session free while events are still unread.
+The SDK waits at the end of each model round until the events have been read, so that a reader can cancel in time. To
+keep that, the run waits behind each event until the reader asks for the next one. Once the run has ended, nobody waits
+for a slow reader: the answer is stored and the session is free while events are still unread.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal, cast
-
-from agents import Runner
 
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import TurnCancelledError
 from agents_sessions.turns.lock import current_task
-from agents_sessions.turns.turn import Execute, Outcome
+from agents_sessions.turns.turn import Outcome
 
 if TYPE_CHECKING:
-    from agents import Agent, RunResultStreaming, StreamEvent
+    from agents import RunResultStreaming, StreamEvent
 
     from agents_sessions.turns.reply import Reply
+    from agents_sessions.turns.request import Request
+    from agents_sessions.turns.turn import Turn, Turns
 
 CancelMode = Literal["immediate", "after_turn"]
 
 
 class ReplyStream:
-    """A running turn. Begins at once, in a task of its own."""
+    """A running turn. It begins at once, in a task of its own."""
 
-    def __init__(self, session_id: str, turn: Callable[[Execute], Awaitable[Reply]]) -> None:
-        self._session_id = session_id
+    def __init__(self, turns: Turns, request: Request) -> None:
+        self._session_id = request.session_id
         self._result: RunResultStreaming | None = None
         self._cancel_mode: CancelMode | None = None
         self._events: asyncio.Queue[StreamEvent | None] = asyncio.Queue()
@@ -46,8 +46,8 @@ class ReplyStream:
         self._paced = True
         """Whether the run waits for its reader."""
         self._ended: Future[None] = Future()
-        """Done when the session is free, for other threads than the one of the run."""
-        self._task = asyncio.ensure_future(turn(self._run))
+        """Done when the session is free. Other threads than the one of the run wait for it."""
+        self._task = asyncio.ensure_future(self._play(turns, request))
         self._task.add_done_callback(self._end)
 
     async def stream_events(self) -> AsyncIterator[StreamEvent]:
@@ -59,7 +59,8 @@ class ReplyStream:
         if self._reader is not None:
             raise RuntimeError("the events of a stream can be read once")
         self._reader = reader = cast("asyncio.Task[Any]", asyncio.current_task())
-        reader.add_done_callback(self._reader_ended)  # it may keep an iterator that it broke off
+        # A reader may break off and keep the iterator. The end of its task still tells us.
+        reader.add_done_callback(self._reader_ended)
         try:
             while (event := await self._next()) is not None:
                 yield event
@@ -69,7 +70,7 @@ class ReplyStream:
         await self.reply()
 
     async def reply(self) -> Reply:
-        """Wait for the end of the turn and return its reply. Events that no one read are dropped.
+        """Wait for the end of the turn and return its reply. Events that nobody has read are dropped.
 
         Raises:
             TurnCancelledError: It was cancelled before the Runner was called.
@@ -82,7 +83,7 @@ class ReplyStream:
         return self._task.result()
 
     def cancel(self, mode: CancelMode = "immediate") -> None:
-        """End the run now, or after the current SDK turn with its tool calls. `reply()` then says `cancelled`."""
+        """End the run now, or after the current model round with its tool calls. `reply()` then says `cancelled`."""
         self._cancel_mode = mode
         if self._result is not None:
             self._result.cancel(mode)
@@ -93,8 +94,8 @@ class ReplyStream:
     async def aclose(self) -> None:
         """Cancel the run if it still goes on, and wait until the session is free. From any event loop.
 
-        A run whose own loop does not run cannot be waited for: it ends when that loop goes on, and is thrown away
-        with a loop that was closed.
+        If the loop of the run does not run at present, there is nothing to wait for: the run ends when its loop goes
+        on, or is discarded with a loop that was closed.
         """
         loop = self._task.get_loop()
         if loop is asyncio.get_running_loop():
@@ -104,8 +105,12 @@ class ReplyStream:
             loop.call_soon_threadsafe(self._cancel_if_running)
             await asyncio.wrap_future(self._ended)
 
-    async def _run(self, agent: Agent[Any], content: Any, **arguments: Any) -> Outcome:
-        self._result = result = Runner.run_streamed(agent, content, **arguments)
+    async def _play(self, turns: Turns, request: Request) -> Reply:
+        async with turns.open(request) as turn:
+            return await turn.finish(await self._run(turn))
+
+    async def _run(self, turn: Turn) -> Outcome:
+        self._result = result = turn.run_streamed()
         if result.run_loop_task is not None:
             result.run_loop_task.add_done_callback(self._leave_behind)
         try:
@@ -153,7 +158,7 @@ class ReplyStream:
 
     def _end(self, task: asyncio.Future[Reply]) -> None:
         if not task.cancelled():
-            task.exception()  # logged with the turn; `reply` and `stream_events` raise it for who asks
+            task.exception()  # retrieved, so that asyncio does not report it: `reply` and `stream_events` raise it
         self._events.put_nowait(None)
         self._ended.set_result(None)
 

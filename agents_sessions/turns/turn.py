@@ -1,66 +1,47 @@
-"""Run one turn on one session: lock, choose the agent, run, record, whatever happens.
+"""Run one turn on one session: lock, plan, run, record, whatever happens.
 
-Every way to run a turn (send, stream, resume, retry) is the same road with another beginning (`_Plan`) or
-another way to call the Runner (`Execute`).
+Every way to run a turn (send, stream, resume, retry) takes the same road::
+
+    async with turns.open(request) as turn:   # takes the lock, plans, stores the decision; records a failure
+        outcome = await turn.run()            # or a stream
+        reply = await turn.finish(outcome)    # stores the end
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
-from uuid import uuid4
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from agents import Runner, RunResult, RunResultStreaming, UserError
-from agents.memory import SessionSettings
+from agents import Runner, RunResult, RunResultStreaming
 
 from agents_sessions.concurrency.settle import settle
-from agents_sessions.errors import (
-    ApprovalPendingError,
-    InvalidItemError,
-    NothingToResumeError,
-    ReplyNotStoredError,
-    SessionClosedError,
-    SessionLimitError,
-    SessionNotFoundError,
-    SessionPausedError,
-    UnknownAgentError,
-)
-from agents_sessions.model.entries import DecisionRecord, Item, TurnRecord, check_entries, item_entry, record_entry
-from agents_sessions.model.totals import sum_requests
+from agents_sessions.errors import ReplyNotStoredError, SessionLimitError
 from agents_sessions.session import RUN_STATE
-from agents_sessions.turns.approvals import Continued, PausedTurn, asked_for, decide, load_paused
-from agents_sessions.turns.events import (
-    ApprovalNeeded,
-    HandedOff,
-    Listeners,
-    TurnFailed,
-    TurnFinished,
-    TurnStarted,
-)
+from agents_sessions.turns.approvals import AwaitingTurn, asked_for, load_awaiting
+from agents_sessions.turns.events import ApprovalNeeded, Listeners, TurnFailed, TurnFinished, TurnStarted
+from agents_sessions.turns.hooks import TurnHooks
 from agents_sessions.turns.lock import current_task, exclusive_turn
-from agents_sessions.turns.options import Chosen, RunArguments, fallback_model_of, model_of, of_session
+from agents_sessions.turns.plan import Planner, ready
 from agents_sessions.turns.recorder import Recorder
 from agents_sessions.turns.reply import Reply, reply_of
-from agents_sessions.turns.retry import last_message
-from agents_sessions.turns.rollback import roll_back
-from agents_sessions.turns.unanswered import held_back, lost_outputs, unanswered, unstored_message
+from agents_sessions.turns.request import Resume
 
 if TYPE_CHECKING:
-    from agents import Agent
-    from agents.items import TResponseInputItem
-
     from agents_sessions.keys import SessionKey
+    from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import TurnStatus
-    from agents_sessions.model.info import SessionInfo
-    from agents_sessions.stores.base import SessionStore
+    from agents_sessions.stores.base import SessionStore, TurnLock
     from agents_sessions.turns.agents import AgentRegistry
+    from agents_sessions.turns.options import TurnSettings
+    from agents_sessions.turns.plan import Plan
+    from agents_sessions.turns.request import Request
 
 logger = logging.getLogger("agents_sessions")
 
-Content: TypeAlias = "str | list[TResponseInputItem]"
 Result: TypeAlias = RunResult | RunResultStreaming
 
 
@@ -71,328 +52,186 @@ class Outcome(NamedTuple):
     cancelled: bool = False
     """True for a stream that was cancelled before it had an answer."""
 
-
-Execute: TypeAlias = Callable[..., Awaitable[Outcome]]
-"""Calls the Runner with agent, input and keyword arguments, and returns when the run has ended."""
-
-
-@dataclass(slots=True)
-class _Run:
-    """One run, ready to go."""
-
-    info: SessionInfo
-    agent: Agent[Any]
-    input: Any
-    recorder: Recorder
-    decision: DecisionRecord | None = None
-    """What was decided about the calls that it was paused for."""
+    @property
+    def status(self) -> TurnStatus:
+        """How the turn ends, if its end can be stored."""
+        if self.result.interruptions:
+            return "awaiting_approval"
+        return "cancelled" if self.cancelled else "completed"
 
 
-_Plan: TypeAlias = Callable[["SessionInfo", RunArguments], Awaitable[_Run]]
+class Turn:
+    """One turn, from its decision to its end. The session is held by whoever opened it."""
 
+    def __init__(
+        self, plan: Plan, recorder: Recorder, hooks: TurnHooks, settings: TurnSettings, listeners: Listeners
+    ) -> None:
+        self._plan = plan
+        self._recorder = recorder
+        self._hooks = hooks
+        self._settings = settings
+        self._listeners = listeners
+        self._ledger = plan.ledger
+        self._key = recorder.key
+        self.is_ending = False
+        """True once `finish` was called: from then on it stores the end, whatever that is."""
 
-async def run_to_end(agent: Agent[Any], content: Any, **arguments: Any) -> Outcome:
-    """Run without streaming."""
-    return Outcome(await Runner.run(agent, content, **arguments))
+    async def begin(self) -> None:
+        """Store the decision, before any approved call runs: no call can ever run twice."""
+        decision = self._plan.decision
+        if decision is not None and (decision["approved"] or decision["rejected"]):
+            self._ledger.decide(decision)
+            await self._recorder.flush()
+        key, turn_id = self._key, self._ledger.turn
+        logger.info("turn %s begins on session %r of agent %r", turn_id, key.session_id, key.agent_id)
+        await self._listeners.tell(TurnStarted(key, turn_id, self._plan.agent.name))
+
+    async def run(self) -> Outcome:
+        """Call the Runner and wait for the end of its run."""
+        return Outcome(await Runner.run(self._plan.agent, self._plan.input, **self._arguments))
+
+    def run_streamed(self) -> RunResultStreaming:
+        """Call the Runner; the run goes on in the background."""
+        return Runner.run_streamed(self._plan.agent, self._plan.input, **self._arguments)
+
+    async def finish(self, outcome: Outcome) -> Reply:
+        """Store the end of the turn and return its reply. A cancellation waits until the end is stored.
+
+        Raises:
+            ReplyNotStoredError: The end could not be stored. The error carries the reply.
+        """
+        self.is_ending = True
+        return await settle(self._end(outcome))
+
+    async def fail(self, error: BaseException) -> None:
+        """Store that the turn has failed, with all that it has spent."""
+        status: TurnStatus = "cancelled" if isinstance(error, asyncio.CancelledError) else "failed"
+        logger.warning(
+            "turn %s of session %r of agent %r is %s: %s",
+            self._ledger.turn,
+            self._key.session_id,
+            self._key.agent_id,
+            status,
+            type(error).__name__,
+        )
+        if isinstance(error, SessionLimitError):
+            self._ledger.forget_message()
+        # A decision that could not be stored changes nothing: no tool ran, and the turn still awaits approval.
+        if self._plan.decision is None or self._ledger.stored:
+            await self._store_failure(status, error)
+        await self._listeners.tell(TurnFailed(self._key, self._ledger.turn, error))
+
+    @property
+    def _arguments(self) -> dict[str, Any]:
+        return {**self._settings.runner, "session": self._recorder, "hooks": self._hooks}
+
+    async def _end(self, outcome: Outcome) -> Reply:
+        status, result = outcome.status, outcome.result
+        try:
+            await self._store_end(status, result)
+        except Exception as error:
+            failure = ReplyNotStoredError(self._key)
+            await self._store_failure("failed", error)
+            failure.reply = reply_of(self._key.session_id, self._ledger, status, result)
+            await self._listeners.tell(TurnFailed(self._key, self._ledger.turn, failure))
+            raise failure from error
+        reply = reply_of(self._key.session_id, self._ledger, status, result)
+        await self._tell_end(reply)
+        return reply
+
+    async def _store_end(self, status: TurnStatus, result: Result) -> None:
+        if status == "awaiting_approval":
+            self._ledger.ask(asked_for(result) & set(self._ledger.unanswered()))
+            awaiting = AwaitingTurn.of(self._ledger, self._plan.agent, result)
+            await awaiting.save(self._recorder.store, self._recorder.lock)
+        self._ledger.end(status, last_agent=result.last_agent.name)
+        await self._recorder.flush()
+        if status == "cancelled" and self._settings.on_failure == "rollback":
+            await self._recorder.roll_back(self._plan.agent.name)
+        if status == "cancelled" or (status == "completed" and self._plan.decision is not None):
+            await self._drop_state()
+
+    async def _store_failure(self, status: TurnStatus, error: BaseException) -> None:
+        try:
+            self._ledger.end(status, error=type(error).__name__)
+            await self._recorder.flush()
+            if self._settings.on_failure == "rollback":
+                await self._recorder.roll_back(self._plan.agent.name)
+            await self._drop_state()
+        except Exception as second:  # noqa: BLE001
+            # The first error is the one to raise. The turn stays open, and the next one calls it interrupted. The text
+            # of this error is not logged: a store of another maker may quote what it could not keep.
+            name = type(second).__name__
+            logger.error("the end of turn %s could not be stored: %s", self._ledger.turn, name)  # noqa: TRY400
+
+    async def _drop_state(self) -> None:
+        """Remove what was kept of the turn while it awaited approval."""
+        await self._recorder.store.delete_sidecar(self._key, RUN_STATE, turn=self._recorder.lock)
+
+    async def _tell_end(self, reply: Reply) -> None:
+        key, turn_id = self._key, self._ledger.turn
+        logger.info("turn %s of session %r of agent %r ends: %s", turn_id, key.session_id, key.agent_id, reply.status)
+        if reply.status == "awaiting_approval":
+            calls = tuple(item.call_id or "" for item in reply.interruptions)
+            await self._listeners.tell(ApprovalNeeded(key, turn_id, calls))
+        elif reply.status == "cancelled":
+            await self._listeners.tell(TurnFailed(key, turn_id, asyncio.CancelledError()))
+        else:
+            await self._listeners.tell(TurnFinished(key, turn_id, reply.last_agent, reply.usage))
 
 
 class Turns:
     """Runs turns on the sessions of a store."""
 
-    def __init__(self, store: SessionStore, registry: AgentRegistry) -> None:
+    def __init__(self, store: SessionStore, lookup: SessionLookup, registry: AgentRegistry) -> None:
         self.store = store
+        self.lookup = lookup
         self.registry = registry
         self.listeners = Listeners()
 
-    async def send(self, key: SessionKey, content: Content, chosen: Chosen, execute: Execute) -> Reply:
-        """Run a turn with a new message."""
-        message = _items_of(content)
+    async def run(self, request: Request) -> Reply:
+        """Run a turn without streaming."""
+        async with self.open(request) as turn:
+            return await turn.finish(await turn.run())
 
-        async def plan(info: SessionInfo, arguments: RunArguments) -> _Run:
-            paused = await load_paused(self.store, info)
-            if paused is None:
-                return await self._new_run(info, content, message, chosen, arguments)
-            if chosen.on_pending == "error":
-                raise ApprovalPendingError(key, paused.call_ids)
+    @contextlib.asynccontextmanager
+    async def open(self, request: Request) -> AsyncIterator[Turn]:
+        """Hold a session for one turn that is ready to run. Whatever ends the block before `finish` is recorded."""
+        key = await self.lookup.key(request.session_id, request.settings.agent_id)
+        if isinstance(request, Resume) and request.decisions.are_about_all:
+            # True means the calls that wait now, and not others that may wait once the lock is ours.
+            request = replace(request, seen=await self._waiting_calls(key))
+        async with exclusive_turn(self.store, key, request.settings.lock_timeout) as lock:
+            task = current_task()
+            turn = await self._planned(request, lock)
             try:
-                run = await self._paused_run(info, paused, arguments, message)
-            except (UserError, UnknownAgentError) as error:
-                return await self._instead(info, paused, error, content, message, chosen, arguments)
-            run.decision = decide(key, run.input, approve=False, reject=True)
-            run.decision["message"] = message
-            run.input.add_input(content)
-            return run
+                await turn.begin()
+                yield turn
+            except BaseException as error:
+                if not turn.is_ending and current_task() is task:
+                    await settle(turn.fail(error))
+                raise
 
-        return await self._turn(key, plan, chosen, execute)
+    async def clear(self, key: SessionKey, lock_timeout: float | None) -> None:
+        """Remove the history, and a turn that awaits approval."""
+        async with exclusive_turn(self.store, key, lock_timeout) as lock:
+            await self.store.rewrite(key, lambda history: history.with_entries([]), turn=lock)
+            await self.store.delete_sidecar(key, RUN_STATE, turn=lock)
 
-    async def resume(
-        self,
-        key: SessionKey,
-        approve: Iterable[str] | bool,
-        reject: Mapping[str, str | None] | Iterable[str] | bool,
-        chosen: Chosen,
-        execute: Execute,
-    ) -> Reply:
-        """Go on with a turn that waits for approval."""
-        seen = None if approve is not True and reject is not True else await self._waiting_calls(key)
-
-        async def plan(info: SessionInfo, arguments: RunArguments) -> _Run:
-            paused = await load_paused(self.store, info)
-            if paused is None:
-                raise NothingToResumeError(key, "no tool call waits for approval")
-            if seen is not None and seen != paused.call_ids:
-                # Someone else has decided meanwhile. What waits now, the caller has not seen.
-                calls = ", ".join(paused.call_ids)
-                raise NothingToResumeError(key, f"other calls wait by now: {calls}")
-            run = await self._paused_run(info, paused, arguments)
-            run.decision = decide(key, run.input, approve, reject)
-            return run
-
-        return await self._turn(key, plan, chosen, execute)
-
-    async def retry(self, key: SessionKey, chosen: Chosen, execute: Execute) -> Reply:
-        """Run the last turn again if it has failed, was cancelled or was interrupted.
-
-        What the turn has stored, its message and the outputs of its tools, is not stored again: the model sees
-        it as history.
-        """
-
-        async def plan(info: SessionInfo, arguments: RunArguments) -> _Run:
-            if info.context.last_status not in ("failed", "cancelled", "interrupted"):
-                raise NothingToResumeError(key, "its last turn has not failed")
-            message = await last_message(self.store, key)
-            return await self._new_run(info, message, message, chosen, arguments)
-
-        return await self._turn(key, plan, chosen, execute)
-
-    async def clear(self, key: SessionKey, timeout: float | None) -> None:
-        """Remove the history, and a turn that waits for approval."""
-        async with exclusive_turn(self.store, key, timeout):
-            await self.store.rewrite(key, lambda history: history.with_entries([]))
-            await self.store.delete_sidecar(key, RUN_STATE)
-
-    async def delete(self, key: SessionKey, timeout: float | None) -> None:
+    async def delete(self, key: SessionKey, lock_timeout: float | None) -> None:
         """Remove the session."""
-        async with exclusive_turn(self.store, key, timeout):
+        async with exclusive_turn(self.store, key, lock_timeout):
             await self.store.delete(key)
 
-    # --- the road ---
-
-    async def _turn(self, key: SessionKey, plan: _Plan, chosen: Chosen, execute: Execute) -> Reply:
-        async with exclusive_turn(self.store, key, chosen.lock_timeout):
-            task = current_task()
-            info = await self._ready(key)
-            arguments = of_session(chosen.runner, info)
-            run = await plan(info, arguments)
-            recorder = run.recorder
-            try:
-                if run.decision is not None:
-                    await recorder.decide(run.decision)
-                await self._tell_start(run)
-                arguments = {**arguments, "hooks": recorder.hooks}
-                outcome = await execute(run.agent, run.input, session=recorder, **arguments)
-            except BaseException as error:
-                if current_task() is not task:
-                    raise
-                await settle(self._failed(run, error, chosen))
-                raise
-            return await settle(self._ended(run, outcome, chosen))
-
-    async def _ready(self, key: SessionKey) -> SessionInfo:
-        """Return a session that may take a turn. We hold its lock: a turn that is open has died."""
-        info = await self.store.load(key)
-        if info is None:
-            raise SessionNotFoundError(key)
-        if info.status == "paused":
-            raise SessionPausedError(key)
-        if info.status == "closed":
-            raise SessionClosedError(key)
-        return info if info.context.open_turn is None else await self._interrupted(info, info.context.open_turn)
-
-    async def _interrupted(self, info: SessionInfo, turn_id: str) -> SessionInfo:
-        """Store the end of a turn that could not do it itself."""
-        key = info.key
-        logger.warning(
-            "turn %s of session %r of agent %r was interrupted before its end was stored",
-            turn_id,
-            key.session_id,
-            key.agent_id,
-        )
-        mine = [entry for entry in await self.store.entries(key) if entry.get("turn") == turn_id]
-        outputs = lost_outputs(unanswered(mine), held_back(mine), agent=info.context.last_agent, turn=turn_id)
-        record: TurnRecord = {"type": "turn", "status": "interrupted", "usage": sum_requests([]), "duration_ms": 0}
-        if message := unstored_message(mine):
-            record["message"] = message
-        await self.store.delete_sidecar(key, RUN_STATE)
-        totals = await self.store.append(key, [*outputs, record_entry(record, turn=turn_id)])
-        return info.model_copy(update={"seq": totals.seq, "context": totals.context})
-
-    async def _new_run(
-        self, info: SessionInfo, content: Content, message: list[Item], chosen: Chosen, arguments: RunArguments
-    ) -> _Run:
-        last = info.context.last_agent
-        if chosen.start == "entry" or last is None:
-            agent = await self.registry.entry(info)
-        else:
-            agent = await self.registry.by_name(info, last)
-        return _Run(info, agent, content, self._recorder(info, uuid4().hex[:12], arguments, message))
-
-    async def _instead(
-        self,
-        info: SessionInfo,
-        paused: PausedTurn,
-        error: Exception,
-        content: Content,
-        message: list[Item],
-        chosen: Chosen,
-        arguments: RunArguments,
-    ) -> _Run:
-        """Give a paused turn up that no one can go on with, as an agent of it is gone, and begin a new one."""
-        if paused.message:
-            message = [*paused.message, *message]
-            content = cast("list[TResponseInputItem]", message)
-        try:
-            run = await self._new_run(info, content, message, chosen, arguments)
-        except UnknownAgentError:  # it is the agent that spoke last
-            run = await self._new_run(info, content, message, replace(chosen, start="entry"), arguments)
-        logger.warning("turn %s of session %r is given up: %s", paused.turn, info.key.session_id, type(error).__name__)
-        end = paused.given_up(info.context.last_agent, type(error).__name__, message)
-        await self.store.append(info.key, end)
-        await self.store.delete_sidecar(info.key, RUN_STATE)
-        return run
-
-    async def _paused_run(
-        self, info: SessionInfo, paused: PausedTurn, arguments: RunArguments, message: list[Item] | None = None
-    ) -> _Run:
-        root = await self.registry.by_name(info, paused.agent)
-        state = await paused.restore(root, arguments.get("context"), arguments.get("max_turns"))
-        continued = paused.continued(state, info.context.last_agent)
-        recorder = self._recorder(info, paused.turn, arguments, message, continued)
-        return _Run(info, root, state, recorder)
-
-    def _recorder(
-        self,
-        info: SessionInfo,
-        turn_id: str,
-        arguments: RunArguments,
-        message: list[Item] | None,
-        continued: Continued | None = None,
-    ) -> Recorder:
-        async def on_handoff(source: str, target: str) -> None:
-            await self.listeners.tell(HandedOff(info.key, turn_id, source, target))
-
-        recorder = Recorder(
-            self.store,
-            info.key,
-            turn_id,
-            message=message,
-            hooks=arguments.get("hooks"),
-            model=model_of(arguments),
-            fallback_model=fallback_model_of(arguments),
-            continued=continued,
-            on_handoff=on_handoff,
-        )
-        recorder.session_settings = SessionSettings(limit=info.history_limit)
-        return recorder
-
-    async def _ended(self, run: _Run, outcome: Outcome, chosen: Chosen) -> Reply:
-        """Store the end of a run and return its reply."""
-        recorder, result = run.recorder, outcome.result
-        status: TurnStatus = "cancelled" if outcome.cancelled else "completed"
-        if result.interruptions:
-            status = "awaiting_approval"
-        try:
-            if status == "awaiting_approval":
-                calls = recorder.unanswered()
-                recorder.ask(asked_for(result) & set(calls))
-                paused = PausedTurn.of(
-                    recorder.turn_id, run.agent, recorder.mark(), calls, recorder.held, recorder.unstored(), result
-                )
-                await paused.save(self.store, recorder.key)
-            await recorder.finish(status, last_agent=result.last_agent.name)
-            if status == "cancelled" and chosen.on_failure == "rollback":
-                await roll_back(recorder, run.agent.name)
-            if status == "cancelled" or (status == "completed" and run.decision is not None):
-                await self.store.delete_sidecar(recorder.key, RUN_STATE)
-        except Exception as error:
-            failure = ReplyNotStoredError(recorder.key)
-            await self._store_failure(run, error, chosen)
-            failure.reply = reply_of(recorder, status, result)
-            await self.listeners.tell(TurnFailed(recorder.key, recorder.turn_id, failure))
-            raise failure from error
-        reply = reply_of(recorder, status, result)
-        await self._tell_end(recorder, reply)
-        return reply
-
-    async def _failed(self, run: _Run, error: BaseException, chosen: Chosen) -> None:
-        """Store that a run has failed, with all that it has spent."""
-        recorder = run.recorder
-        status: TurnStatus = "cancelled" if isinstance(error, asyncio.CancelledError) else "failed"
-        self._log_failure(recorder, status, error)
-        if isinstance(error, SessionLimitError):
-            recorder.forget_message()
-        if run.decision is None or recorder.written:
-            await self._store_failure(run, error, chosen, status)
-        # Else its decision is not stored: nothing of a paused turn has happened, and it waits on.
-        await self.listeners.tell(TurnFailed(recorder.key, recorder.turn_id, error))
-
-    async def _store_failure(
-        self, run: _Run, error: BaseException, chosen: Chosen, status: TurnStatus = "failed"
-    ) -> None:
-        recorder = run.recorder
-        try:
-            await recorder.finish(status, error=type(error).__name__)
-            if chosen.on_failure == "rollback":
-                await roll_back(recorder, run.agent.name)
-            await self.store.delete_sidecar(recorder.key, RUN_STATE)
-        except Exception as second:  # noqa: BLE001
-            # The first error is the one to raise; the turn stays open and the next one calls it interrupted.
-            # Its text is not logged: a store of another maker may quote what it could not keep.
-            logger.error("the end of turn %s could not be stored: %s", recorder.turn_id, type(second).__name__)  # noqa: TRY400
+    async def _planned(self, request: Request, lock: TurnLock) -> Turn:
+        info = await ready(self.store, lock)
+        settings = request.settings.of_session(info)
+        plan = await Planner(self.store, self.registry, lock, info, settings).plan(request)
+        recorder = Recorder(self.store, lock, plan.ledger, info.history_limit)
+        hooks = TurnHooks(plan.ledger, lock.key, self.listeners, settings, plan.last_response)
+        return Turn(plan, recorder, hooks, settings, self.listeners)
 
     async def _waiting_calls(self, key: SessionKey) -> tuple[str, ...]:
         info = await self.store.load(key)
-        paused = None if info is None else await load_paused(self.store, info)
-        return () if paused is None else paused.call_ids
-
-    # --- around it ---
-
-    async def _tell_start(self, run: _Run) -> None:
-        key, turn_id = run.recorder.key, run.recorder.turn_id
-        logger.info("turn %s begins on session %r of agent %r", turn_id, key.session_id, key.agent_id)
-        await self.listeners.tell(TurnStarted(key, turn_id, run.agent.name))
-
-    async def _tell_end(self, recorder: Recorder, reply: Reply) -> None:
-        key, turn_id = recorder.key, recorder.turn_id
-        logger.info("turn %s of session %r of agent %r ends: %s", turn_id, key.session_id, key.agent_id, reply.status)
-        if reply.status == "awaiting_approval":
-            calls = tuple(item.call_id or "" for item in reply.interruptions)
-            await self.listeners.tell(ApprovalNeeded(key, turn_id, calls))
-        elif reply.status == "cancelled":
-            await self.listeners.tell(TurnFailed(key, turn_id, asyncio.CancelledError()))
-        else:
-            await self.listeners.tell(TurnFinished(key, turn_id, reply.last_agent, reply.usage))
-
-    def _log_failure(self, recorder: Recorder, status: TurnStatus, error: BaseException) -> None:
-        logger.warning(
-            "turn %s of session %r of agent %r is %s: %s",
-            recorder.turn_id,
-            recorder.key.session_id,
-            recorder.key.agent_id,
-            status,
-            type(error).__name__,
-        )
-
-
-def _items_of(content: Content) -> list[Item]:
-    """Return a message as items.
-
-    Raises:
-        InvalidItemError: It is neither a text nor a list, or an item cannot be stored as JSON without loss.
-    """
-    if not isinstance(content, str | list):
-        raise InvalidItemError("the message", f"is a {type(content).__name__!r}, not a text or a list of items")
-    message = [{"role": "user", "content": content}] if isinstance(content, str) else content
-    items = cast("list[Item]", message)
-    check_entries([item_entry(item) for item in items])
-    return items
+        awaiting = None if info is None else await load_awaiting(self.store, info)
+        return () if awaiting is None else awaiting.call_ids

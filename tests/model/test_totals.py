@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from agents_sessions.errors import InvalidItemError
 from agents_sessions.model.entries import item_entry, record_entry
-from agents_sessions.model.totals import ContextStats, fold, sum_requests
+from agents_sessions.model.totals import ContextStats, fold
+from agents_sessions.model.usage import TokenUsage, sum_rows
 
 COUNTS = st.integers(0, 10**6)
 NAMES = st.sampled_from(["triage", "billing", "é"])
@@ -94,8 +95,8 @@ def test_every_item_is_counted_once(entries):
 @given(st.lists(ROWS, max_size=5))
 def test_usage_adds_up(rows):
     stats = fold(ContextStats(), [usage(*rows)])
-    total = sum_requests(rows)
-    assert {name: getattr(stats, name) for name in total} == total
+    total = sum_rows(rows)
+    assert TokenUsage(**{name: getattr(stats, name) for name in total.row()}) == total
 
 
 def test_a_fold_leaves_its_begin_as_it_was():

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 
-from agents_sessions.model.totals import sum_requests
-from agents_sessions.model.usage import UsageMark, rows_since
+from agents_sessions.model.totals import ContextStats
+from agents_sessions.model.usage import TOKENS, RequestRow, TokenUsage, UsageMark, rows_since, sum_rows
 
-START = UsageMark.of(Usage())
+START = UsageMark()
 
 
 def spent(requests=1, read=10, cached=4, wrote=5, thought=2, total=15):
@@ -73,7 +73,7 @@ def test_items_that_say_more_than_the_totals_leave_nothing_over():
 
 
 def test_a_mark_has_all_that_was_spent():
-    assert UsageMark.of(grown(spent(), spent())) == (2, 20, 8, 10, 4, 30, 2)
+    assert UsageMark.of(grown(spent(), spent())) == (TokenUsage(**row(2, 20, 8, 10, 4, 30)), 2)
 
 
 COUNTS = st.integers(0, 1000)
@@ -86,5 +86,31 @@ def test_rows_add_up_to_what_was_spent_since_the_mark(before, after):
     mark = UsageMark.of(usage)
     for part in after:
         usage.add(part)
-    total = sum_requests(rows_since(mark, usage))
-    assert list(total.values()) == [now - then for now, then in zip(UsageMark.of(usage)[:6], mark[:6], strict=True)]
+    assert mark.spent + sum_rows(rows_since(mark, usage)) == TokenUsage.of(usage)
+
+
+def test_a_usage_of_the_sdk_that_is_new_is_where_marks_begin():
+    assert UsageMark.of(Usage()) == START
+
+
+# --- the columns ---
+
+
+def test_every_form_of_usage_has_the_same_columns():
+    assert set(row()) == set(TOKENS)
+    assert set(TOKENS) <= set(RequestRow.__annotations__) & set(ContextStats.__dataclass_fields__)
+
+
+def test_usage_is_added_and_subtracted_column_by_column():
+    some, more = TokenUsage(**row(1, 10, 4, 5, 2, 15)), TokenUsage(**row(2, 20, 1, 7, 0, 27))
+    assert some + more == TokenUsage(**row(3, 30, 5, 12, 2, 42))
+    assert some + more - more == some
+
+
+def test_a_column_below_zero_can_be_cut_off():
+    assert TokenUsage(requests=-1, input_tokens=2).at_least_zero() == TokenUsage(input_tokens=2)
+
+
+@given(st.lists(st.builds(row, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS, COUNTS), max_size=4))
+def test_a_sum_is_a_row_again(rows):
+    assert sum_rows(rows).row() == {name: sum(each[name] for each in rows) for name in TOKENS}

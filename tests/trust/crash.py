@@ -29,13 +29,13 @@ from typing import Any, NamedTuple
 
 from system_calls import CALLS, LIBRARY, LOWEST
 
+from agents_sessions.concurrency import process
 from agents_sessions.errors import SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, item_entry, item_kind
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.session import StoredSession
-from agents_sessions.stores.file.disk import atomic as file_atomic
 from agents_sessions.stores.file.store import FileStore
 
 KEYS = [SessionKey("support", "one"), SessionKey("support", "two"), SessionKey("sales", "three")]
@@ -595,7 +595,7 @@ class Watch:
         before = self._temporaries()
         for left in before:
             os.utime(left, (0, 0))
-        file_atomic._swept.clear()
+        process.swept_folders.clear()
         for key in [info.key async for info in self.store.scan()]:
             if self.store.path(key).with_suffix("").exists():
                 await self.store.write_sidecar(key, "opened", b"")

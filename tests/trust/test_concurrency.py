@@ -20,11 +20,11 @@ from pathlib import Path
 
 import pytest
 
+from agents_sessions.concurrency import process
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import item_entry
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.totals import ContextStats, fold
-from agents_sessions.stores.file import store as file_store
 from agents_sessions.stores.file.store import FileStore
 
 SECONDS = float(os.environ.get("TRUST_SECONDS", "5"))
@@ -93,7 +93,7 @@ class Worker:
             thread.join(max(0.0, self.until - time.time()) + STARVED + 10)
             if thread.is_alive():
                 self.failures.append("a loop does not end")
-        gates = len(file_store._file_gates) + len(file_store._turn_gates)
+        gates = len(process.writers) + len(process.turn_takers)
         if gates:
             self.failures.append(f"{gates} gates are left")
         return {
@@ -394,7 +394,7 @@ def test_those_who_wait_are_served_though_the_loops_of_others_stop(tmp_path):
         assert not thread.is_alive(), "a deadlock"
     assert Counter(served) == dict.fromkeys(range(4), 3)
     assert len(asyncio.run(store.entries(key))) % 2 == 0
-    assert len(file_store._turn_gates) == len(file_store._file_gates) == 0
+    assert len(process.turn_takers) == len(process.writers) == 0
 
 
 @pytest.mark.filterwarnings("ignore:coroutine 'run_single_turn' was never awaited")  # the SDK's own, cut at its begin

@@ -21,6 +21,7 @@ import pytest
 from crash import KEYS, OPERATIONS, State, World, word
 from system_calls import CALLS, LOWEST
 
+from agents_sessions.concurrency import process
 from agents_sessions.concurrency.recent import Recent
 from agents_sessions.errors import ReplyNotStoredError, SessionIOError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
@@ -28,7 +29,6 @@ from agents_sessions.manager import SessionManager
 from agents_sessions.model.entries import item_entry
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.totals import ContextStats, fold
-from agents_sessions.stores.file import reader as file_reader
 from agents_sessions.stores.file.store import FileStore
 
 KEY = SessionKey("support", "order-42")
@@ -435,7 +435,7 @@ def test_a_batch_whose_sync_failed_is_not_there_for_anyone(base):
         with mock.patch.object(os, "fdatasync", sync), pytest.raises(SessionIOError):
             await store.append(KEY, [said("lost")])
         assert await look(store) == before
-        with mock.patch.object(file_reader, "_tails", Recent(8)):
+        with mock.patch.object(process, "file_ends", Recent(8)):
             assert await look(FileStore(store.root)) == before
 
     asyncio.run(work())

@@ -19,13 +19,12 @@ import pytest
 from agents import Agent, RunConfig
 from agents.testing import ScriptedModel, assistant_message
 
+from agents_sessions.concurrency import process
 from agents_sessions.keys import SessionKey
 from agents_sessions.manager import SessionManager
 from agents_sessions.model.entries import item_entry
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.stores.file import layout as file_names
-from agents_sessions.stores.file import reader as file_reader
-from agents_sessions.stores.file import store as file_store
 from agents_sessions.stores.file.store import FileStore
 from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.turns import lock
@@ -150,8 +149,8 @@ def least_growth(standings: list[dict[str, int]]) -> dict[str, int]:
 
 
 def assert_nothing_waits():
-    assert len(file_store._file_gates) == len(file_store._turn_gates) == 0
-    assert lock._begun == {}
+    assert len(process.writers) == len(process.turn_takers) == 0
+    assert lock.open_turns() == 0
 
 
 @linux
@@ -170,7 +169,7 @@ def test_a_process_that_sends_for_ever_does_not_grow(kind, tmp_path):
             for _ in range(5):
                 await send(manager, SENDS // 5)
                 standings.append(standing())
-            assert len(manager._streams) == len(manager._addresses._gates) == 0
+            assert len(manager._streams) == len(manager._lookup._locks) == 0
             return standings
 
     standings = asyncio.run(work())
@@ -214,8 +213,8 @@ def test_what_is_remembered_of_many_sessions_is_bounded(tmp_path):
                 names = [f"{number}" for number in range(begin, begin + 50)]
                 await asyncio.gather(*(one(manager, name) for name in names))
             print(f"\n{SESSIONS} sessions: {standing()}")
-            assert len(manager._streams) == len(manager._addresses._gates) == 0
-            assert len(manager._addresses._known) <= 10_000
+            assert len(manager._streams) == len(manager._lookup._locks) == 0
+            assert len(manager._lookup._known) <= 10_000
             assert len(await manager.list_sessions()) == SESSIONS
             # The worker threads may have come since; what they have open, they have closed.
             assert len(os.listdir("/proc/self/fd")) == open_before
@@ -228,7 +227,7 @@ def test_what_is_remembered_of_many_sessions_is_bounded(tmp_path):
 
     asyncio.run(work())
     assert_nothing_waits()
-    assert len(file_reader._tails) <= 1024
+    assert len(process.file_ends) <= 1024
     assert file_names.names_of.cache_info().currsize <= 4096
 
 

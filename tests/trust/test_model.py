@@ -51,7 +51,7 @@ from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.session import FileSession, StoredSession
 from agents_sessions.stores.file.store import FileStore
 from agents_sessions.stores.memory import MemoryStore
-from agents_sessions.turns.unanswered import MAY_HAVE_RUN, NOT_RUN
+from agents_sessions.turns.past import MAY_HAVE_RUN, NOT_RUN
 
 EXAMPLES = os.environ.get("TRUST_EXAMPLES")
 KEYS = [SessionKey("support", "one"), SessionKey("support", "two"), SessionKey("billing", "one")]

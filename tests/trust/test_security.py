@@ -11,6 +11,7 @@ import traceback
 
 import pytest
 
+from agents_sessions.concurrency import process
 from agents_sessions.concurrency.recent import Recent
 from agents_sessions.errors import SessionError, SessionExistsError, SessionPathError
 from agents_sessions.keys import SessionKey
@@ -30,7 +31,7 @@ def said(text):
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_atomic, "_swept", Recent(8))
+    monkeypatch.setattr(process, "swept_folders", Recent(8))
     return FileStore(tmp_path / "sessions")
 
 

@@ -23,7 +23,7 @@ from agents_sessions.stores.file.store import FileStore
 from agents_sessions.turns.approvals import RUN_STATE
 
 KEY = SessionKey("support", "s")
-PAUSED = ["user", "function_call", "usage:1", "awaiting_approval"]
+ASKED = ["user", "function_call", "usage:1", "awaiting_approval"]
 
 paid: list[str] = []
 
@@ -43,12 +43,12 @@ def paying(*steps):
     return agent("support", *steps, tools=[pay])
 
 
-def pauses(store) -> None:
+def awaits(store) -> None:
     reply = turn(store, paying(calls("pay")))
     assert reply.status == "awaiting_approval"
 
 
-def pauses_twice(store) -> None:
+def awaits_twice(store) -> None:
     both = [function_call("pay", '{"to": "ann"}', call_id="c1"), function_call("pay", '{"to": "bob"}', call_id="c2")]
     turn(store, paying(both))
 
@@ -81,7 +81,7 @@ def outputs(reply):
 def test_a_turn_that_needs_approval_ends_with_interruptions(store):
     reply = turn(store, paying(calls("pay")))
     assert [(item.call_id, item.tool_name) for item in reply.interruptions] == [("c1", "pay")]
-    assert stored(store) == PAUSED
+    assert stored(store) == ASKED
 
 
 def test_pending_approvals_say_what_waits(store):
@@ -91,20 +91,20 @@ def test_pending_approvals_say_what_waits(store):
     ]
 
 
-def test_no_approval_is_pending_in_a_session_without_a_pause(store):
+def test_no_approval_is_pending_in_a_session_where_none_was_asked(store):
     turn(store, paying("done"))
     assert of_pending(store) == []
 
 
 def test_an_approved_call_runs_in_a_new_manager(store):
-    pauses(store)
+    awaits(store)
     reply = go_on(store, "done", approve=["c1"])
     assert (reply.text, paid) == ("done", ["bob"])
-    assert stored(store) == [*PAUSED, "decision", "function_call_output", "assistant", "usage:1", "completed"]
+    assert stored(store) == [*ASKED, "decision", "function_call_output", "assistant", "usage:1", "completed"]
 
 
 def test_the_state_is_gone_after_the_decision(store):
-    pauses(store)
+    awaits(store)
     assert sidecars(store) == [RUN_STATE]
     go_on(store, "done", approve=True)
     assert sidecars(store) == []
@@ -112,26 +112,26 @@ def test_the_state_is_gone_after_the_decision(store):
 
 
 def test_a_rejected_call_does_not_run_and_the_model_is_told_why(store):
-    pauses(store)
+    awaits(store)
     reply = go_on(store, "sorry", reject={"c1": "too expensive"})
     assert outputs(reply) == ["too expensive"]
     assert paid == []
 
 
 def test_everything_can_be_rejected(store):
-    pauses_twice(store)
+    awaits_twice(store)
     assert go_on(store, "sorry", reject=True).status == "completed"
     assert paid == []
 
 
 def test_what_is_not_rejected_can_be_approved(store):
-    pauses_twice(store)
+    awaits_twice(store)
     go_on(store, "done", approve=True, reject=["c1"])
     assert paid == ["bob"]
 
 
-def test_a_resumed_turn_counts_what_it_spent_since_its_pause(store):
-    pauses(store)
+def test_a_resumed_turn_counts_what_it_spent_since_it_asked(store):
+    awaits(store)
     reply = go_on(store, calls("pay", "c2"), approve=True)
     assert reply.status == "awaiting_approval"
     reply = go_on(store, "done", approve=True)
@@ -140,7 +140,7 @@ def test_a_resumed_turn_counts_what_it_spent_since_its_pause(store):
 
 
 def test_a_resumption_that_decides_nothing_counts_nothing(store):
-    pauses_twice(store)
+    awaits_twice(store)
     assert go_on(store).usage.total_tokens == 0
     assert go_on(store, approve=["c1"]).usage.total_tokens == 0
     assert check_totals(store).total_tokens == 15
@@ -148,22 +148,22 @@ def test_a_resumption_that_decides_nothing_counts_nothing(store):
     assert check_totals(store).total_tokens == 30
 
 
-def test_a_turn_is_one_across_its_pauses(store):
-    pauses(store)
+def test_a_turn_is_one_however_often_it_asks(store):
+    awaits(store)
     go_on(store, "done", approve=True)
     assert check_totals(store).turns == 1
     entries = asyncio.run(store.entries(KEY))
     assert len({entry["turn"] for entry in entries}) == 1
 
 
-def test_items_of_a_resumed_turn_are_of_the_agent_that_paused(store):
-    pauses(store)
+def test_items_of_a_resumed_turn_are_of_the_agent_that_asked(store):
+    awaits(store)
     reply = go_on(store, "done", approve=True)
     assert [entry.agent for entry in reply.entries if entry.type == "item"] == ["support", "support"]
 
 
 def test_a_partial_decision_leaves_the_rest_pending(store):
-    pauses_twice(store)
+    awaits_twice(store)
     reply = go_on(store, approve=["c1"])
     assert reply.status == "awaiting_approval"
     assert [item.call_id for item in of_pending(store)] == ["c2"]
@@ -173,19 +173,19 @@ def test_a_partial_decision_leaves_the_rest_pending(store):
 
 
 def test_an_unknown_call_is_an_error_before_anything_happens(store):
-    pauses(store)
+    awaits(store)
     with pytest.raises(NothingToResumeError, match=r"'c7' .* waiting: c1"):
         go_on(store, "done", approve=["c1", "c7"])
     assert paid == []
-    assert stored(store) == PAUSED
+    assert stored(store) == ASKED
     assert go_on(store, "done", approve=["c1"]).text == "done"
 
 
 def test_a_call_cannot_be_approved_and_rejected(store):
-    pauses(store)
+    awaits(store)
     with pytest.raises(NothingToResumeError, match="c1"):
         go_on(store, "done", approve=["c1"], reject=["c1"])
-    assert stored(store) == PAUSED
+    assert stored(store) == ASKED
 
 
 def test_a_session_that_does_not_wait_cannot_be_resumed(store):
@@ -195,10 +195,10 @@ def test_a_session_that_does_not_wait_cannot_be_resumed(store):
 
 
 def test_a_message_meanwhile_is_refused(store):
-    pauses(store)
+    awaits(store)
     with pytest.raises(ApprovalPendingError, match="waits for approval of c1"):
         go_on(store, act=lambda manager: manager.send_message("s", "forget it"))
-    assert stored(store) == PAUSED
+    assert stored(store) == ASKED
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
@@ -208,25 +208,25 @@ def test_a_message_meanwhile_can_reject_what_waits(store, streamed):
             return await manager.send_message("s", "forget it", on_pending="reject")
         return await manager.stream_message("s", "forget it", on_pending="reject").reply()
 
-    pauses(store)
+    awaits(store)
     reply = go_on(store, "fine", act=act)
     assert (reply.text, paid) == ("fine", [])
-    assert stored(store) == [*PAUSED, "decision", "function_call_output", "user", "assistant", "usage:1", "completed"]
+    assert stored(store) == [*ASKED, "decision", "function_call_output", "user", "assistant", "usage:1", "completed"]
     assert sidecars(store) == []
     check_totals(store)
 
 
-def test_a_paused_turn_can_be_resumed_as_a_stream(store):
+def test_an_awaiting_turn_can_be_resumed_as_a_stream(store):
     async def act(manager):
         stream = manager.stream_resume("s", approve=True)
         names = [event.name async for event in stream.stream_events() if event.type == "run_item_stream_event"]
         return names, await stream.reply()
 
-    pauses(store)
+    awaits(store)
     names, reply = go_on(store, "done", act=act)
     assert "tool_output" in names
     assert reply.text == "done"
-    assert stored(store) == [*PAUSED, "decision", "function_call_output", "assistant", "usage:1", "completed"]
+    assert stored(store) == [*ASKED, "decision", "function_call_output", "assistant", "usage:1", "completed"]
     check_totals(store)
 
 
@@ -237,7 +237,7 @@ def resume_elsewhere(root: str) -> None:
 
 
 def test_another_process_can_decide(file_store):
-    pauses(file_store)
+    awaits(file_store)
     worker = multiprocessing.get_context("spawn").Process(target=resume_elsewhere, args=(str(file_store.root),))
     worker.start()
     worker.join(60)
@@ -314,7 +314,7 @@ def test_a_call_inside_an_agent_used_as_a_tool_can_be_approved(store):
 
 
 def test_a_call_inside_an_agent_used_as_a_tool_can_be_approved_elsewhere(store):
-    asyncio.run(_pause_nested(store))
+    asyncio.run(_await_nested(store))
     inner = agent("cashier", "bill settled", tools=[pay])
     support = agent("support", "all done", tools=[inner.as_tool("ask_cashier", "Pays bills.")])
 
@@ -326,7 +326,7 @@ def test_a_call_inside_an_agent_used_as_a_tool_can_be_approved_elsewhere(store):
     assert check_totals(store).requests == 4
 
 
-async def _pause_nested(store):
+async def _await_nested(store):
     manager = managed(store, nested())
     await manager.send_message(await opened(manager), "hello")
 
@@ -336,29 +336,37 @@ def test_clearing_drops_what_waits(store):
         await manager.clear_session("s")
         return await manager.send_message("s", "hello")
 
-    pauses(store)
+    awaits(store)
     assert go_on(store, "hi", act=act).text == "hi"
     assert sidecars(store) == []
 
 
 def test_deleting_drops_what_waits(store):
-    pauses(store)
+    awaits(store)
     go_on(store, act=lambda manager: manager.delete_session("s"))
     assert sidecars(store) == []
 
 
 def test_a_resumed_turn_that_fails_can_be_retried(store):
-    pauses(store)
+    awaits(store)
     with pytest.raises(ConnectionError):
         go_on(store, ConnectionError("gone"), approve=True)
     assert sidecars(store) == []
     reply = go_on(store, "done", act=lambda manager: manager.retry("s"))
     assert (reply.text, paid) == ("done", ["bob"])
-    assert stored(store) == [*PAUSED, "decision", "function_call_output", "failed", "assistant", "usage:1", "completed"]
+    assert stored(store) == [
+        *ASKED,
+        "decision",
+        "function_call_output",
+        "failed",
+        "assistant",
+        "usage:1",
+        "completed",
+    ]
 
 
 def test_a_resumed_turn_that_is_rolled_back_can_be_retried_from_its_message(store):
-    pauses(store)
+    awaits(store)
     with pytest.raises(ConnectionError):
         go_on(store, ConnectionError("gone"), approve=True, on_failure="rollback")
     assert [kind for kind in stored(store) if ":" not in kind] == ["awaiting_approval", "decision", "failed"]
@@ -367,12 +375,12 @@ def test_a_resumed_turn_that_is_rolled_back_can_be_retried_from_its_message(stor
 
 
 def test_the_state_is_json_beside_the_session(file_store):
-    pauses(file_store)
+    awaits(file_store)
     files = [path for path in file_store.root.rglob(RUN_STATE) if path.is_file()]
     assert json.loads(files[0].read_text())["agent"] == "support"
 
 
-def test_a_turn_paused_after_a_handoff_goes_on_with_its_agent(store):
+def test_a_turn_that_asks_after_a_handoff_goes_on_with_its_agent(store):
     def team(*steps):
         billing = agent("billing", *steps, tools=[pay])
         return agent("support", calls("transfer_to_billing", "h1"), handoffs=[billing]), billing
@@ -421,7 +429,7 @@ def test_what_a_nested_agent_spends_in_a_leg_that_fails_is_counted(store):
     assert check_totals(store).requests == 3
 
 
-def test_what_a_nested_agent_spends_before_it_pauses_again_is_counted(store):
+def test_what_a_nested_agent_spends_before_it_asks_again_is_counted(store):
     reply = resume_nested(store, [calls("pay", "n2")])
     assert (reply.status, reply.usage.requests) == ("awaiting_approval", 1)
     assert check_totals(store).requests == 3
@@ -446,7 +454,7 @@ def test_a_handoff_after_an_approval_is_recorded_with_its_tool(store):
 
 
 def test_a_decision_is_part_of_the_history(store):
-    pauses_twice(store)
+    awaits_twice(store)
     reply = go_on(store, "done", approve=["c1"], reject={"c2": "no"})
     entry = reply.entries[0]
     assert isinstance(entry, DecisionEntry)
@@ -454,7 +462,7 @@ def test_a_decision_is_part_of_the_history(store):
 
 
 def test_a_decision_is_stored_before_any_tool_runs(store):
-    pauses(store)
+    awaits(store)
     append, before = store.append, []
 
     async def watched(*arguments, **options):
@@ -468,7 +476,7 @@ def test_a_decision_is_stored_before_any_tool_runs(store):
 
 
 def test_a_decision_that_cannot_be_stored_runs_nothing_and_leaves_the_calls_waiting(store):
-    pauses(store)
+    awaits(store)
     append = store.append
 
     async def full(*_arguments, **_options):
@@ -478,12 +486,12 @@ def test_a_decision_that_cannot_be_stored_runs_nothing_and_leaves_the_calls_wait
     with pytest.raises(OSError, match="no space left"):
         go_on(store, "done", approve=True)
     store.append = append
-    assert (paid, stored(store), sidecars(store)) == ([], PAUSED, [RUN_STATE])
+    assert (paid, stored(store), sidecars(store)) == ([], ASKED, [RUN_STATE])
     assert go_on(store, "done", approve=True).text == "done"
 
 
 def test_a_turn_that_could_store_nothing_behind_its_decision_does_not_run_its_tool_again(store):
-    pauses(store)
+    awaits(store)
     append = store.append
 
     async def full(*arguments, **options):
@@ -501,13 +509,13 @@ def test_a_turn_that_could_store_nothing_behind_its_decision_does_not_run_its_to
     assert go_on(store, "done", act=lambda manager: manager.retry("s")).text == "done"
     assert paid == ["bob"]
     ends = ["function_call_output", "interrupted", "assistant", "usage:1", "completed"]
-    assert stored(store) == [*PAUSED, "decision", *ends]
+    assert stored(store) == [*ASKED, "decision", *ends]
     assert sidecars(store) == []
 
 
 def test_approving_everything_means_what_waited_when_it_was_said(store, monkeypatch):
     """Of two who approve at once, one does not approve what only came by the other."""
-    pauses(store)
+    awaits(store)
     read_sidecar, seen = store.read_sidecar, []
 
     async def seeing(*arguments):
@@ -542,7 +550,7 @@ def test_a_message_that_was_stopped_behind_a_rejected_call_can_be_tried_again(st
         with pytest.raises(InputGuardrailTripwireTriggered):
             await manager.send_message("s", "bad second", on_pending="reject", on_failure=on_failure)
 
-    pauses(store)
+    awaits(store)
     go_on(store, act=stopped)
     reply = go_on(store, "done", act=lambda manager: manager.retry("s"))
     said = [entry["item"]["content"] for entry in asyncio.run(store.entries(KEY)) if is_said(entry)]
@@ -564,7 +572,7 @@ def test_a_resumption_can_be_given_more_turns_of_the_sdk(store):
 
 @pytest.mark.parametrize("door", ["manager", "session"])
 def test_no_state_stays_behind_when_a_history_is_cleared(store, door):
-    pauses(store)
+    awaits(store)
     go_on(
         store,
         act=lambda manager: manager.clear_session("s") if door == "manager" else manager.session("s").clear_session(),
@@ -572,8 +580,8 @@ def test_no_state_stays_behind_when_a_history_is_cleared(store, door):
     assert sidecars(store) == []
 
 
-def test_a_pause_that_cannot_be_kept_is_a_failed_turn(store):
-    async def full(*_arguments):
+def test_a_request_for_approval_that_cannot_be_kept_is_a_failed_turn(store):
+    async def full(*_arguments, **_options):
         raise OSError(28, "no space left")
 
     async def run(manager, session_id):
@@ -600,7 +608,7 @@ def two_cashiers(first, second, *steps):
     return agent("support", *steps, tools=tools)
 
 
-def pauses_with_one_id(store):
+def awaits_with_one_id(store):
     asks = [function_call(f"ask_{name}", '{"input": "pay"}', call_id=name) for name in ("ann", "bob")]
     inner = [[calls("pay", "c1", f'{{"to": "{name}"}}')] for name in ("ann", "bob")]
     turn(store, two_cashiers(*inner, asks))
@@ -616,7 +624,7 @@ def decide_on_one_id(store, verb, *arguments, **options):
 
 
 def test_all_calls_of_one_id_can_be_approved(store):
-    pauses_with_one_id(store)
+    awaits_with_one_id(store)
     assert decide_on_one_id(store, "resume", approve=True).text == "done"
     assert sorted(paid) == ["ann", "bob"]
 
@@ -626,14 +634,14 @@ def test_all_calls_of_one_id_can_be_approved(store):
 )
 def test_all_calls_of_one_id_can_be_rejected(store, decision):
     verb, arguments, options = decision
-    pauses_with_one_id(store)
+    awaits_with_one_id(store)
     assert decide_on_one_id(store, verb, *arguments, **options).text == "done"
     assert paid == []
 
 
 @pytest.mark.parametrize("decision", [{"approve": ["c1"]}, {"reject": ["c1"]}], ids=str)
 def test_an_id_of_two_calls_names_neither(store, decision):
-    pauses_with_one_id(store)
+    awaits_with_one_id(store)
     with pytest.raises(NothingToResumeError, match="'c1' is ambiguous: 2 calls"):
         decide_on_one_id(store, "resume", **decision)
     assert paid == []

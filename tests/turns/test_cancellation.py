@@ -91,7 +91,7 @@ async def nothing_before(_store):
     pass
 
 
-async def paused(store):
+async def asked(store):
     await managed(store, support(calls("look", "l1"), calls("pay", "p1"))).send_message("s", "first")
 
 
@@ -110,15 +110,19 @@ TURNS = {
         lambda manager: manager.send_message("s", "second", on_failure="rollback"),
         "second",
     ),
-    "resume": (paused, lambda manager: manager.resume("s", approve=True), "first"),
-    "resume and roll back": (paused, lambda manager: manager.resume("s", approve=True, on_failure="rollback"), "first"),
-    "reject and send": (paused, lambda manager: manager.send_message("s", "second", on_pending="reject"), "second"),
+    "resume": (asked, lambda manager: manager.resume("s", approve=True), "first"),
+    "resume and roll back": (
+        asked,
+        lambda manager: manager.resume("s", approve=True, on_failure="rollback"),
+        "first",
+    ),
+    "reject and send": (asked, lambda manager: manager.send_message("s", "second", on_pending="reject"), "second"),
     "retry": (failed, lambda manager: manager.retry("s"), "first"),
 }
 STREAMS = {
     "send": (nothing_before, lambda manager: manager.stream_message("s", "second"), "second"),
-    "resume": (paused, lambda manager: manager.stream_resume("s", approve=True), "first"),
-    "reject and send": (paused, lambda manager: manager.stream_message("s", "second", on_pending="reject"), "second"),
+    "resume": (asked, lambda manager: manager.stream_resume("s", approve=True), "first"),
+    "reject and send": (asked, lambda manager: manager.stream_message("s", "second", on_pending="reject"), "second"),
     "retry": (failed, lambda manager: manager.stream_retry("s"), "first"),
 }
 
@@ -254,10 +258,10 @@ def test_an_add_that_is_cancelled_at_any_step_is_whole_or_absent(new_store, ther
     assert steps >= 0
 
 
-def test_a_paused_turn_that_is_killed_while_its_tool_runs_never_runs_it_again(new_store):
+def test_an_awaiting_turn_that_is_killed_while_its_tool_runs_never_runs_it_again(new_store):
     """Its history says what is known: that the call was approved, and that its output was lost."""
     store = new_store()
-    asyncio.run(begun(store, paused))
+    asyncio.run(begun(store, asked))
 
     class Killed(BaseException):
         """Ends the turn as nothing else does: not one more entry is stored."""

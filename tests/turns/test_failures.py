@@ -290,19 +290,19 @@ class FullMemory(MemoryStore):
 
     full = True
 
-    async def append(self, key, entries, *, expected_seq=None):
+    async def append(self, key, entries, **options):
         if self.full and any("record" in entry and entry["record"]["type"] == "turn" for entry in entries):
             raise OSError(28, "No space left on device")
-        return await super().append(key, entries, expected_seq=expected_seq)
+        return await super().append(key, entries, **options)
 
 
 class NoOutputs(MemoryStore):
     """A store that cannot take what tools give."""
 
-    async def append(self, key, entries, *, expected_seq=None):
+    async def append(self, key, entries, **options):
         if any("output" in entry.get("item", {}) for entry in entries):
             raise OSError(27, "File too large")
-        return await super().append(key, entries, expected_seq=expected_seq)
+        return await super().append(key, entries, **options)
 
 
 def test_a_turn_whose_items_cannot_be_stored_keeps_its_cost():

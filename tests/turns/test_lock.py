@@ -340,7 +340,7 @@ def test_a_message_that_waits_can_be_cancelled(store):
 
 def test_nothing_is_remembered_of_a_turn_that_is_over(store):
     turn(store, echo())
-    assert not lock._begun
+    assert lock.open_turns() == 0
 
 
 def test_a_hold_is_no_longer_the_callers_own_after_its_end(store):
@@ -455,7 +455,7 @@ def test_an_error_ends_a_hold():
         check_reentry(store, KEY)
 
     asyncio.run(run())
-    assert not lock._begun
+    assert lock.open_turns() == 0
 
 
 def test_a_task_that_is_left_behind_is_no_part_of_the_hold_once_it_is_over():

@@ -11,7 +11,7 @@ from script import QUIET, agent, calls, managed, says, scripted, stored, turn
 from agents_sessions.errors import InvalidItemError
 from agents_sessions.manager import SessionManager
 from agents_sessions.stores.memory import MemoryStore
-from agents_sessions.turns.options import RunArguments, SendOptions, choose
+from agents_sessions.turns.options import RunArguments, SendOptions, TurnSettings
 
 
 @function_tool
@@ -103,7 +103,7 @@ def test_error_handlers_pass_through():
 
 
 def grouped(**config) -> str | None:
-    return choose(SendOptions, "s", {}, config).runner["run_config"]
+    return TurnSettings.of(SendOptions, "s", {}, config).runner["run_config"]
 
 
 def test_traces_are_grouped_by_session():

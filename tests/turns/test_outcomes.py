@@ -210,7 +210,7 @@ def test_kill(file_store, streamed):
 @pytest.mark.parametrize(
     "damaged", [b"{", b"[]", b'{"turn":"r","approvals":[{"arguments":{"card":"4929-1234-5678-9012"}}]}']
 )
-def test_a_paused_turn_that_is_damaged_is_told_so_and_shows_nothing(damaged):
+def test_an_awaiting_turn_that_is_damaged_is_told_so_and_shows_nothing(damaged):
     """Every way to it says the same; with the file gone, the turn is given up."""
     store = MemoryStore()
 

@@ -270,10 +270,10 @@ def test_the_users_hooks_are_called_too(store):
 
 
 def test_every_hook_of_the_sdk_is_passed_on():
-    from agents_sessions.turns.recorder import RecorderHooks
+    from agents_sessions.turns.hooks import TurnHooks
 
     hooks = {name for name in dir(RunHooks) if name.startswith("on_")}
-    assert hooks <= set(vars(RecorderHooks))
+    assert hooks <= set(vars(TurnHooks))
 
 
 # --- any conversation ---

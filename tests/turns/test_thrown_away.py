@@ -78,10 +78,10 @@ def test_it_writes_nothing_into_the_turn_after_it(store, streamed, on_failure, w
 
     assert [approval.call_id for approval in asyncio.run(after())] == ["c1"]
     assert stored(store) == ["user", "interrupted", "user", "function_call", "usage:1", "awaiting_approval"]
-    assert lock._begun == {}
+    assert lock.open_turns() == 0
 
 
 def test_it_can_be_collected_without_a_loop(store, capsys):
     collect(abandoned(store, streamed=False))
     assert asyncio.run(managed(store, agent("support", "done")).send_message("s", "two", lock_timeout=9)).text == "done"
-    assert lock._begun == {}
+    assert lock.open_turns() == 0

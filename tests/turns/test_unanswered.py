@@ -25,7 +25,7 @@ from agents_sessions.model.entries import item_entry
 from agents_sessions.model.history import TurnEntry
 from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.turns.approvals import _arguments
-from agents_sessions.turns.unanswered import MAY_HAVE_RUN, NOT_RUN, lost_outputs, unanswered
+from agents_sessions.turns.past import MAY_HAVE_RUN, NOT_RUN, lost_outputs, unanswered
 
 KEY = SessionKey("support", "s")
 GONE = ConnectionError("gone")
@@ -73,14 +73,14 @@ def both(first="n1", second="n2"):
     return [function_call("pay", f'{{"to": "{id_}"}}', call_id=id_) for id_ in (first, second)]
 
 
-async def pause(store, outer, inner):
+async def await_approval(store, outer, inner):
     manager = managed(store, team(outer, inner))
     reply = await manager.send_message(await opened(manager), "hello")
     assert reply.status == "awaiting_approval"
 
 
 async def resume(store, outer=(), inner=(), **decisions):
-    """Go on in a new manager, whose models say these steps, to an error or to the next pause."""
+    """Go on in a new manager, whose models say these steps, to an error or to the next request for approval."""
     with contextlib.suppress(Exception):
         await managed(store, team(outer, inner)).resume("s", **decisions)
 
@@ -119,7 +119,7 @@ ENDS = {"fails": resume, "killed": kill}
 @pytest.mark.parametrize("end", ENDS)
 def test_a_nested_agent_that_ran_a_tool_before_it_asked_may_have_run(store, end):
     async def run():
-        await pause(store, [[ASKS]], [calls("look", "n0"), calls("pay", "n1")])
+        await await_approval(store, [[ASKS]], [calls("look", "n0"), calls("pay", "n1")])
         await ENDS[end](store, [GONE], [GONE], reject=True)
 
     asyncio.run(run())
@@ -130,7 +130,7 @@ def test_a_nested_agent_that_ran_a_tool_before_it_asked_may_have_run(store, end)
 @pytest.mark.parametrize("end", ENDS)
 def test_a_nested_agent_whose_tool_was_approved_in_an_earlier_leg_may_have_run(store, end):
     async def run():
-        await pause(store, [[ASKS]], [calls("pay", "n1", '{"to": "ann"}')])
+        await await_approval(store, [[ASKS]], [calls("pay", "n1", '{"to": "ann"}')])
         await resume(store, inner=[calls("pay", "n2")], approve=["n1"])
         await ENDS[end](store, [GONE], [GONE], reject=["n2"])
 
@@ -142,7 +142,7 @@ def test_a_nested_agent_whose_tool_was_approved_in_an_earlier_leg_may_have_run(s
 @pytest.mark.parametrize("end", ENDS)
 def test_a_nested_agent_whose_calls_were_decided_one_by_one_may_have_run(store, end):
     async def run():
-        await pause(store, [[ASKS]], [both()])
+        await await_approval(store, [[ASKS]], [both()])
         await resume(store, approve=["n1"])
         await ENDS[end](store, [GONE], [GONE], reject=["n2"])
 
@@ -156,7 +156,7 @@ def test_a_nested_call_of_the_same_id_says_nothing_of_the_outer_one(store, end):
     asks = function_call("ask_cashier", '{"input": "pay"}', call_id="n1")
 
     async def run():
-        await pause(store, [[asks]], [calls("look", "n0"), calls("pay", "n1")])
+        await await_approval(store, [[asks]], [calls("look", "n0"), calls("pay", "n1")])
         await ENDS[end](store, [GONE], [GONE], reject=True)
 
     asyncio.run(run())
@@ -169,7 +169,7 @@ def test_a_call_that_was_never_approved_was_not_run(store, end):
 
     async def run():
         last = function_call("fail", "{}", call_id="c3")
-        await pause(store, [[*both("c1", "c2"), last]], [])
+        await await_approval(store, [[*both("c1", "c2"), last]], [])
         await resume(store, approve=["c1"])
         await ENDS[end](store, approve=["c3"])
 
@@ -182,7 +182,7 @@ def test_the_end_of_a_leg_says_which_of_its_calls_wait():
     store = MemoryStore()
 
     async def run():
-        await pause(store, [[ASKS, *both("c1", "c2")]], [calls("pay", "n1")])
+        await await_approval(store, [[ASKS, *both("c1", "c2")]], [calls("pay", "n1")])
         await resume(store, approve=["c2"])
         return await managed(store).get_history("s", agent_id="support")
 
@@ -231,7 +231,7 @@ def owner(tool, *steps):
     return agent("support", *steps, tools=[TOOLS[tool][0], fail])
 
 
-async def pause_with(store, tool):
+async def await_with(store, tool):
     manager = managed(store, owner(tool, [TOOLS[tool][1], *calls("fail", "f")]))
     await manager.send_message(await opened(manager), "hello")
     return {approval.tool: approval.arguments for approval in await manager.pending_approvals("s")}
@@ -247,7 +247,7 @@ def test_a_tool_of_any_kind_gets_the_output_that_it_lost(store, tool):
     """In a shape that the API takes and the SDK pairs with the call: so the model sees the call."""
 
     async def run():
-        await pause_with(store, tool)
+        await await_with(store, tool)
         with pytest.raises(ConnectionError):
             await managed(store, owner(tool)).resume("s", approve=["c"], hooks=Breaks())
         support = owner(tool, "done")
@@ -265,7 +265,7 @@ def test_a_tool_of_any_kind_gets_the_output_that_it_lost(store, tool):
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_tool_of_any_kind_that_was_rejected_was_not_run(store, tool):
     async def run():
-        await pause_with(store, tool)
+        await await_with(store, tool)
         await kill_by(store, owner(tool), reject=["c"], approve=["f"])
         await managed(store, owner(tool, "done")).retry("s")
 
@@ -276,7 +276,7 @@ def test_a_tool_of_any_kind_that_was_rejected_was_not_run(store, tool):
 
 
 def test_a_pending_shell_command_or_patch_is_shown():
-    shown = [asyncio.run(pause_with(MemoryStore(), tool)) for tool in TOOLS]
+    shown = [asyncio.run(await_with(MemoryStore(), tool)) for tool in TOOLS]
     assert [json.loads(shown[0]["shell"]), json.loads(shown[1]["apply_patch"])] == [SHELL, PATCH]
     assert shown[2]["sql"] == "DROP TABLE"
 

@@ -11,9 +11,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
-from agents_sessions.concurrency.recent import Recent
+from agents_sessions.concurrency import process
 from agents_sessions.errors import (
     SessionError,
     SessionIdError,
@@ -42,9 +42,6 @@ logger = logging.getLogger("agents_sessions")
 
 _T = TypeVar("_T")
 _HINT_BYTES = 1 << 16
-
-# Shared by all roots of the process, because two of them may be the same.
-_tails: Recent[tuple[str, ...], Sealed] = Recent(1024)
 
 
 class FileReader:
@@ -280,10 +277,10 @@ def _decoded(data: bytes, codec: Codec) -> Document:
 
 def recall(place: tuple[str, ...]) -> Sealed | None:
     """Return what was last seen of a file's end: it spares decoding it again, and proves nothing."""
-    return _tails.get(place)
+    return cast("Sealed | None", process.file_ends.get(place))
 
 
 def remember(place: tuple[str, ...], sealed: Sealed) -> None:
     """Keep what was seen of a file's end, unless its header is long."""
     if len(sealed.line) <= _HINT_BYTES:
-        _tails.put(place, sealed)
+        process.file_ends.put(place, sealed)

@@ -1,7 +1,7 @@
 """Sessions as files: `<root>/<agent_id>/<session_id>.json`.
 
 The work is synchronous code on file descriptors, run in a worker thread with one hop per operation. Waiting,
-for a gate of this process or for the lock of another, happens in the event loop, so that waiters occupy no
+for its turn in this process or for the lock of another, happens in the event loop, so that waiters occupy no
 threads.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal, TypeVar
 
-from agents_sessions.concurrency.fair_locks import FairLocks
+from agents_sessions.concurrency import process
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.concurrency.worker_threads import in_thread
 from agents_sessions.errors import SessionBusyError, SessionCorruptedError, SessionNotFoundError
@@ -50,10 +50,6 @@ _SCAN_BATCH = 64
 
 WRITE_TIMEOUT = 60.0
 """Seconds that one operation waits for others on the same file before it raises `SessionBusyError`."""
-
-# Shared by all stores of the process, because two of them may be on one root.
-_file_gates = FairLocks()
-_turn_gates = FairLocks()
 
 
 class _ChangeRaised(Exception):
@@ -224,7 +220,7 @@ class FileStore(SessionStore):
         begun = monotonic()
         async with contextlib.AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(_turn_gates.hold(self.place(key), timeout))
+                await stack.enter_async_context(process.turn_takers.hold(self.place(key), timeout))
             except TimeoutError:
                 raise SessionBusyError(key, monotonic() - begun, this_process()) from None
             stack.enter_context(await self._await_turn(key, begun, timeout))
@@ -238,15 +234,15 @@ class FileStore(SessionStore):
     async def _write(self, key: SessionKey, operation: Callable[[], _T]) -> _T:
         """Run a mutation in its turn, and await its outcome whatever happens to the caller."""
         begun = monotonic()
-        gate = _file_gates.hold(self.place(key), WRITE_TIMEOUT)
+        lock = process.writers.hold(self.place(key), WRITE_TIMEOUT)
         try:
-            await gate.__aenter__()
+            await lock.__aenter__()
         except TimeoutError:
             raise SessionBusyError(key, monotonic() - begun, this_process()) from None
         try:
             return await self._attempt(key, operation, settle)
         finally:
-            await gate.__aexit__()
+            await lock.__aexit__()
 
     async def _read(self, key: SessionKey, query: Query[_T]) -> _T:
         """Read a session: at once if the kernel has the bytes in memory, else in a worker thread.

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from agents_sessions.concurrency.recent import Recent
+from agents_sessions.concurrency import process
 from agents_sessions.errors import SessionError, SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, now, timestamp
@@ -37,9 +37,6 @@ from agents_sessions.stores.transitions import appended, check_expected, rewritt
 from agents_sessions.stores.transitions import standing_of as history_standing
 
 logger = logging.getLogger("agents_sessions")
-
-# Shared by all roots of the process, because two of them may be the same.
-_anchored: Recent[tuple[int, int], bool] = Recent(4096)
 
 
 @dataclass(slots=True)
@@ -120,9 +117,9 @@ class FileWriter(FileReader):
     def _anchor_once(self, folder: int) -> None:
         """Sync the name of an agent's folder: the process that made it may have been killed before its own sync."""
         place = io.identity_of(folder)
-        if self._durable and _anchored.get(place) is None:
+        if self._durable and process.synced_folders.get(place) is None:
             io.sync_names(self.root, durable=True)
-            _anchored.put(place, True)
+            process.synced_folders.put(place, True)
 
     # --- append ---
 

@@ -5,7 +5,7 @@ from builders import KEY
 from system import descriptors
 from watched_calls import Calls
 
-from agents_sessions.stores.file.disk import locks as file_locks
+from agents_sessions.concurrency import process
 from agents_sessions.stores.file.store import FileStore
 
 
@@ -14,7 +14,7 @@ def nothing_stays_open_or_locked():
     before = descriptors()
     yield
     assert descriptors().items() <= before.items()
-    assert file_locks._locks == set()
+    assert process.locked_files == set()
 
 
 @pytest.fixture

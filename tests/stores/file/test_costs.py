@@ -5,9 +5,9 @@ import os
 import pytest
 from file_sessions import append, create, linux, load, scan, texts, write_sidecar
 
+from agents_sessions.concurrency import process
 from agents_sessions.concurrency.recent import Recent
 from agents_sessions.keys import SessionKey
-from agents_sessions.stores.file import reader as file_reader
 from agents_sessions.stores.file.store import FileStore
 
 
@@ -37,7 +37,7 @@ def test_an_append_costs_the_same_at_any_length(tmp_path, calls, monkeypatch, ca
         create(store, *["x" * 50] * length)
         append(store, "warm")
         if not cached:
-            monkeypatch.setattr(file_reader, "_tails", Recent(8))
+            monkeypatch.setattr(process, "file_ends", Recent(8))
         calls.clear()
         append(store, "measured")
         costs.append((list(calls.made), calls.read, calls.written))

@@ -9,11 +9,11 @@ import pytest
 from builders import KEY
 from file_sessions import append, create, load, on_disk, open_files, rename, scan, sidecars, texts, write_sidecar
 
+from agents_sessions.concurrency import process
 from agents_sessions.concurrency.recent import Recent
 from agents_sessions.errors import SessionIOError, SessionPathError
 from agents_sessions.keys import SessionKey
 from agents_sessions.stores.file import limits as file_limits
-from agents_sessions.stores.file import writer as file_writer
 from agents_sessions.stores.file.store import FileStore
 from agents_sessions.testing import StoreContract
 
@@ -101,7 +101,7 @@ def test_a_root_that_leads_nowhere_is_an_error_of_the_system(tmp_path):
 def test_a_session_is_made_below_a_root_that_cannot_be_listed(store, path, monkeypatch):
     """Whoever made the folder of its agent may list it: it was not this process."""
     create(store, key=SessionKey("support", "other"))
-    monkeypatch.setattr(file_writer, "_anchored", Recent(8))
+    monkeypatch.setattr(process, "synced_folders", Recent(8))
     real = os.open
 
     def refuse(name, *arguments, **how):

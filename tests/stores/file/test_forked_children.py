@@ -147,12 +147,12 @@ def test_a_child_forked_beside_a_writer_can_write(store, path):
     create(store)
     script = """
         async def work():
-            from agents_sessions.stores.file import reader as file_reader, store as file_store
-            async with file_store._file_gates.hold(store.place(key)):
+            from agents_sessions.concurrency import process
+            async with process.writers.hold(store.place(key)):
                 def write():
                     asyncio.events._set_running_loop(None)
                     asyncio.run(asyncio.wait_for(store.append(key, [item_entry({"content": "child"})]), 20))
-                with file_reader._tails._mutex:
+                with process.file_ends._mutex:
                     os.waitpid(in_child(write), 0)
             await store.append(key, [item_entry({"content": "parent"})])
         asyncio.run(work())

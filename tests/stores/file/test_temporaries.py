@@ -8,14 +8,14 @@ import pytest
 from builders import KEY
 from file_sessions import append, create, rename, scan, texts, write_sidecar
 
+from agents_sessions.concurrency import process
 from agents_sessions.concurrency.recent import Recent
 from agents_sessions.errors import SessionExistsError
-from agents_sessions.stores.file.disk import atomic as file_atomic
 
 
 @pytest.fixture
 def as_new_process(monkeypatch):
-    monkeypatch.setattr(file_atomic, "_swept", Recent(8))
+    monkeypatch.setattr(process, "swept_folders", Recent(8))
 
 
 def temporary(path, *, age):

@@ -15,7 +15,7 @@ import stat
 import time
 from collections.abc import Iterator
 
-from agents_sessions.concurrency.recent import Recent
+from agents_sessions.concurrency import process
 from agents_sessions.stores.file.disk.locks import close_locked, lock, locked
 from agents_sessions.stores.file.disk.syscalls import (
     DIRECTORY_MODE,
@@ -38,9 +38,6 @@ STALE_SECONDS = 600
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 """What `temporary_name` makes. Whatever else is hidden below a root is someone else's."""
-
-_swept: Recent[tuple[int, int], bool] = Recent(4096)
-"""The folders that this process has swept."""
 
 
 def append(dir_fd: int, name: str, fd: int, offset: int, data: bytes, *, old: bytes, durable: bool) -> bool:
@@ -315,8 +312,8 @@ def remove_tree(dir_fd: int, name: str, *, durable: bool) -> None:
 def sweep_once(dir_fd: int) -> None:
     """Sweep a folder the first time that this process meets it."""
     place = identity_of(dir_fd)
-    if _swept.get(place) is None:
-        _swept.put(place, True)
+    if process.swept_folders.get(place) is None:
+        process.swept_folders.put(place, True)
         sweep(dir_fd)
 
 

@@ -16,13 +16,11 @@ import os
 import time
 from collections.abc import Iterator
 
+from agents_sessions.concurrency import process
 from agents_sessions.stores.file.disk.syscalls import FILE_MODE, OPEN, close, leads_to, open_regular, write_all
 
 FOLDER_SECONDS = 1.0
 """How long the lock of a folder is waited for, in the thread that needs it."""
-
-_locks: set[int] = set()
-"""Open files that are locked, or about to be."""
 
 
 def open_locked(dir_fd: int, name: str, *, shared: bool = False, create: bool = False) -> int:
@@ -48,13 +46,13 @@ def open_locked(dir_fd: int, name: str, *, shared: bool = False, create: bool = 
 
 def close_locked(fd: int) -> None:
     """Release the lock and close the file. In a forked child, which does not have the lock, do nothing."""
-    if fd in _locks:
+    if fd in process.locked_files:
         _unlock(fd)
         close(fd)
 
 
 def _unlock(fd: int) -> None:
-    _locks.discard(fd)
+    process.locked_files.discard(fd)
     with contextlib.suppress(OSError):  # close() releases it all the same, if no child was forked meanwhile
         fcntl.flock(fd, fcntl.LOCK_UN)
 
@@ -65,15 +63,15 @@ def lock(fd: int, *, shared: bool = False) -> None:
     Raises:
         BlockingIOError: Someone else holds the lock at this moment.
     """
-    _locks.add(fd)  # before the lock is taken: a child that is forked in between must not keep it
+    process.locked_files.add(fd)  # before the lock is taken: a child that is forked in between must not keep it
     fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def _close_in_child() -> None:
     # A copy of the descriptor keeps the parent's lock alive after the parent's death; unlocking would free it before.
-    for fd in _locks:
+    for fd in process.locked_files:
         close(fd)
-    _locks.clear()
+    process.locked_files.clear()
 
 
 os.register_at_fork(after_in_child=_close_in_child)
@@ -142,7 +140,7 @@ def open_lock_file(dir_fd: int, name: str, holder: bytes) -> int:
 
 def close_lock_file(dir_fd: int, name: str, fd: int) -> None:
     """Release a lock file. In a forked child, which does not have the lock, do nothing."""
-    if fd not in _locks:
+    if fd not in process.locked_files:
         return
     try:
         # Gone before it is unlocked: whoever waits on this inode sees that its name is gone, and starts anew.

@@ -13,6 +13,8 @@ from agents_sessions.stores.file.format.header import encode_header, facts_of
 from agents_sessions.stores.file.format.lines import encode_batch, encode_entry
 from agents_sessions.stores.file.format.tail import encode_tail
 
+_PAGE = 100
+
 
 @dataclass(slots=True)
 class Document:
@@ -52,7 +54,6 @@ class NewFile:
 
     def add(self, entries: Iterable[Entry], at: str) -> bytearray:
         """Return the lines of some entries, which have their numbers. One without a time gets the time `at`."""
-        # Grown line by line, since a list of lines would hold the history a second time.
         lines = bytearray()
         for entry in entries:
             opens = self._end + len(lines) == self._body
@@ -81,7 +82,8 @@ def encode_document(document: Document) -> bytearray:
     given = document.seq if document.seq > newest_seq(document.entries) else 0
     new = NewFile(document.header, given=given, codec=document.codec)
     data = bytearray(new.header)
-    data += new.add(document.entries, document.updated_at)
+    for begin in range(0, len(document.entries), _PAGE):  # all lines at once would be the file a second time
+        data += new.add(document.entries[begin : begin + _PAGE], document.updated_at)
     data += new.close(document.seq, document.context, document.updated_at)
     return data
 

@@ -13,6 +13,7 @@ from unittest import mock
 import pytest
 from system import other_process, status_of
 
+from agents_sessions.concurrency import process
 from agents_sessions.stores.file.disk import locks as file_locks
 from agents_sessions.stores.file.disk.syscalls import NotRegular
 
@@ -143,7 +144,7 @@ def test_a_file_that_is_replaced_before_it_is_locked_is_opened_again(folder, pat
         fd = file_locks.open_locked(folder, "file")
     assert os.pread(fd, 99, 0) == b"0 more"
     assert not can_lock(path)
-    assert len(file_locks._locks) == 1
+    assert len(process.locked_files) == 1
     file_locks.close_locked(fd)
 
 
@@ -398,6 +399,7 @@ def test_a_lock_file_that_cannot_be_removed_is_free_and_taken_over(folder, tmp_p
 
 FORKING = """
     import contextlib, fcntl, os, sys
+    from agents_sessions.concurrency import process
     from agents_sessions.stores.file.disk import locks as file_locks
 
     path = sys.argv[1]
@@ -449,7 +451,7 @@ def test_a_forked_child_has_no_lock_of_its_parent_and_takes_none_away(path):
         path,
         """
         one, two = file_locks.open_locked(folder, "file"), file_locks.open_locked(folder, "second", create=True)
-        child = forked(lambda: is_open(one) or is_open(two) or file_locks._locks)
+        child = forked(lambda: is_open(one) or is_open(two) or process.locked_files)
         assert is_open(one) and is_open(two) and not free()
         file_locks.close_locked(one)
         file_locks.close_locked(two)
@@ -505,7 +507,7 @@ def test_what_a_child_locks_is_its_own(path):
 
         def work():
             with file_locks.locked(folder, "file") as fd:
-                return not file_locks._locks == {fd} or free()
+                return not process.locked_files == {fd} or free()
 
         child = forked(work)
         assert free()

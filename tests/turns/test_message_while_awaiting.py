@@ -29,14 +29,14 @@ def again(store, outer=(), inner=()):
     return managed(store, team(outer, inner))
 
 
-async def paused(store):
+async def awaiting(store):
     manager = again(store, [[function_call("ask_cashier", '{"input": "pay"}', call_id="o")]], [calls("pay", "n1")])
     await manager.send_message(await opened(manager), "hello")
 
 
 async def stopped(store):
     """Send a message whose nested agent asks again: it waits with it."""
-    await paused(store)
+    await awaiting(store)
     reply = await again(store, inner=[calls("pay", "n2")]).send_message("s", "stop", on_pending="reject")
     assert reply.status == "awaiting_approval"
 
@@ -46,7 +46,7 @@ def said(store):
     return [item["content"] for item in items if item.get("role") == "user"]
 
 
-def test_it_is_tried_again_with_the_turn_that_fails_behind_a_second_pause(store):
+def test_it_is_tried_again_with_the_turn_that_fails_behind_a_second_request(store):
     async def run():
         await stopped(store)
         with pytest.raises(Exception, match="gone"):
@@ -68,7 +68,7 @@ def test_it_is_tried_again_with_the_one_that_came_after_it(store):
     assert said(store) == ["hello", "stop", "now!"]
 
 
-def test_it_is_stored_once_behind_a_second_pause(store):
+def test_it_is_stored_once_behind_a_second_request(store):
     async def run():
         await stopped(store)
         return await again(store, ["done"], ["settled"]).resume("s", approve=True)
@@ -94,14 +94,14 @@ async def killed(store, act):
     store.append = append
 
 
-@pytest.mark.parametrize("again_first", [False, True], ids=["at once", "behind a second pause"])
+@pytest.mark.parametrize("again_first", [False, True], ids=["at once", "behind a second request"])
 def test_it_is_tried_again_with_the_turn_that_was_killed(store, again_first):
     async def run():
         if again_first:
             await stopped(store)
             await killed(store, lambda manager: manager.resume("s", approve=True))
         else:
-            await paused(store)
+            await awaiting(store)
             await killed(store, lambda manager: manager.send_message("s", "stop", on_pending="reject"))
         await again(store, ["done"]).retry("s")
 
@@ -111,7 +111,7 @@ def test_it_is_tried_again_with_the_turn_that_was_killed(store, again_first):
 
 def test_it_is_not_tried_again_if_the_turn_was_killed_behind_it(store):
     async def run():
-        await paused(store)
+        await awaiting(store)
         append = store.append
 
         async def until_it_is_stored(key, entries, **options):

@@ -1,0 +1,195 @@
+"""Make, find, change and remove sessions."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from agents_sessions.errors import InvalidItemError, SessionExistsError
+from agents_sessions.model.history import invalid_fields
+from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
+from agents_sessions.session import ManagedSession
+
+if TYPE_CHECKING:
+    from agents.memory import SessionSettings
+
+    from agents_sessions.lookup import SessionLookup
+    from agents_sessions.stores.base import History, SessionStore
+    from agents_sessions.turns.agents import AgentRegistry
+    from agents_sessions.turns.turn import Turns
+
+_UNCHANGED: Any = object()
+
+
+class SessionFacade:
+    """What a manager does with sessions as wholes."""
+
+    store: SessionStore
+    _lookup: SessionLookup
+    _registry: AgentRegistry
+    _turns: Turns
+    _lock_timeout: float | None
+
+    async def create_session(
+        self,
+        agent_id: str,
+        *,
+        session_id: str | None = None,
+        user_id: str | None = None,
+        name: str | None = None,
+        session_type: SessionType = "user",
+        mode: str | None = None,
+        max_turns: int | None = None,
+        history_limit: int | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> SessionInfo:
+        """Make a new session of an agent.
+
+        Args:
+            agent_id: The agent that its first turn starts with.
+            session_id: Its id; by default a new UUID.
+            user_id: Whose conversation it is.
+            name: A title for people.
+            session_type: Who drives it.
+            mode: Free text such as `plan` or `build`, for an agent factory.
+            max_turns: The Runner's `max_turns` where neither the call nor the manager gives one.
+            history_limit: About how many items of the history the model sees, where no run config says it. The cut
+                is made at a user message.
+            metadata: Anything else to keep, as JSON data.
+
+        Raises:
+            UnknownAgentError: Agents were given, and this is none of them.
+            SessionExistsError: The id is taken.
+            InvalidItemError: A value does not fit, or the metadata is not JSON.
+        """
+        self._registry.check_entry(agent_id)
+        with _facts_checked():
+            info = SessionInfo(
+                id=str(uuid4()) if session_id is None else session_id,
+                agent_id=agent_id,
+                user_id=user_id,
+                name=name,
+                session_type=session_type,
+                mode=mode,
+                max_turns=max_turns,
+                history_limit=history_limit,
+                metadata=metadata or {},
+            )
+        if session_id is not None and await self.store.find(session_id):
+            raise SessionExistsError(session_id)
+        created = await self.store.create(info)
+        self._lookup.remember(created.key)
+        return created
+
+    async def get_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo:
+        """Return a session's facts and totals.
+
+        Raises:
+            SessionNotFoundError: There is none.
+            SessionAmbiguousError: Several agents have one of this id, and `agent_id` does not say which.
+        """
+        key = await self._lookup.key(session_id, agent_id)
+        return await self.store.existing(key)
+
+    async def list_sessions(
+        self,
+        *,
+        agent_id: str | None = None,
+        user_id: str | None = None,
+        status: SessionStatus | None = None,
+        session_type: SessionType | None = None,
+        limit: int | None = None,
+    ) -> list[SessionInfo]:
+        """Return sessions, the most recently changed first. What is not given does not filter."""
+        wanted = {"user_id": user_id, "status": status, "session_type": session_type}
+        found = [
+            info
+            async for info in self.store.scan(agent_id)
+            if all(value is None or getattr(info, name) == value for name, value in wanted.items())
+        ]
+        found.sort(key=lambda info: info.updated_at, reverse=True)
+        return found if limit is None else found[: max(0, limit)]
+
+    async def update_session(
+        self,
+        session_id: str,
+        *,
+        agent_id: str | None = None,
+        name: str | None = _UNCHANGED,
+        user_id: str | None = _UNCHANGED,
+        status: SessionStatus = _UNCHANGED,
+        mode: str | None = _UNCHANGED,
+        max_turns: int | None = _UNCHANGED,
+        history_limit: int | None = _UNCHANGED,
+        metadata: dict[str, Any] = _UNCHANGED,
+    ) -> SessionInfo:
+        """Change facts of a session; what is not given stays. `metadata` replaces all of it.
+
+        Raises:
+            SessionNotFoundError: There is none.
+            InvalidItemError: A value does not fit, or the metadata is not JSON; nothing was changed.
+        """
+        given = {
+            "name": name,
+            "user_id": user_id,
+            "status": status,
+            "mode": mode,
+            "max_turns": max_turns,
+            "history_limit": history_limit,
+            "metadata": metadata,
+        }
+        facts = {field: value for field, value in given.items() if value is not _UNCHANGED}
+
+        def change(history: History) -> History:
+            with _facts_checked():
+                return history.with_facts(**facts) if facts else history
+
+        return await self.store.rewrite(await self._lookup.key(session_id, agent_id), change)
+
+    async def clear_session(self, session_id: str, *, agent_id: str | None = None) -> None:
+        """Remove the whole history of a session, with its totals. Waits for a turn that runs on it.
+
+        Raises:
+            SessionNotFoundError: There is none.
+            SessionBusyError: A turn runs on it and did not end in time.
+        """
+        key = await self._lookup.key(session_id, agent_id)
+        await self._turns.clear(key, self._lock_timeout)
+
+    async def delete_session(self, session_id: str, *, agent_id: str | None = None) -> None:
+        """Remove a session and all that belongs to it, for good. Waits for a turn that runs on it.
+
+        Raises:
+            SessionNotFoundError: There is none.
+            SessionBusyError: A turn runs on it and did not end in time.
+        """
+        key = await self._lookup.key(session_id, agent_id)
+        await self._turns.delete(key, self._lock_timeout)
+
+    def session(
+        self,
+        session_id: str,
+        *,
+        agent_id: str | None = None,
+        session_settings: SessionSettings | dict[str, Any] | None = None,
+    ) -> ManagedSession:
+        """Return one session as the SDK's `Session`, for `Runner.run(session=…)`.
+
+        A missing session shows when it is first used, or at once with ``await manager.session(…)``.
+        """
+        return ManagedSession(
+            self._lookup, self.store, session_id, agent_id=agent_id, session_settings=session_settings
+        )
+
+
+@contextlib.contextmanager
+def _facts_checked() -> Iterator[None]:
+    """Name the facts that do not fit, without their values, which pydantic would quote."""
+    try:
+        yield
+    except ValidationError as error:
+        raise InvalidItemError("the session's facts", f"invalid value of {invalid_fields(error)}") from None
