@@ -61,14 +61,15 @@ def called(name: str, by: str, nth: int = 1) -> Change:
     return change
 
 
-def argument(name: str, which: int, by: str, nth: int = 1) -> Change:
-    """Give another positional argument to a call; `{it}` is the one that it has."""
+def argument(name: str, which: int | str, by: str, nth: int = 1) -> Change:
+    """Give another argument to a call, by place or keyword; `{it}` is the one that it has."""
 
     def change(function: Function) -> None:
         call = _pick(_calls(function, name), nth, f"no call of {name!r}")
-        if which >= len(call.args):
-            raise LookupError(f"{name!r} has no argument {which}")
-        call.args[which] = _expression(by.replace("{it}", ast.unparse(call.args[which])))
+        given = {keyword.arg: keyword.value for keyword in call.keywords} | dict(enumerate(call.args))
+        if which not in given:
+            raise LookupError(f"{name!r} has no argument {which!r}")
+        _replace(call, given[which], _expression(by.replace("{it}", ast.unparse(given[which]))))
 
     return change
 
@@ -133,8 +134,8 @@ def _calls(function: Function, name: str) -> list[ast.Call]:
     return [call for call in calls if name in (getattr(call.func, "id", None), getattr(call.func, "attr", None))]
 
 
-def _replace(function: Function, old: ast.AST, new: ast.AST) -> None:
-    for node in _nodes(function):
+def _replace(root: ast.AST, old: ast.AST, new: ast.AST) -> None:
+    for node in _nodes(root):
         for field, value in ast.iter_fields(node):
             if value is old:
                 setattr(node, field, new)

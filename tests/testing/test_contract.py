@@ -1,8 +1,10 @@
 """How the contract of the stores says that a store breaks it."""
 
+import ast
 import asyncio
 import contextlib
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -107,3 +109,10 @@ def test_a_store_is_closed_by_its_aclose():
     store = run(work())
     assert closed[0] is store
     assert len(closed) == 2
+
+
+@pytest.mark.parametrize("module", sorted(Path(bounds.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
+def test_no_fixture_of_the_contract_is_for_every_test(module):
+    """The parts are one class: such a fixture in one of them, if it skips, skips the whole contract."""
+    keywords = [node.arg for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.keyword)]
+    assert "autouse" not in keywords
