@@ -14,7 +14,8 @@ SLOW := tests/trust tests/test_examples.py tests/concurrency/test_worker_threads
 
 .PHONY: demo test test-fast lint types check coverage bench soak mutants mutation clean fuzz
 
-demo: .venv/ready ## an agent holds a conversation across two processes
+# The package alone is enough for it. Whoever has the tools of a developer already uses that environment.
+demo: $(if $(wildcard .venv/ready),.venv/ready,.venv/demo-ready) ## an agent holds a conversation across two processes
 	@$(BIN)/python examples/quickstart.py
 
 test: .venv/ready ## the whole test suite
@@ -62,6 +63,13 @@ fuzz: .venv/ready ## a million broken files against the reader
 	@echo "setting up .venv with $(PYTHON), once"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+.venv/demo-ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with the venv module is needed"; exit 1; }
+	@echo "installing the package in .venv with $(PYTHON), once"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --no-compile --editable .
 	@touch $@
 
 .venv/mutation-ready: .venv/ready
