@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 from agents.memory import SessionSettings
 from agents.memory.session_settings import coerce_session_settings
 
+from agents_sessions.compaction import IsStale, Snapshot, newest_items, with_suffix
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
@@ -215,9 +216,9 @@ class StoredSession:
     async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
         """Replace the history in one step, or return False. The SDK's compaction asks, so that no crash finds a gap.
 
-        A subclass with session methods of its own may change what is stored. It keeps the way through them.
+        It asks so for what an application compacts by hand, and means the whole history, whatever came meanwhile.
         """
-        if any(getattr(type(self), name) is not getattr(StoredSession, name) for name in _SESSION_METHODS):
+        if self._has_methods_of_its_own():
             return False
         entries = [item_entry(item) for item in cast("list[Item]", items)]
 
@@ -227,6 +228,35 @@ class StoredSession:
 
         await self._rewrite(change)
         return True
+
+    async def _get_compaction_snapshot(self, limit: int, *, prune_prefix: IsStale | None = None) -> Snapshot | None:
+        """Return the newest `limit` items, to be replaced only while they are the newest. The SDK's compaction asks."""
+        if self._has_methods_of_its_own():
+            return None
+        try:
+            read, complete = await newest_items(self.store, await self._find_key(), max(0, limit))
+        except SessionNotFoundError:
+            if not self._create:
+                raise
+            read, complete = [], True
+
+        async def replace_suffix(start: int, output: list[Item]) -> bool:
+            replaced = False
+
+            def change(history: History) -> History:
+                nonlocal replaced
+                after = with_suffix(history, read[start:], output, prune_prefix)
+                replaced = after is not history
+                return after
+
+            await self._rewrite(change)
+            return replaced
+
+        return Snapshot([entry["item"] for entry in read], complete, replace_suffix)
+
+    def _has_methods_of_its_own(self) -> bool:
+        """Tell whether a subclass may change what is stored. Then nothing goes past its methods."""
+        return any(getattr(type(self), name) is not getattr(StoredSession, name) for name in _SESSION_METHODS)
 
     async def _find_key(self) -> SessionKey:
         return self.key

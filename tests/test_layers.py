@@ -51,7 +51,7 @@ FLOORS = [
     {"stores.file.reader"},
     {"stores.file.writer"},
     {"stores.memory", "stores.file.store"},
-    {"lookup"},
+    {"compaction", "lookup"},
     {"session"},
     {"turns.events", "turns.lock", "turns.options", "turns.past", "turns.sdk_internals"},
     {"turns.agents", "turns.ledger", "turns.request"},
