@@ -44,6 +44,7 @@ RUN_STATE = "run_state.json"
 """The sidecar of a managed turn that awaits approval."""
 
 _STATE = "state.json"
+"""The sidecar of a run that awaits approval without a manager, as its application has saved it."""
 
 _SESSION_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
 """The four methods of the SDK's protocol."""
@@ -165,9 +166,20 @@ class StoredSession:
         return cast("TResponseInputItem | None", popped)
 
     async def clear_session(self, *, wrapper: RunContextWrapper[Any] | None = None) -> None:
-        """Remove the whole history, and a turn that awaits approval. The session and its facts stay."""
-        await self._rewrite(lambda history: history.with_entries([]) if history.entries else history)
-        await self.store.delete_sidecar(await self._find_key(), RUN_STATE, turn=self._turn)
+        """Remove the whole history, and what awaits approval. The session and its facts stay.
+
+        It is also the way out of damage: the damaged file is kept aside, with a warning in the log.
+
+        Raises:
+            SessionStorageError: What is there is not damaged, but of a newer version or another codec, a link, or on a
+                disk that fails. It was not touched.
+        """
+        key = await self._find_key()
+        try:
+            await self._rewrite(lambda history: history.with_entries([]) if history.entries else history)
+        except SessionCorruptedError:
+            await self.store.start_over(key, turn=self._turn)
+        await delete_run_states(self.store, key, turn=self._turn)
 
     async def info(self) -> SessionInfo:
         """Return what the session is and its running totals.
@@ -360,6 +372,12 @@ class ManagedSession(StoredSession):
         if self._key is None:
             self._key = await self._lookup.key(self.session_id)
         return self._key
+
+
+async def delete_run_states(store: SessionStore, key: SessionKey, *, turn: TurnLock | None = None) -> None:
+    """Forget what awaits approval: resumed into a history that is gone, it would run calls that no one sees."""
+    for name in (RUN_STATE, _STATE):
+        await store.delete_sidecar(key, name, turn=turn)
 
 
 def _newest_item(entries: Sequence[Entry]) -> int | None:

@@ -37,6 +37,7 @@ FLOORS = [
         "stores.file.format.append",
         "stores.file.format.edited",
         "stores.file.format.mixed",
+        "stores.file.format.salvage",
         "stores.file.format.torn",
     },
     {"stores.file.format.reading"},
