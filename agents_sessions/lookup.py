@@ -2,7 +2,7 @@
 
 from agents_sessions.concurrency.fair_locks import FairLocks
 from agents_sessions.concurrency.recent import Recent
-from agents_sessions.errors import SessionAmbiguousError, SessionNotFoundError
+from agents_sessions.errors import SessionAmbiguousError, SessionNotFoundError, SessionStorageError
 from agents_sessions.keys import SessionKey
 from agents_sessions.stores.base import SessionStore
 
@@ -29,7 +29,7 @@ class SessionLookup:
         # A search may take long, and a message must not overtake the one before it: one search per id at a time.
         async with self._locks.hold(session_id):
             known = self._known.get(session_id)
-            if known is not None and await self._store.load(known) is not None:
+            if known is not None and await self._is_there(known):
                 return known
             return self.remember(await self._search(session_id))
 
@@ -37,6 +37,12 @@ class SessionLookup:
         """Remember the key of a session that was found or made, and return it."""
         self._known.put(key.session_id, key)
         return key
+
+    async def _is_there(self, key: SessionKey) -> bool:
+        try:
+            return await self._store.load(key) is not None
+        except SessionStorageError:  # what cannot be read is not missing: it may be cleared, deleted or set aside
+            return True
 
     async def _search(self, session_id: str) -> SessionKey:
         found = await self._store.find(session_id)

@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 from agents.memory import SessionSettings
 from agents.memory.session_settings import coerce_session_settings
 
+from agents_sessions.compaction import IsStale, Snapshot, newest_items, with_suffix
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
@@ -43,6 +44,7 @@ RUN_STATE = "run_state.json"
 """The sidecar of a managed turn that awaits approval."""
 
 _STATE = "state.json"
+"""The sidecar of a run that awaits approval without a manager, as its application has saved it."""
 
 _SESSION_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
 """The four methods of the SDK's protocol."""
@@ -164,9 +166,20 @@ class StoredSession:
         return cast("TResponseInputItem | None", popped)
 
     async def clear_session(self, *, wrapper: RunContextWrapper[Any] | None = None) -> None:
-        """Remove the whole history, and a turn that awaits approval. The session and its facts stay."""
-        await self._rewrite(lambda history: history.with_entries([]) if history.entries else history)
-        await self.store.delete_sidecar(await self._find_key(), RUN_STATE, turn=self._turn)
+        """Remove the whole history, and what awaits approval. The session and its facts stay.
+
+        It is also the way out of damage: the damaged file is kept aside, with a warning in the log.
+
+        Raises:
+            SessionStorageError: What is there is not damaged, but of a newer version or another codec, a link, or on a
+                disk that fails. It was not touched.
+        """
+        key = await self._find_key()
+        try:
+            await self._rewrite(lambda history: history.with_entries([]) if history.entries else history)
+        except SessionCorruptedError:
+            await self.store.start_over(key, turn=self._turn)
+        await delete_run_states(self.store, key, turn=self._turn)
 
     async def info(self) -> SessionInfo:
         """Return what the session is and its running totals.
@@ -215,9 +228,9 @@ class StoredSession:
     async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
         """Replace the history in one step, or return False. The SDK's compaction asks, so that no crash finds a gap.
 
-        A subclass with session methods of its own may change what is stored. It keeps the way through them.
+        It asks so for what an application compacts by hand, and means the whole history, whatever came meanwhile.
         """
-        if any(getattr(type(self), name) is not getattr(StoredSession, name) for name in _SESSION_METHODS):
+        if self._has_methods_of_its_own():
             return False
         entries = [item_entry(item) for item in cast("list[Item]", items)]
 
@@ -227,6 +240,35 @@ class StoredSession:
 
         await self._rewrite(change)
         return True
+
+    async def _get_compaction_snapshot(self, limit: int, *, prune_prefix: IsStale | None = None) -> Snapshot | None:
+        """Return the newest `limit` items, to be replaced only while they are the newest. The SDK's compaction asks."""
+        if self._has_methods_of_its_own():
+            return None
+        try:
+            read, complete = await newest_items(self.store, await self._find_key(), max(0, limit))
+        except SessionNotFoundError:
+            if not self._create:
+                raise
+            read, complete = [], True
+
+        async def replace_suffix(start: int, output: list[Item]) -> bool:
+            replaced = False
+
+            def change(history: History) -> History:
+                nonlocal replaced
+                after = with_suffix(history, read[start:], output, prune_prefix)
+                replaced = after is not history
+                return after
+
+            await self._rewrite(change)
+            return replaced
+
+        return Snapshot([entry["item"] for entry in read], complete, replace_suffix)
+
+    def _has_methods_of_its_own(self) -> bool:
+        """Tell whether a subclass may change what is stored. Then nothing goes past its methods."""
+        return any(getattr(type(self), name) is not getattr(StoredSession, name) for name in _SESSION_METHODS)
 
     async def _find_key(self) -> SessionKey:
         return self.key
@@ -330,6 +372,12 @@ class ManagedSession(StoredSession):
         if self._key is None:
             self._key = await self._lookup.key(self.session_id)
         return self._key
+
+
+async def delete_run_states(store: SessionStore, key: SessionKey, *, turn: TurnLock | None = None) -> None:
+    """Forget what awaits approval: resumed into a history that is gone, it would run calls that no one sees."""
+    for name in (RUN_STATE, _STATE):
+        await store.delete_sidecar(key, name, turn=turn)
 
 
 def _newest_item(entries: Sequence[Entry]) -> int | None:

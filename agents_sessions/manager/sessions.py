@@ -9,10 +9,11 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from agents_sessions.errors import InvalidItemError, SessionExistsError
+from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionExistsError
 from agents_sessions.model.history import invalid_fields
 from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
-from agents_sessions.session import ManagedSession
+from agents_sessions.session import ManagedSession, delete_run_states
+from agents_sessions.turns.lock import exclusive_turn
 
 if TYPE_CHECKING:
     from agents.memory import SessionSettings
@@ -153,12 +154,19 @@ class SessionFacade:
     async def clear_session(self, session_id: str, *, agent_id: str | None = None) -> None:
         """Remove the whole history of a session, with its totals. Waits for a turn that runs on it.
 
+        It is also the way out of damage: the damaged file is kept aside, with a warning in the log.
+
         Raises:
             SessionNotFoundError: There is none.
             SessionBusyError: A turn runs on it and did not end in time.
         """
         key = await self._lookup.key(session_id, agent_id)
-        await self._turns.clear(key, self._lock_timeout)
+        try:
+            await self._turns.clear(key, self._lock_timeout)
+        except SessionCorruptedError:
+            async with exclusive_turn(self.store, key, self._lock_timeout) as lock:
+                await self.store.start_over(key, turn=lock)
+        await delete_run_states(self.store, key)
 
     async def delete_session(self, session_id: str, *, agent_id: str | None = None) -> None:
         """Remove a session and all that belongs to it, for good. Waits for a turn that runs on it.

@@ -268,6 +268,18 @@ class SessionStore(ABC):
         """
         raise UnsupportedError(type(self).__name__, "set sessions aside")
 
+    async def start_over(self, key: SessionKey, *, turn: TurnLock | None = None) -> None:
+        """Empty a session that is damaged, and keep what is there aside. One that can be read is not touched.
+
+        Its facts stay, as far as they can be read, and no number is given a second time.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            SessionStorageError: It cannot be read for another reason than damage; it was not touched.
+            UnsupportedError: This backend cannot.
+        """
+        raise UnsupportedError(type(self).__name__, "start a damaged session over")
+
     async def aclose(self) -> None:  # noqa: B027 -- most backends have nothing open
         """Give back what the store has opened. A manager closes the store that it made, never one it was given."""
 

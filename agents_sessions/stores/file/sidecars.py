@@ -16,6 +16,7 @@ from agents_sessions.stores.file.disk.syscalls import (
     is_folder,
     make_directory,
     names,
+    remove_empty_folder,
     sync_directory,
 )
 from agents_sessions.stores.file.layout import SidecarNames, beside, is_sidecar
@@ -34,6 +35,17 @@ def write(root: str, agent: int, where: tuple[str, ...], file: str, data: bytes,
                 sync_directory(above, durable=durable)
         sweep(folder)
         replace(folder, file, data, durable=durable)
+
+
+def remove_empty(root: str, where: tuple[str, ...]) -> None:
+    """Remove the folders of a sidecar that was removed, if nothing is left in them. The session's lock is held.
+
+    It is not synced: an empty folder that a cut of the power brings back does no harm.
+    """
+    for depth in range(len(where), 1, -1):
+        with directory(root, *where[: depth - 1]) as above:
+            if not remove_empty_folder(above, where[depth - 1]):
+                return
 
 
 def prepare(root: str, documents: Mapping[SidecarNames, bytes], hidden: str, *, durable: bool) -> None:

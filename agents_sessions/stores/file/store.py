@@ -172,6 +172,9 @@ class FileStore(SessionStore):
         except _ChangeRaised as raised:
             raise raised.error from raised.error.__cause__
 
+    async def start_over(self, key: SessionKey, *, turn: TurnLock | None = None) -> None:
+        await self._write(key, partial(self._files.start_over, key))
+
     async def delete(self, key: SessionKey) -> None:
         await self._write(key, partial(self._files.delete, key))
 

@@ -11,6 +11,8 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from agents_sessions.concurrency import process
 from agents_sessions.errors import SessionError, SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
@@ -26,6 +28,8 @@ from agents_sessions.stores.file.format.append import plan_append
 from agents_sessions.stores.file.format.document import Document, encode_document
 from agents_sessions.stores.file.format.header import Damage, NewerFormat, codec_of
 from agents_sessions.stores.file.format.lines import EncodedEntry, decode_batch
+from agents_sessions.stores.file.format.reading import decode_document
+from agents_sessions.stores.file.format.salvage import salvage
 from agents_sessions.stores.file.format.sealed import read_sealed, read_since
 from agents_sessions.stores.file.layout import SUFFIX, SessionNames, SidecarNames, beside, names_of, sidecar_of
 from agents_sessions.stores.file.limits import Limits
@@ -196,7 +200,7 @@ class FileWriter(FileReader):
         data = encode_document(_document(after, whole.codec, after.info.seq))
         self._check_limits(before, after, len(data), seen.size)
         if whole.shape == "torn":
-            self._replace_torn(key, folder, data, seen)
+            self._replace_damaged(key, folder, data, seen, "had a torn last write; repaired")
         else:
             atomic.replace(folder, names_of(key).file, data, durable=self._durable, over=seen)
         return after
@@ -207,15 +211,36 @@ class FileWriter(FileReader):
         added = [entry for entry in after.entries if entry["seq"] not in known]
         self.limits.check_document(after.info.key, size, added, old_size)
 
-    def _replace_torn(self, key: SessionKey, folder: int, data: bytearray, seen: io.Seen) -> None:
+    def start_over(self, key: SessionKey) -> None:
+        """Empty a damaged session, and keep the damaged file; one that can be read is not touched."""
+        while True:
+            with contextlib.suppress(atomic.Replaced), self._locked(key) as (folder, fd):
+                return self._start_over_locked(key, folder, fd)
+
+    def _start_over_locked(self, key: SessionKey, folder: int, fd: int) -> None:
+        seen = io.seen(fd)
+        self.limits.check_file(key, "its damaged file", seen.size, times=2)
+        data = bytes(io.read_range(fd, 0, seen.size))
+        try:
+            info_of(decode_document(data, self.codec))
+        except Damage:
+            facts, seq, codec = salvage(data, key, self.codec)
+        else:
+            return
+        check_identity(key, self.path(key), facts)
+        try:
+            info = SessionInfo.model_validate({**facts, "seq": seq})
+        except ValidationError:  # a fact was edited to what no session can have
+            info = SessionInfo(id=key.session_id, agent_id=key.agent_id, seq=seq)
+        empty = encode_document(_document(History(info, []), codec, seq))
+        self._replace_damaged(key, folder, empty, seen, "was damaged; cleared")
+
+    def _replace_damaged(self, key: SessionKey, folder: int, data: bytearray, seen: io.Seen, what: str) -> None:
         name = names_of(key).file
         with atomic.keep_copy(folder, name) as copy:
             atomic.replace(folder, name, data, durable=self._durable, over=seen)
         logger.warning(
-            "session %r of agent %r had a torn last write; repaired, the damaged file is kept as %s",
-            key.session_id,
-            key.agent_id,
-            copy,
+            "session %r of agent %r %s, the damaged file is kept as %s", key.session_id, key.agent_id, what, copy
         )
 
     # --- out of sight ---
@@ -334,6 +359,7 @@ class FileWriter(FileReader):
                     if io.is_folder(folder, file):
                         return False
                     atomic.remove(folder, file, durable=self._durable)
+                sidecars.remove_empty(self._root, folders)
         except SessionNotFoundError:
             return False
         return True

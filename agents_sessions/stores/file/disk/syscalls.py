@@ -153,6 +153,17 @@ def make_directory(root: str, *parts: str, durable: bool) -> None:
         _sync_path(made.parent, durable=durable)
 
 
+def remove_empty_folder(dir_fd: int, name: str) -> bool:
+    """Remove a folder if nothing is in it; tells whether it is gone."""
+    try:
+        os.rmdir(name, dir_fd=dir_fd)
+    except FileNotFoundError:
+        return True
+    except OSError:  # something is in it, or someone may not
+        return False
+    return True
+
+
 def sync_names(folder: Path, *, durable: bool) -> None:
     """Bring the names in a folder to the disk, one of which a process may have made that was killed before its sync."""
     try:
