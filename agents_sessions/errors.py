@@ -15,7 +15,7 @@
     │   └── SessionReentryError                  the holder is the caller itself
     ├── ApprovalPendingError                     a tool waits for approval; decide first
     ├── NothingToResumeError (LookupError)       no tool waits for approval, or no turn failed
-    ├── TurnCancelledError                       a stream was cancelled before the Runner was called
+    ├── TurnCancelledError                       a streamed turn was cancelled, and not by its reader
     ├── ReplyNotStoredError                      the answer came, but could not be stored
     ├── SessionLimitError                        an item or a session would be larger than is allowed
     ├── SessionStatusError                       its status forbids the act
@@ -208,10 +208,17 @@ class NothingToResumeError(_OfSession, LookupError):
 
 
 class TurnCancelledError(_OfSession):
-    """A stream was cancelled before the Runner was called: its message is not in the history."""
+    """A streamed turn was cancelled before the Runner was called, or by something that its run awaited."""
+
+    def __init__(self, session: SessionKey | str, began: bool = False) -> None:
+        super().__init__(session, began)
+        self.began = began
+        """True once the Runner was called: models may have been asked, and tools may have run."""
 
     def __str__(self) -> str:
-        return f"the turn on {self._who} was cancelled before any model was asked"
+        if self.began:
+            return f"the turn on {self._who} was cancelled while it ran; retry() goes on with its message"
+        return f"the turn on {self._who} was cancelled before any model was asked; send the message again"
 
 
 class ReplyNotStoredError(_OfSession):

@@ -73,13 +73,13 @@ class ReplyStream:
         """Wait for the end of the turn and return its reply. Events that nobody has read are dropped.
 
         Raises:
-            TurnCancelledError: It was cancelled before the Runner was called.
+            TurnCancelledError: It was cancelled before the Runner was called, or by something that its run awaited.
             Exception: Whatever ended the turn, as `send_message` would raise it.
         """
         self._leave_behind()
         await asyncio.wait({self._task})
         if self._task.cancelled():
-            raise TurnCancelledError(self._session_id)
+            raise TurnCancelledError(self._session_id, began=self._result is not None)
         return self._task.result()
 
     def cancel(self, mode: CancelMode = "immediate") -> None:
@@ -124,6 +124,9 @@ class ReplyStream:
             await _background_end(result)
             raise
         await _background_end(result)
+        if self._cancel_mode is None and _was_cancelled(result):
+            # Something that the run awaited was cancelled. The SDK ends the events as if the run had ended by itself.
+            raise asyncio.CancelledError
         unfinished = result.final_output is None and not result.interruptions
         return Outcome(result, cancelled=self._cancel_mode is not None and unfinished)
 
@@ -166,3 +169,8 @@ class ReplyStream:
 async def _background_end(result: RunResultStreaming) -> None:
     if result.run_loop_task is not None:
         await settle(asyncio.wait({result.run_loop_task}))
+
+
+def _was_cancelled(result: RunResultStreaming) -> bool:
+    """Tell whether the run was cancelled, and did not end: only its task knows."""
+    return result.run_loop_task is not None and result.run_loop_task.cancelled()

@@ -276,7 +276,7 @@ def test_closing_the_manager_ends_its_streams(store):
             events = stream.stream_events()
             await anext(events)
             waiting = [manager.stream_message("s", "waits") for _ in range(5)]
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.3)
         for each in waiting:
             with pytest.raises(TurnCancelledError):
                 await each.reply()
