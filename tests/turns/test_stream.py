@@ -265,8 +265,11 @@ def test_a_stream_that_waits_for_its_session_can_be_cancelled(store):
 
 def test_closing_the_manager_ends_its_streams(store):
     async def run():
+        tool_runs = asyncio.Event()
+
         @function_tool
         async def wait() -> str:
+            tool_runs.set()
             await asyncio.sleep(60)
             return "never"
 
@@ -276,7 +279,7 @@ def test_closing_the_manager_ends_its_streams(store):
             events = stream.stream_events()
             await anext(events)
             waiting = [manager.stream_message("s", "waits") for _ in range(5)]
-            await asyncio.sleep(0.3)
+            await asyncio.wait_for(tool_runs.wait(), 30)
         for each in waiting:
             with pytest.raises(TurnCancelledError):
                 await each.reply()
