@@ -15,6 +15,7 @@
     │   └── SessionReentryError                  the holder is the caller itself
     ├── ApprovalPendingError                     a tool waits for approval; decide first
     ├── NothingToResumeError (LookupError)       no tool waits for approval, or no turn failed
+    ├── TurnNotResumableError                    a turn awaits approval, and its agents or tools have changed
     ├── TurnCancelledError                       a streamed turn was cancelled, and not by its reader
     ├── ReplyNotStoredError                      the answer came, but could not be stored
     ├── SessionLimitError                        an item or a session would be larger than is allowed
@@ -193,7 +194,7 @@ class ApprovalPendingError(_OfSession):
 
     def __str__(self) -> str:
         calls = ", ".join(self.call_ids)
-        return f"{self._who} waits for approval of {calls}; resume() it, or send with on_pending='reject'"
+        return f"{self._who} waits for approval of {calls}; resume() it, send with on_pending='reject', or give_up()"
 
 
 class NothingToResumeError(_OfSession, LookupError):
@@ -205,6 +206,20 @@ class NothingToResumeError(_OfSession, LookupError):
 
     def __str__(self) -> str:
         return f"{self._who}: {self.reason}"
+
+
+class TurnNotResumableError(_OfSession):
+    """A turn awaits approval, and the SDK cannot restore it with the agents and tools of today."""
+
+    def __init__(self, session: SessionKey | str, reason: str) -> None:
+        super().__init__(session, reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return (
+            f"the turn that awaits approval on {self._who} cannot be restored ({self.reason}): an agent or a tool of it"
+            " has changed; bring it back, or end the turn with give_up()"
+        )
 
 
 class TurnCancelledError(_OfSession):

@@ -26,6 +26,7 @@ from agents_sessions.model.entries import Entry, item_entry, record_entry
 from agents_sessions.model.ids import check_id, check_key
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
+from agents_sessions.model.undo import without_newest_item
 from agents_sessions.model.usage import UsageMark, rows_since
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES
 from agents_sessions.stores.file.store import Durability, FileStore
@@ -150,7 +151,7 @@ class StoredSession:
             await self._append(entries)
 
     async def pop_item(self, *, wrapper: RunContextWrapper[Any] | None = None) -> TResponseInputItem | None:
-        """Remove the newest item and return it, or None if there is none."""
+        """Remove the newest item and return it, or None if there is none. A handoff goes with what asked for it."""
         popped: Item | None = None
 
         def change(history: History) -> History:
@@ -160,7 +161,7 @@ class StoredSession:
             if place is None:
                 return history
             popped = history.entries[place]["item"]
-            return history.with_entries(history.entries[:place] + history.entries[place + 1 :])
+            return history.with_entries(without_newest_item(history.entries, place))
 
         await self._rewrite(change)
         return cast("TResponseInputItem | None", popped)

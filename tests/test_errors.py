@@ -22,6 +22,7 @@ SAMPLES = {
     "SessionReentryError": WHO,
     "ApprovalPendingError": (*WHO, ("call_1", "call_2")),
     "NothingToResumeError": (*WHO, "no tool waits for approval"),
+    "TurnNotResumableError": (*WHO, "UserError"),
     "SessionLimitError": (*WHO, "an item", 70_000_000, "max_item_bytes", 67_108_864),
     "SessionStorageError": (*WHO, "/x/order-42.json", "it is odd"),
     "SessionCorruptedError": (*WHO, "/x/order-42.json", "it is empty"),

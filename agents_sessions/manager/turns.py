@@ -123,6 +123,18 @@ class TurnFacade:
         """Run the last turn again as `retry` does, and give its events while it runs."""
         return self._stream(Retry(session_id=session_id, settings=self._settings(RetryOptions, session_id, options)))
 
+    async def give_up(self, session_id: str, *, agent_id: str | None = None) -> None:
+        """End the turn that awaits approval, whatever has become of its agents, its tools or its run state.
+
+        Its calls are rejected and answered, and the turn is `cancelled`: `retry` lets the agent go on without them.
+
+        Raises:
+            NothingToResumeError: No turn awaits approval.
+            SessionNotFoundError: There is no such session.
+            SessionBusyError: A turn runs on it and did not end in time.
+        """
+        await self._turns.give_up(await self._lookup.key(session_id, agent_id), self._lock_timeout)
+
     async def pending_approvals(self, session_id: str, *, agent_id: str | None = None) -> list[PendingApproval]:
         """Return the tool calls of a session that wait for a decision.
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agents.run_state import RunState
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agents_sessions.errors import NothingToResumeError, SessionCorruptedError
-from agents_sessions.model.entries import record_entry
 from agents_sessions.model.history import invalid_fields
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
-from agents_sessions.model.usage import NOTHING, UsageMark
+from agents_sessions.model.usage import UsageMark  # noqa: TC001 -- a field of a pydantic model
 from agents_sessions.session import RUN_STATE
+from agents_sessions.turns.ends import awaits_approval
 from agents_sessions.turns.ledger import Ledger
-from agents_sessions.turns.past import lost_outputs
+from agents_sessions.turns.past import call_id_of, unanswered
 from agents_sessions.turns.sdk_internals import set_max_turns, usage_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from agents.items import ToolApprovalItem
 
     from agents_sessions.keys import SessionKey
-    from agents_sessions.model.entries import DecisionRecord, Entry, Item, TurnRecord
+    from agents_sessions.model.entries import DecisionRecord, Entry, Item
     from agents_sessions.model.info import SessionInfo
     from agents_sessions.stores.base import SessionStore, TurnLock
     from agents_sessions.turns.request import Decisions
@@ -104,6 +105,11 @@ class AwaitingTurn(BaseModel):
             set_max_turns(state, max_turns)
         return state
 
+    def calls_missing_in(self, state: RunState[Any, Any]) -> list[str]:
+        """Return the calls that wait and that a restored state does not ask about."""
+        asked = Counter(_call_id(item) for item in state.get_interruptions())
+        return sorted((Counter(self.call_ids) - asked).elements())
+
     def restore_ledger(self, state: RunState[Any, Any], last_agent: str | None, message: list[Item]) -> Ledger:
         """Return the account of the run that goes on, with `last_agent` first and perhaps with a message."""
         return Ledger(
@@ -117,51 +123,60 @@ class AwaitingTurn(BaseModel):
             unapproved=set(self.unapproved),
         )
 
-    def abandoned(self, last_agent: str | None, reason: str, message: list[Item]) -> list[Entry]:
-        """Return what ends this turn if no one can resume it: its calls are rejected, and answered.
+    def is_asked_in(self, entries: Sequence[Entry]) -> bool:
+        """Tell whether its calls stand in some entries as they were made, and without outputs."""
+        if not set(self.calls) <= set(unanswered(entries)):
+            return False
+        asked = {call_id_of(entry["item"]): entry["item"] for entry in entries if "item" in entry}
+        return all(self._is_as_asked(asked[call_id]) for call_id in set(self.calls) & set(self.unapproved))
 
-        The message that is to start a new turn is in the record until the new turn has stored it.
-        """
-        decision: DecisionRecord = {"type": "decision", "approved": [], "rejected": [*dict.fromkeys(self.call_ids)]}
-        end: TurnRecord = {
-            "type": "turn",
-            "status": "cancelled",
-            "usage": NOTHING.row(),
-            "duration_ms": 0,
-            "error": reason,
-            "message": message,
-        }
-        outputs = lost_outputs(self.calls, self.unapproved, agent=last_agent, turn=self.turn)
-        return [record_entry(decision, turn=self.turn), *outputs, record_entry(end, turn=self.turn)]
+    def _is_as_asked(self, call: Item) -> bool:
+        wanted = call.get("arguments", call.get("input"))
+        shown = [approval.arguments for approval in self.approvals if approval.call_id == call_id_of(call)]
+        return not isinstance(wanted, str) or wanted in shown
 
 
 async def load_awaiting(store: SessionStore, info: SessionInfo) -> AwaitingTurn | None:
     """Return the turn of a session that awaits approval, or None.
 
-    The history decides: a state that an ended or resumed turn has left behind does not count.
+    The history decides: a state that an ended or resumed turn has left behind does not count, nor one whose calls
+    were taken back, edited or answered.
 
     Raises:
         SessionCorruptedError: What is kept of it is damaged.
     """
-    if info.context.last_status != "awaiting_approval" or info.context.open_turn is not None:
+    if not awaits_approval(info):
         return None
     data = await store.read_sidecar(info.key, RUN_STATE)
     if data is None:
         return None
     try:
-        return AwaitingTurn.model_validate(decode_json(data))
+        awaiting = AwaitingTurn.model_validate(decode_json(data))
     except ValidationError as error:
         reason = f"invalid value of {invalid_fields(error)}"
     except ValueError as error:
         reason = str(error)
+    else:
+        return awaiting if await _is_asked(awaiting, store, info.key) else None
     # Raise outside the handlers: the caught error contains the file's content, and would be chained to ours.
-    reason = f"the turn that waits for approval cannot be used ({reason}); remove the file to give it up"
+    reason = f"the turn that waits for approval cannot be used ({reason}); manager.give_up(id) ends it"
     raise SessionCorruptedError(info.key, RUN_STATE, reason)
+
+
+async def _is_asked(awaiting: AwaitingTurn, store: SessionStore, key: SessionKey) -> bool:
+    count = 16
+    while True:
+        entries = await store.entries(key, limit=count)
+        if awaiting.is_asked_in(entries):
+            return True
+        if len(entries) < count:
+            return False
+        count *= 4
 
 
 def asked_for(result: RunResult | RunResultStreaming) -> set[str]:
     """Return the run's own calls that wait for approval, without those inside agents used as tools."""
-    return {_call_id(item) for item in result.interruptions if item.agent.name == result.last_agent.name}
+    return {_call_id(item) for item in result.interruptions if item.agent is result.last_agent}
 
 
 def decide(key: SessionKey, state: RunState[Any, Any], decisions: Decisions) -> DecisionRecord:

@@ -143,7 +143,7 @@ class Ledger:
 
     def end(self, status: TurnStatus, *, last_agent: str | None = None, error: str | None = None) -> None:
         """Enter the end of the turn, with all that is still to be entered before it."""
-        if status in ("failed", "cancelled"):
+        if status != "awaiting_approval":
             calls = unanswered(self.waiting, self.unanswered())
             self.waiting += lost_outputs(calls, self.unapproved, agent=self.agent, turn=self.turn)
         self._enter_seen()

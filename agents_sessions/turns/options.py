@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Start = Literal["last", "entry"]
 OnFailure = Literal["keep", "rollback"]
-OnPending = Literal["error", "reject"]
+OnPending = Literal["error", "reject", "give_up"]
 
 _CHOICES = {"start": get_args(Start), "on_failure": get_args(OnFailure), "on_pending": get_args(OnPending)}
 _REFUSED = {
@@ -60,7 +60,8 @@ class SendOptions(RetryOptions, total=False):
     """How a turn with a new message is run."""
 
     on_pending: OnPending
-    """While tool calls wait for approval, a message is an `error` (default), or it `reject`s them and goes on."""
+    """While tool calls wait for approval, a message is an `error` (default), or it `reject`s them and the turn goes on
+    with it, or the turn is given up (`give_up`) and a new one starts with it, whatever has become of the agents."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

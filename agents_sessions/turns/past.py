@@ -10,7 +10,7 @@ from agents_sessions.model.entries import TurnRecord, item_entry, record_entry
 from agents_sessions.model.usage import NOTHING
 
 if TYPE_CHECKING:
-    from agents_sessions.model.entries import Entry, Item
+    from agents_sessions.model.entries import DecisionRecord, Entry, Item
 
 NOT_RUN = "The tool was not run."
 MAY_HAVE_RUN = "The output of this tool was lost. The tool may have run."
@@ -23,8 +23,9 @@ _OUTPUTS = {
     "shell_call": "shell_call_output",
     "local_shell_call": "local_shell_call_output",
     "apply_patch_call": "apply_patch_call_output",
+    "mcp_approval_request": "mcp_approval_response",
 }
-"""The calls that tools of the application answer, with the type of the answer."""
+"""The calls that the application answers, with the type of the answer. A service refuses a history with an open one."""
 
 
 # --- its message -------------------------------------------------------------------------------------------------
@@ -58,12 +59,18 @@ def unanswered(entries: Iterable[Entry], before: Mapping[str, str] = MappingProx
     calls = dict(before)
     for entry in entries:
         item = entry.get("item", {})
-        kind, call_id = str(item.get("type")), str(item.get("call_id"))
+        kind = str(item.get("type"))
         if kind in _OUTPUTS:
-            calls[call_id] = kind
+            calls[call_id_of(item)] = kind
         elif kind in _OUTPUTS.values():
-            calls.pop(call_id, None)
+            calls.pop(call_id_of(item), None)
     return calls
+
+
+def call_id_of(item: Item) -> str:
+    """Return the id by which a call and its answer find each other. Hosted approval requests name it otherwise."""
+    names = {"mcp_approval_request": "id", "mcp_approval_response": "approval_request_id"}
+    return str(item.get(names.get(str(item.get("type")), "call_id")))
 
 
 def unapproved(entries: Iterable[Entry]) -> set[str]:
@@ -93,6 +100,8 @@ def lost_outputs(calls: Mapping[str, str], not_run: Container[str], *, agent: st
 
 def _output(kind: str, call_id: str, text: str) -> Item:
     """Return the output of a call in the shape that the SDK gives to a rejected one."""
+    if kind == "mcp_approval_request":
+        return {"type": _OUTPUTS[kind], "approval_request_id": call_id, "approve": False, "reason": text}
     output: Item = {"type": _OUTPUTS[kind], "call_id": call_id, "output": text}
     if kind == "shell_call":
         output["output"] = [{"stdout": "", "stderr": text, "outcome": {"type": "exit", "exit_code": 1}}]
@@ -104,12 +113,20 @@ def _output(kind: str, call_id: str, text: str) -> Item:
 # --- its end -----------------------------------------------------------------------------------------------------
 
 
-def newest_end(entries: Sequence[Entry]) -> TurnRecord | None:
+def newest_end(entries: Sequence[Entry]) -> Entry | None:
     """Return the end of the newest turn that has one among some entries."""
-    for entry in reversed(entries):
-        if "record" in entry and entry["record"]["type"] == "turn":
-            return entry["record"]
-    return None
+    ends = (entry for entry in reversed(entries) if "record" in entry and entry["record"]["type"] == "turn")
+    return next(ends, None)
+
+
+def has_message_to_answer(entries: Iterable[Entry]) -> bool:
+    """Tell whether a message stands behind the last turn that completed."""
+    waits = False
+    for entry in entries:
+        if "record" in entry and entry["record"]["type"] == "turn" and entry["record"]["status"] == "completed":
+            waits = False
+        waits = waits or is_message(entry)
+    return waits
 
 
 def interrupted(entries: Sequence[Entry], *, agent: str | None, turn: str) -> list[Entry]:
@@ -119,6 +136,23 @@ def interrupted(entries: Sequence[Entry], *, agent: str | None, turn: str) -> li
         record["message"] = message
     outputs = lost_outputs(unanswered(entries), unapproved(entries), agent=agent, turn=turn)
     return [*outputs, record_entry(record, turn=turn)]
+
+
+def given_up(
+    entries: Sequence[Entry], *, agent: str | None, turn: str, reason: str, message: Sequence[Item] = ()
+) -> list[Entry]:
+    """Return what ends a turn that awaits approval and that no one will resume: its calls are rejected, and answered.
+
+    The message that is to start a new turn is in the record until the new turn has stored it.
+    """
+    calls, not_run = unanswered(entries), unapproved(entries)
+    decision: DecisionRecord = {"type": "decision", "approved": [], "rejected": list(calls)}
+    record: TurnRecord = {"type": "turn", "status": "cancelled", "usage": NOTHING.row(), "duration_ms": 0}
+    record["error"] = reason
+    if unsent := [*unstored_message(entries), *message]:
+        record["message"] = unsent
+    outputs = lost_outputs(calls, not_run, agent=agent, turn=turn)
+    return [record_entry(decision, turn=turn), *outputs, record_entry(record, turn=turn)]
 
 
 def rolled_back(entries: Sequence[Entry], turn: str, agent: str) -> list[Entry]:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
-
-from agents import UserError
 
 from agents_sessions.errors import (
     ApprovalPendingError,
     NothingToResumeError,
     SessionClosedError,
     SessionPausedError,
+    TurnNotResumableError,
     UnknownAgentError,
 )
-from agents_sessions.session import RUN_STATE
 from agents_sessions.turns.approvals import decide, load_awaiting
+from agents_sessions.turns.ends import awaits_approval, end_interrupted, give_up, last_end
 from agents_sessions.turns.ledger import Ledger
-from agents_sessions.turns.past import interrupted, newest_end
+from agents_sessions.turns.past import has_message_to_answer, newest_end, unstored_message
 from agents_sessions.turns.request import REJECT_ALL, Prompt, Resume, Send
 from agents_sessions.turns.sdk_internals import last_response_of
 
 if TYPE_CHECKING:
     from agents import Agent, ModelResponse, RunState
 
-    from agents_sessions.keys import SessionKey
     from agents_sessions.model.entries import DecisionRecord, Item, TurnRecord
     from agents_sessions.model.info import SessionInfo
     from agents_sessions.stores.base import SessionStore, TurnLock
@@ -34,8 +31,6 @@ if TYPE_CHECKING:
     from agents_sessions.turns.approvals import AwaitingTurn
     from agents_sessions.turns.options import TurnSettings
     from agents_sessions.turns.request import Content, Request
-
-logger = logging.getLogger("agents_sessions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +62,7 @@ async def ready(store: SessionStore, lock: TurnLock) -> SessionInfo:
     if info.status == "closed":
         raise SessionClosedError(lock.key)
     turn = info.context.open_turn
-    return info if turn is None else await _end_interrupted(store, lock, info, turn)
-
-
-async def _end_interrupted(store: SessionStore, lock: TurnLock, info: SessionInfo, turn: str) -> SessionInfo:
-    key = lock.key
-    logger.warning(
-        "turn %s of session %r of agent %r was interrupted before its end was stored",
-        turn,
-        key.session_id,
-        key.agent_id,
-    )
-    entries = [entry for entry in await store.entries(key) if entry.get("turn") == turn]
-    await store.delete_sidecar(key, RUN_STATE, turn=lock)
-    end = interrupted(entries, agent=info.context.last_agent, turn=turn)
-    stored = await store.append(key, end, turn=lock)
-    return info.model_copy(update={"seq": stored.seq, "context": stored.context})
+    return info if turn is None else await end_interrupted(store, lock, info, turn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,22 +88,24 @@ class Planner:
         return await self._retry()
 
     async def _send(self, prompt: Prompt) -> Plan:
-        awaiting = await load_awaiting(self.store, self.info)
+        if self.settings.on_pending == "give_up" and awaits_approval(self.info):
+            return await self._start_instead("given up", prompt)
+        awaiting = await self._awaiting()
         if awaiting is None:
             return await self._start(prompt, self.settings.start)
         if self.settings.on_pending == "error":
             raise ApprovalPendingError(self.lock.key, awaiting.call_ids)
         try:
             root, state = await self._restore(awaiting)
-        except (UserError, UnknownAgentError) as error:
-            return await self._start_instead(awaiting, error, prompt)
+        except (TurnNotResumableError, UnknownAgentError) as error:
+            return await self._start_instead(type(error.__cause__ or error).__name__, prompt)
         decision = decide(self.lock.key, state, REJECT_ALL)
         decision["message"] = prompt.items
         state.add_input(prompt.content)
         return self._go_on(awaiting, root, state, decision, prompt.items)
 
     async def _resume(self, request: Resume) -> Plan:
-        awaiting = await load_awaiting(self.store, self.info)
+        awaiting = await self._awaiting()
         if awaiting is None:
             raise NothingToResumeError(self.lock.key, "no tool call waits for approval")
         if request.seen is not None and request.seen != awaiting.call_ids:
@@ -131,16 +113,33 @@ class Planner:
             calls = ", ".join(awaiting.call_ids)
             raise NothingToResumeError(self.lock.key, f"other calls wait by now: {calls}")
         root, state = await self._restore(awaiting)
-        return self._go_on(awaiting, root, state, decide(self.lock.key, state, request.decisions), [])
+        decision = decide(self.lock.key, state, request.decisions)
+        if not decision["approved"] and not decision["rejected"]:
+            calls = ", ".join(awaiting.call_ids)
+            raise NothingToResumeError(self.lock.key, f"nothing is decided; approve= or reject= some of {calls}")
+        return self._go_on(awaiting, root, state, decision, [])
 
     async def _retry(self) -> Plan:
         if self.info.context.last_status not in ("failed", "cancelled", "interrupted"):
             raise NothingToResumeError(self.lock.key, "its last turn has not failed")
-        end = await _last_end(self.store, self.lock.key)
+        entry = await last_end(self.store, self.lock.key)
+        if entry is None:
+            raise NothingToResumeError(self.lock.key, "the end of its last turn was removed")
+        end = cast("TurnRecord", entry["record"])
         if end.get("message_lost"):
             reason = "the message of its last turn was too large to be kept; send it again"
             raise NothingToResumeError(self.lock.key, reason)
-        return await self._start(Prompt.of_stored(end.get("message", [])), self.settings.start)
+        message = end.get("message", [])
+        if not message and not has_message_to_answer(await self.store.entries(self.lock.key)):
+            raise NothingToResumeError(self.lock.key, "the message of its last turn was taken back; send it again")
+        return await self._start(Prompt.of_stored(message), self.settings.start)
+
+    async def _awaiting(self) -> AwaitingTurn | None:
+        """Return the turn that awaits approval. One that no one can resume by now is ended."""
+        awaiting = await load_awaiting(self.store, self.info)
+        if awaiting is None and awaits_approval(self.info):
+            await give_up(self.store, self.lock, self.info, "its run state or its calls are gone")
+        return awaiting
 
     async def _start(self, prompt: Prompt, start: str) -> Plan:
         """Plan a new turn."""
@@ -151,25 +150,37 @@ class Planner:
             agent = await self.registry.by_name(self.info, last)
         return Plan(agent, prompt.content, Ledger(turn=uuid4().hex[:12], message=prompt.items))
 
-    async def _start_instead(self, awaiting: AwaitingTurn, error: Exception, prompt: Prompt) -> Plan:
-        """Abandon an awaiting turn whose agents no longer exist, and plan a new one with this message."""
-        prompt = prompt.behind(awaiting.message)
+    async def _start_instead(self, reason: str, prompt: Prompt) -> Plan:
+        """Give up the turn that awaits approval, and plan a new one with this message."""
+        entries = await self.store.entries(self.lock.key)
+        end = newest_end(entries)
+        turn = None if end is None else end.get("turn")
+        unsent = unstored_message(entry for entry in entries if entry.get("turn") == turn)
+        whole = prompt.behind(unsent)
         try:
-            plan = await self._start(prompt, self.settings.start)
+            plan = await self._start(whole, self.settings.start)
         except UnknownAgentError:  # the agent that is gone spoke last
-            plan = await self._start(prompt, "entry")
-        key, reason = self.lock.key, type(error).__name__
-        logger.warning("turn %s of session %r is given up: %s", awaiting.turn, key.session_id, reason)
-        end = awaiting.abandoned(self.info.context.last_agent, reason, prompt.items)
-        await self.store.append(key, end, turn=self.lock)
-        await self.store.delete_sidecar(key, RUN_STATE, turn=self.lock)
+            plan = await self._start(whole, "entry")
+        await give_up(self.store, self.lock, self.info, reason, prompt.items)
         return plan
 
     async def _restore(self, awaiting: AwaitingTurn) -> tuple[Agent[Any], RunState[Any, Any]]:
-        """Return the agent that a turn started with, and the run state of the turn."""
+        """Return the agent that a turn started with, and the run state of the turn.
+
+        Raises:
+            UnknownAgentError: That agent is gone.
+            TurnNotResumableError: The SDK cannot make the state out of these agents. Whatever it raises is chained;
+                of an agent used as a tool that is gone it only logs, and the calls inside are missing.
+        """
         root = await self.registry.by_name(self.info, awaiting.agent)
         runner = self.settings.runner
-        return root, await awaiting.restore_state(root, runner.get("context"), runner.get("max_turns"))
+        try:
+            state = await awaiting.restore_state(root, runner.get("context"), runner.get("max_turns"))
+        except Exception as error:
+            raise TurnNotResumableError(self.lock.key, type(error).__name__) from error
+        if missing := awaiting.calls_missing_in(state):
+            raise TurnNotResumableError(self.lock.key, f"no agent makes call {missing[0]!r}")
+        return root, state
 
     def _go_on(
         self,
@@ -181,15 +192,3 @@ class Planner:
     ) -> Plan:
         ledger = awaiting.restore_ledger(state, self.info.context.last_agent, message)
         return Plan(root, state, ledger, decision, last_response_of(state))
-
-
-async def _last_end(store: SessionStore, key: SessionKey) -> TurnRecord:
-    """Return the end of the last turn. Items that came through another session object may stand behind it."""
-    count = 4
-    while True:
-        entries = await store.entries(key, limit=count)
-        if (end := newest_end(entries)) is not None:
-            return end
-        if len(entries) < count:
-            raise NothingToResumeError(key, "the end of its last turn was removed")
-        count *= 4

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from agents import Runner, RunResult, RunResultStreaming
 
 from agents_sessions.concurrency.settle import settle
-from agents_sessions.errors import ReplyNotStoredError, SessionLimitError
+from agents_sessions.errors import NothingToResumeError, ReplyNotStoredError, SessionLimitError
 from agents_sessions.session import RUN_STATE
 from agents_sessions.turns.approvals import AwaitingTurn, asked_for, load_awaiting
+from agents_sessions.turns.ends import awaits_approval, end_interrupted, give_up
 from agents_sessions.turns.events import ApprovalNeeded, Listeners, TurnFailed, TurnFinished, TurnStarted
 from agents_sessions.turns.hooks import TurnHooks
 from agents_sessions.turns.lock import current_task, exclusive_turn
@@ -217,6 +218,17 @@ class Turns:
         async with exclusive_turn(self.store, key, lock_timeout) as lock:
             await self.store.rewrite(key, lambda history: history.with_entries([]), turn=lock)
             await self.store.delete_sidecar(key, RUN_STATE, turn=lock)
+
+    async def give_up(self, key: SessionKey, lock_timeout: float | None) -> None:
+        """End the turn that awaits approval, or whose process died, without any agent."""
+        async with exclusive_turn(self.store, key, lock_timeout) as lock:
+            info = await self.store.existing(key)
+            if (turn := info.context.open_turn) is not None:
+                await end_interrupted(self.store, lock, info, turn)
+            elif awaits_approval(info):
+                await give_up(self.store, lock, info, "given up")
+            else:
+                raise NothingToResumeError(key, "no turn awaits approval; there is nothing to give up")
 
     async def delete(self, key: SessionKey, lock_timeout: float | None) -> None:
         """Remove the session."""

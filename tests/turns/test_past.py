@@ -93,7 +93,7 @@ def test_a_lost_output_says_whether_the_tool_may_have_run(not_run, text):
 
 def test_the_newest_end_is_found_behind_items_of_others():
     entries = [ended("failed"), ended("completed"), item_entry(HELLO)]
-    assert newest_end(entries)["status"] == "completed"
+    assert newest_end(entries)["record"]["status"] == "completed"
     assert newest_end([item_entry(HELLO)]) is None
 
 
