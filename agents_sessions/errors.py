@@ -4,7 +4,7 @@
 
     SessionError
     ├── SessionIdError (ValueError)              an id that no session can have
-    ├── InvalidItemError (ValueError)            an item that JSON cannot carry
+    ├── InvalidItemError (ValueError, TypeError) an item that JSON cannot carry
     ├── UnsupportedError (NotImplementedError)   this store cannot do it
     ├── UnknownAgentError (LookupError)          no agent of that name is registered
     ├── SessionNotFoundError (LookupError)       there is no such session
@@ -63,8 +63,8 @@ class SessionIdError(SessionError, ValueError):
         return f"{self.what} must be a non-empty string without NUL and split characters, not {self.shown:.80}"
 
 
-class InvalidItemError(SessionError, ValueError):
-    """An item cannot be stored as JSON without loss."""
+class InvalidItemError(SessionError, ValueError, TypeError):
+    """An item cannot be stored as JSON without loss. A `TypeError` too, as it is of the SDK's own sessions."""
 
     def __init__(self, where: str, reason: str) -> None:
         super().__init__(where, reason)

@@ -15,7 +15,7 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
-from agents.memory import SessionSettings
+from agents.memory import SessionABC, SessionSettings
 from agents.memory.session_settings import coerce_session_settings
 
 from agents_sessions.compaction import IsStale, Snapshot, newest_items, with_suffix
@@ -51,7 +51,7 @@ _SESSION_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
 """The four methods of the SDK's protocol."""
 
 
-class StoredSession:
+class StoredSession(SessionABC):
     """One session of a store, as the SDK's `Session`.
 
     Args:
@@ -213,9 +213,11 @@ class StoredSession:
     async def save_state_json(self, state: dict[str, Any] | None) -> None:
         """Keep a run state (`RunState.to_json()`) beside the session, for another process; None removes it.
 
+        Saved before the first item, it makes the session.
+
         Raises:
-            SessionNotFoundError: Nothing was stored in the session yet.
             InvalidItemError: It cannot be stored as JSON without loss.
+            SessionNotFoundError: A session of a manager is gone.
         """
         if state is None:
             await self.store.delete_sidecar(await self._find_key(), _STATE, turn=self._turn)
@@ -224,7 +226,14 @@ class StoredSession:
             check_json(state)
         except ValueError as error:
             raise InvalidItemError("the run state", str(error)) from None
-        await self.store.write_sidecar(await self._find_key(), _STATE, encode_json(state), turn=self._turn)
+        key, data = await self._find_key(), encode_json(state)
+        try:
+            await self.store.write_sidecar(key, _STATE, data, turn=self._turn)
+        except SessionNotFoundError:
+            if not self._create:
+                raise
+            await self._create_with([])
+            await self.store.write_sidecar(key, _STATE, data, turn=self._turn)
 
     async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
         """Replace the history in one step, or return False. The SDK's compaction asks, so that no crash finds a gap.

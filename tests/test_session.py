@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from agents import Agent, RunConfig, Runner, RunState, SQLiteSession, function_tool
 from agents.extensions.memory import EncryptedSession
-from agents.memory import OpenAIResponsesCompactionSession, Session, SessionSettings
+from agents.memory import OpenAIResponsesCompactionSession, Session, SessionABC, SessionSettings
 from agents.run_context import RunContextWrapper
 from agents.testing import ScriptedModel, assistant_message, function_call
 from agents.usage import Usage
@@ -55,6 +55,7 @@ def make(request, tmp_path):
 
 def test_it_is_a_session_of_the_sdk(make):
     assert isinstance(make(), Session)
+    assert isinstance(make(), SessionABC)
 
 
 def test_all_four_methods_take_the_run_context_as_a_keyword(make):
@@ -291,6 +292,24 @@ def test_a_resumed_run_is_not_counted_twice(make):
     assert asyncio.run(scenario()) == (120, 240, kinds, None)
 
 
+def test_a_run_state_can_be_saved_before_the_first_item(make):
+    async def scenario():
+        await make().save_state_json({"ok": 1})
+        return await make().load_state_json(), await make().get_items(), (await make().info()).context.items
+
+    assert asyncio.run(scenario()) == ({"ok": 1}, [], 0)
+
+
+def test_no_run_state_makes_no_session(tmp_path):
+    asyncio.run(FileSession("s", root=tmp_path).save_state_json(None))
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_a_run_state_makes_no_session_of_a_manager():
+    with pytest.raises(SessionNotFoundError):
+        asyncio.run(SessionManager(MemoryStore()).session("s").save_state_json({}))
+
+
 def test_a_run_state_that_json_cannot_carry_is_refused(make):
     async def scenario():
         session = make()
@@ -299,6 +318,11 @@ def test_a_run_state_that_json_cannot_carry_is_refused(make):
 
     with pytest.raises(InvalidItemError, match="run state"):
         asyncio.run(scenario())
+
+
+def test_what_json_cannot_carry_is_an_error_of_the_type_that_the_sdk_raises(make):
+    with pytest.raises(TypeError):
+        asyncio.run(make().add_items([{"role": "user", "content": object()}]))
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[1]"])

@@ -370,7 +370,7 @@ class TestTheManager:
         self, wire: respx.Route, tmp_path: Path, clerk: Agent
     ) -> None:
         wire.side_effect = [
-            says(handoff("clerk"), usage=usage(50, 5, cached_tokens=10)),
+            says(handoff("clerk"), usage=usage(50, 5, cached_tokens=10, cache_write_tokens=7)),
             says(message("one"), usage=usage(80, 6, cached_tokens=20, reasoning_tokens=3)),
             says(message("two"), usage=usage(200, 20, cached_tokens=100)),
         ]
@@ -381,6 +381,7 @@ class TestTheManager:
             "requests": 2,
             "input_tokens": 130,
             "cached_tokens": 30,
+            "cache_write_tokens": 7,
             "output_tokens": 11,
             "reasoning_tokens": 3,
             "total_tokens": 141,

@@ -178,7 +178,7 @@ def now() -> datetime:
 
 def item_kind(item: Item) -> str:
     """Return what an SDK item is: `user`, `assistant` or another role for a message, else its `type`."""
-    kind = item.get("type", "message")
+    kind = item.get("type") or "message"  # pydantic models dump a type that was not given as null
     role = item.get("role")
     if kind == "message" and isinstance(role, str):
         return role

@@ -50,6 +50,8 @@ class ContextStats:
     input_tokens: int = 0
     cached_tokens: int = 0
     """The part of `input_tokens` that the provider's cache served."""
+    cache_write_tokens: int = 0
+    """The part of `input_tokens` that the provider wrote to its cache."""
     output_tokens: int = 0
     reasoning_tokens: int = 0
     """The part of `output_tokens` that was reasoning."""

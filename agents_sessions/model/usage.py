@@ -17,6 +17,7 @@ class RequestRow(TypedDict):
     requests: int
     input_tokens: int
     cached_tokens: int
+    cache_write_tokens: int
     output_tokens: int
     reasoning_tokens: int
     total_tokens: int
@@ -36,6 +37,8 @@ class TokenUsage(BaseModel):
     input_tokens: int = 0
     cached_tokens: int = 0
     """The part of `input_tokens` that the provider's cache served."""
+    cache_write_tokens: int = 0
+    """The part of `input_tokens` that the provider wrote to its cache, which some of them charge for."""
     output_tokens: int = 0
     reasoning_tokens: int = 0
     """The part of `output_tokens` that was reasoning."""
@@ -99,11 +102,14 @@ def sum_rows(rows: Iterable[RequestRow]) -> TokenUsage:
 
 
 def _counted(usage: Usage | RequestUsage, requests: int) -> TokenUsage:
+    # Providers, and models that fill in the SDK's classes by hand, leave out details or give null for them.
+    read, written = usage.input_tokens_details, usage.output_tokens_details
     return TokenUsage(
         requests=requests,
-        input_tokens=usage.input_tokens,
-        cached_tokens=usage.input_tokens_details.cached_tokens,
-        output_tokens=usage.output_tokens,
-        reasoning_tokens=usage.output_tokens_details.reasoning_tokens,
-        total_tokens=usage.total_tokens,
+        input_tokens=usage.input_tokens or 0,
+        cached_tokens=getattr(read, "cached_tokens", None) or 0,
+        cache_write_tokens=getattr(read, "cache_write_tokens", None) or 0,
+        output_tokens=usage.output_tokens or 0,
+        reasoning_tokens=getattr(written, "reasoning_tokens", None) or 0,
+        total_tokens=usage.total_tokens or 0,
     )

@@ -99,18 +99,26 @@ def handoff(
 # --- a whole answer ---
 
 
-def usage(input_tokens: int, output_tokens: int, *, cached_tokens: int = 0, reasoning_tokens: int = 0) -> Json:
+def usage(
+    input_tokens: int,
+    output_tokens: int,
+    *,
+    cached_tokens: int = 0,
+    cache_write_tokens: int = 0,
+    reasoning_tokens: int = 0,
+) -> Json:
     """Return the token usage of one response.
 
     Args:
         input_tokens: All tokens of the input, the cached ones included.
         output_tokens: All tokens of the output, the reasoning included.
         cached_tokens: The part of the input that came from the provider's cache.
+        cache_write_tokens: The part of the input that went into it.
         reasoning_tokens: The part of the output that was reasoning.
     """
     return {
         "input_tokens": input_tokens,
-        "input_tokens_details": {"cached_tokens": cached_tokens, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": cached_tokens, "cache_write_tokens": cache_write_tokens},
         "output_tokens": output_tokens,
         "output_tokens_details": {"reasoning_tokens": reasoning_tokens},
         "total_tokens": input_tokens + output_tokens,

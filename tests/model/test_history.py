@@ -8,6 +8,7 @@ ROW = {
     "requests": 1,
     "input_tokens": 10,
     "cached_tokens": 4,
+    "cache_write_tokens": 0,
     "output_tokens": 5,
     "reasoning_tokens": 2,
     "total_tokens": 15,
@@ -114,3 +115,9 @@ def test_messages_are_those_of_user_and_assistant():
         ("user", "hi", None, "r1"),
         ("assistant", "hello", "support", "r1"),
     ]
+
+
+def test_a_message_whose_type_is_null_is_a_message_like_any_other():
+    item = {"role": "user", "content": "hi", "type": None, "phase": None}
+    assert typed({**ENVELOPE, "item": item}).kind == "user"
+    assert [message.text for message in messages([{**ENVELOPE, "item": item}])] == ["hi"]

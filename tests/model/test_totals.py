@@ -8,14 +8,13 @@ from hypothesis import strategies as st
 from agents_sessions.errors import InvalidItemError
 from agents_sessions.model.entries import item_entry, record_entry
 from agents_sessions.model.totals import ContextStats, fold
+from agents_sessions.model.usage import TOKENS as USAGE_COLUMNS
 from agents_sessions.model.usage import TokenUsage, sum_rows
 
 COUNTS = st.integers(0, 10**6)
 NAMES = st.sampled_from(["triage", "billing", "é"])
 ROWS = st.fixed_dictionaries(
-    dict.fromkeys(
-        ("requests", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens", "total_tokens"), COUNTS
-    ),
+    dict.fromkeys(USAGE_COLUMNS, COUNTS),
     optional={"agent": NAMES, "nested": st.booleans(), "model": NAMES, "response_id": NAMES},
 )
 KINDS = st.sampled_from(
@@ -122,6 +121,8 @@ def test_a_nested_request_costs_tokens_and_fills_no_context():
     [
         ({"role": "user"}, {"user_messages": 1}),
         ({"role": "assistant", "type": "message"}, {"assistant_messages": 1}),
+        ({"role": "user", "type": None}, {"user_messages": 1}),
+        ({"role": "assistant", "type": ""}, {"assistant_messages": 1}),
         ({"role": "system"}, {"system_messages": 1}),
         ({"role": "developer"}, {"system_messages": 1}),
         ({"type": "function_call"}, {"function_calls": 1}),
@@ -129,6 +130,7 @@ def test_a_nested_request_costs_tokens_and_fills_no_context():
         ({"type": "reasoning"}, {"reasoning_items": 1}),
         ({"type": "web_search_call"}, {"other_items": 1}),
         ({"role": "critic"}, {"other_items": 1}),
+        ({"role": None, "type": None}, {"other_items": 1}),
     ],
 )
 def test_an_item_is_counted_by_its_kind(item, counted):

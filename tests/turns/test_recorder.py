@@ -127,6 +127,7 @@ def test_a_request_has_all_its_token_counts(store):
         "requests": 1,
         "input_tokens": 10,
         "cached_tokens": 4,
+        "cache_write_tokens": 0,
         "output_tokens": 5,
         "reasoning_tokens": 2,
         "total_tokens": 15,

@@ -5,13 +5,14 @@ header, last batch and tail. A file whose seal holds is whole: everything above 
 batch was written. All that a tail says can be computed again from the lines above it.
 """
 
+import json
 from collections.abc import Callable
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from zlib import crc32
 
 from agents_sessions.model.entries import timestamp
-from agents_sessions.model.lossless_json import decode_json, encode_json
+from agents_sessions.model.lossless_json import JsonObject, decode_json, encode_json
 from agents_sessions.model.totals import ContextStats
 from agents_sessions.stores.file.format.lines import CRC_OPENS, MAX_SEQ
 
@@ -112,6 +113,27 @@ def parse_tail(text: bytes, offset: int) -> Tail | None:
     if end != offset or not 0 < body <= start <= end or not 0 <= seq <= MAX_SEQ:
         return None
     return Tail(text, seq, body, start, end, context, updated_at, state)
+
+
+def is_moved_tail(text: bytes, offset: int, whole: int) -> bool:
+    """Tell whether a text is a whole tail that was written for another offset than the one where it stands.
+
+    A torn append can mix the tail from before it, which stood behind the `whole` batches, with its own. That is none:
+    its names stand twice, it lacks some, or it ends as the old one did.
+    """
+    try:
+        tail = json.loads(b'{"history":[' + text, object_pairs_hook=_unlike_names)
+        seal = tail["seal"]
+        has_all = {"context", "updated_at"} <= tail.keys() and {"seq", "body", "start", "crc"} <= seal.keys()
+        return has_all and type(seal["end"]) is int and whole < seal["end"] != offset
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False
+
+
+def _unlike_names(pairs: list[tuple[str, object]]) -> JsonObject:
+    if len(dict(pairs)) < len(pairs):
+        raise ValueError("a name stands twice")
+    return cast("JsonObject", dict(pairs))
 
 
 def seal_holds(header: bytes, batch: bytes | bytearray, tail: Tail) -> bool:

@@ -11,7 +11,7 @@ from agents_sessions.stores.codec import PLAIN, Codec, SessionCodec
 from agents_sessions.stores.file.format.computed import count_totals, seq_of, time_or_now
 from agents_sessions.stores.file.format.document import Document, newest_seq
 from agents_sessions.stores.file.format.header import Damage, codec_of, facts_of, parse_header, salt_of
-from agents_sessions.stores.file.format.tail import TAIL_BYTES, TAIL_OPENS, parse_tail, seal_holds
+from agents_sessions.stores.file.format.tail import TAIL_BYTES, TAIL_OPENS, is_moved_tail, parse_tail, seal_holds
 from agents_sessions.stores.file.format.verify import whole_batches
 
 _CLAIM = re.compile(rb'^[ \t,]*\{ ?"seq": ?(\d{1,16})(?:, ?"k": ?(\d{1,16}), ?"n": ?\d{1,16})?, ?"crc"', re.MULTILINE)
@@ -58,9 +58,12 @@ def _line_at(data: bytes, offset: int) -> bytes:
 def _can_be_of_one_append(data: bytes, whole: int) -> bool:
     """Tell whether one append, which began behind the whole batches, can have left all that stands there.
 
-    It cannot if a seal says that the last batch began later, or if the lines there claim to be of more than one batch.
+    It cannot if a seal says that the last batch began later, or that the seal itself stands elsewhere, because a person
+    has made the text above it longer or shorter. Nor if the lines there claim to be of more than one batch.
     """
     opening = data.rfind(b"\n" + TAIL_OPENS) + 1
+    if opening > whole and is_moved_tail(_line_at(data, opening), opening, whole):
+        return False
     tail = parse_tail(_line_at(data, opening), opening) if opening > whole else None
     if tail is not None and tail.start > whole:
         return False

@@ -238,3 +238,32 @@ def test_an_end_that_does_not_agree_with_its_lines_is_not_believed():
     for seal in (b'"items":2', b'"updated_at":"' + LATER.encode()):
         changed = old.replace(seal, seal.replace(b"2", b"3", 1))
         assert decode_document(changed + b"\0").updated_at == AT
+
+
+# --- a typo of a person is no torn append ------------------------------------------------------------------------
+
+TYPOS = {
+    "a quote that is not escaped": lambda data: b'"Order "42"."'.join(data.rsplit(b'"Order 42."', 1)),
+    "a comma behind the last entry": lambda data: data.replace(b'\n],"context"', b',\n],"context"'),
+    "a quote that is missing": lambda data: b'"Order 42.'.join(data.rsplit(b'"Order 42."', 1)),
+    "a brace that is missing": lambda data: data.replace(b'}}\n],"context"', b'}\n],"context"'),
+    "the last line in two": lambda data: b'"Order\n 42."'.join(data.rsplit(b'"Order 42."', 1)),
+}
+
+
+@pytest.mark.parametrize("typo", TYPOS)
+@pytest.mark.parametrize(
+    "data",
+    [
+        grown([said("a")], [said("b"), said("Order 42."), said("c")]),
+        grown([said("a")], [said("Order 42.")]),
+        grown([], [said("Order 42.")]),
+        renamed([said("a"), said("Order 42.")]),
+    ],
+    ids=["in a batch", "alone", "the first", "written whole"],
+)
+def test_a_typo_in_the_last_batch_is_refused_with_its_place(typo, data):
+    edited = TYPOS[typo](data)
+    assert edited != data
+    with pytest.raises(Damage, match=r"not JSON at line \d+, column \d+"):
+        decode_document(edited)
