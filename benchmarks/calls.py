@@ -2,7 +2,7 @@
 
 Times differ from machine to machine and from run to run; calls do not. Of some rounds the least is taken, because a
 round in which the event loop woke up once more has a few of asyncio's own. System calls are those that Python code
-makes through `os` and `fcntl`. Switches are how often a thread gave the processor away: printed, and nothing to rely on.
+makes through `os` and `fcntl`. Switches are how often a thread gave the processor away: printed, and no figure to hold.
 """
 
 import argparse
@@ -143,9 +143,8 @@ def main() -> None:
     if options.json:
         print(json.dumps({name: cost._asdict() for name, cost in costs.items()}, indent=1))
         return
-    print(
-        f"Python {sys.version.split()[0]}\n\n| operation | Python | C | system | switches |\n| --- | ---: | ---: | ---: | ---: |"
-    )
+    print(f"Python {sys.version.split()[0]}\n\n| operation | Python | C | system | switches |")
+    print("| --- | ---: | ---: | ---: | ---: |")
     for name, cost in costs.items():
         print(f"| {name} | {cost.python} | {cost.c} | {cost.system} | {cost.switches:g} |")
 
