@@ -13,8 +13,8 @@ import agents_sessions
 ROOT = Path(agents_sessions.__file__).parent
 FLOORS = [
     {"keys", "concurrency.asyncio_internals", "concurrency.forks"},
-    {"errors", "concurrency.settle", "concurrency.recent", "concurrency.fair_locks", "concurrency.worker_threads"},
-    {"concurrency.process"},
+    {"errors", "concurrency.settle", "concurrency.recent", "concurrency.fair_locks"},
+    {"concurrency.process", "concurrency.worker_threads"},
     {"model.lossless_json", "model.usage"},
     {"model.ids"},
     {"model.entries"},

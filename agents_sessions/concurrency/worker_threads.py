@@ -1,29 +1,94 @@
-"""The threads that work on files: one pool for all stores of a process, and for nothing else.
+"""The threads that work on files: some for all stores of a process, and for nothing else.
 
 Not the event loop's own: tools of the user run there, and one that waits for a store, as an SDK tool does that calls
-back into its loop, would occupy the thread that the store needs.
+back into its loop, would occupy the thread that the store needs. And no `ThreadPoolExecutor`: its futures are of two
+kinds, each with locks and callbacks, and made a third of all calls of an append.
 """
 
-import asyncio
+import contextlib
 import os
+import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from typing import TypeVar
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+from agents_sessions.concurrency.asyncio_internals import at_end_of_threads
+from agents_sessions.concurrency.forks import renew_in_child
+from agents_sessions.concurrency.settle import Outcome
 
 _T = TypeVar("_T")
+_Job = tuple[Outcome[Any], Callable[[], Any]]
+
+MOST = min(32, (os.cpu_count() or 1) + 4)
+"""How many threads there may be. More of them only hand the interpreter lock around."""
 
 
-@cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(thread_name_prefix="agents-sessions")
+def in_thread(operation: Callable[[], _T]) -> Outcome[_T]:
+    """Run an operation in a thread. The end of the interpreter waits for what has begun."""
+    outcome: Outcome[_T] = Outcome()
+    _threads.run((outcome, operation))
+    return outcome
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # its threads are the parent's, and do nothing in the child
+class _Threads:
+    """Threads that are started as they are needed, and stay.
+
+    No mutex: a coroutine that the garbage collector throws away may come here at any bytecode. A `SimpleQueue` and a
+    `deque` take and give in one step.
+    """
+
+    def __init__(self) -> None:
+        self._renew()
+        renew_in_child(self)
+        at_end_of_threads(self._end)
+
+    def run(self, job: _Job) -> None:
+        if self._ended:
+            raise RuntimeError("the interpreter ends, and its threads with it")
+        try:
+            self._free.pop()
+        except IndexError:
+            if len(self._all) < MOST:
+                self._start()
+        self._jobs.put(job)
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"agents-sessions_{len(self._all)}")
+        thread.start()
+        self._all.append(thread)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            _carry_out(*job)
+            del job  # whoever waits for the next one holds nothing of this one
+            self._free.append(True)
+
+    def _end(self) -> None:
+        self._ended = True
+        for _ in self._all:
+            self._jobs.put(None)
+        for thread in self._all:
+            thread.join()
+
+    def _renew(self) -> None:
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._free: deque[bool] = deque()  # one for each thread that no job is on its way to
+        self._all: list[threading.Thread] = []  # those of the parent do nothing in a forked child
+        self._ended = False
 
 
-def in_thread(operation: Callable[[], _T]) -> "asyncio.Future[_T]":
-    """Run an operation in a thread of the pool. The end of the interpreter waits for what has begun."""
-    # The executor's own future and no coroutine around it: that would be a task, and the end of the event loop
-    # cancels all tasks, also one that waits for a write that has begun.
-    return asyncio.get_running_loop().run_in_executor(_pool(), operation)
+def _carry_out(outcome: Outcome[Any], operation: Callable[[], Any]) -> None:
+    if outcome.cancelled():
+        return
+    result, error = None, None
+    try:
+        result = operation()
+    except BaseException as raised:  # noqa: BLE001 -- whoever waits for the outcome gets it
+        error = raised
+    with contextlib.suppress(RuntimeError):  # the loop is closed, and no one waits any more
+        outcome.get_loop().call_soon_threadsafe(outcome.tell, result, error)
+    del error  # its traceback holds this frame
+
+
+_threads = _Threads()

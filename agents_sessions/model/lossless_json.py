@@ -22,7 +22,8 @@ JsonObject: TypeAlias = "dict[str, Json]"
 MAX_DEPTH = 100
 """Deepest nesting of an item. Every reader stops somewhere, and the file adds a few levels of its own."""
 
-INT_BOUND = 10**4000
+_DIGITS = 4000
+INT_BOUND = 10**_DIGITS
 """Integers have up to 4,000 digits. Readers, Python's own among them, stop at 4,300: a longer one could be written
 and never be read again."""
 
@@ -36,6 +37,8 @@ _HALVES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 
 _BYTE = re.compile(r" \(byte (\d+)\)$")
 
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder()
 _ascii = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 
@@ -85,6 +88,26 @@ def _check_all(values: Iterable[object], depth: int) -> None:
     for value in values:
         if type(value) is not str:
             _check(value, depth)
+
+
+def encode_exactly(values: list[Any]) -> tuple[list[bytes], list[Any]] | None:
+    """Return the texts of values, and the values that are read from them, if these are equal: then nothing was lost.
+
+    None says that `check_json` must tell. Two things a comparison does not see: nesting, and an integer that no other
+    reader takes. A text that has room for one of them is checked in full.
+    """
+    try:
+        text = _encoder.encode_lines(values)
+        found = _decoder.decode_lines(text)
+        if found != values:
+            return None
+        texts = text.split(b"\n", len(values))[:-1]
+        for line, value in zip(texts, values, strict=True):
+            if len(line) > _DIGITS or line.count(b"{") + line.count(b"[") > MAX_DEPTH:
+                check_json(value)
+    except (*UNDECODED, TypeError):
+        return None
+    return texts, found
 
 
 def encode_json(value: object) -> bytes:

@@ -1,10 +1,21 @@
 import json
+from decimal import Decimal
+from enum import Enum
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents_sessions.model.lossless_json import INT_BOUND, MAX_DEPTH, check_json, decode_json, encode_json, holds_halves
+from agents_sessions.model.lossless_json import (
+    INT_BOUND,
+    MAX_DEPTH,
+    check_json,
+    decode_json,
+    encode_exactly,
+    encode_json,
+    holds_halves,
+)
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=12)
 KEYS = ANY_TEXT.filter(lambda text: not holds_halves(text))
@@ -215,3 +226,45 @@ def test_a_reason_tells_where_and_not_what(text, reason):
         decode_json(text)
     assert str(caught.value).strip() == reason
     assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(JSON, max_size=4))
+def test_what_is_encoded_exactly_is_what_is_encoded_otherwise(values):
+    exact = encode_exactly(values)
+    if exact is not None:
+        texts, found = exact
+        assert texts == [encode_json(value) for value in values]
+        assert same(found, values)
+
+
+def test_nearly_everything_is_encoded_exactly():
+    assert encode_exactly([{"a": [1, 1.5, "ü\u2028\n", None, True]}, 2**200]) is not None
+
+
+class Kind(Enum):
+    A = "a"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        float("nan"), float("inf"), b"x", {1}, frozenset("a"), (1,), {1: 2}, {None: 1}, {1.5: 1}, Decimal(1),
+        UUID(int=1), Kind.A, object(), "\ud800", {"\ud83d\ude00": 1}, 10**4000, -(10**4000), nested(MAX_DEPTH + 1),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_what_would_be_lost_or_is_in_doubt_is_not_encoded_exactly(value):
+    assert encode_exactly([{"a": value}]) is None
+    assert encode_exactly([1, {"a": [value]}]) is None
+
+
+def test_a_value_that_holds_itself_is_not_encoded_exactly():
+    value = []
+    value.append(value)
+    assert encode_exactly([value]) is None
+
+
+def test_a_long_text_and_many_lists_are_looked_at_and_encoded_exactly():
+    values = [{"a": "x" * 10_000}, [[]] * 1000, nested(MAX_DEPTH), 10**3999]
+    assert encode_exactly(values) == ([encode_json(value) for value in values], values)

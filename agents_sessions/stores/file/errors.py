@@ -1,5 +1,6 @@
 """What the system and the bytes of a file say, in terms of the session."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from agents_sessions.errors import (
@@ -33,12 +34,12 @@ def told(key: SessionKey, path: Path, error: Exception, *, creating: bool = Fals
     return SessionIOError(key, str(path), reason, getattr(error, "errno", None))
 
 
-def check_identity(key: SessionKey, path: Path, header: JsonObject) -> None:
-    """Refuse the header of another session.
+def check_identity(key: SessionKey, path: Callable[[SessionKey], Path], header: JsonObject) -> None:
+    """Refuse the header of another session. `path` gives the path of one, which only the error needs.
 
     Raises:
         SessionPathError: It has other ids.
     """
     if (header.get("agent_id"), header.get("id")) != key:
         reason = "the file holds another session: it was renamed by hand, or the disk takes two names for one"
-        raise SessionPathError(key, str(path), reason)
+        raise SessionPathError(key, str(path(key)), reason)

@@ -41,6 +41,9 @@ from agents_sessions.stores.file.queries import INFO_QUERY, Query, info_of
 logger = logging.getLogger("agents_sessions")
 
 _T = TypeVar("_T")
+ReadRange = Callable[[int, int, int], bytearray]
+"""`read_range(fd, offset, length)`: waiting for the disk, or not."""
+
 _HINT_BYTES = 1 << 16
 
 
@@ -85,7 +88,7 @@ class FileReader:
             with contextlib.suppress(io.WouldWait, Damage):
                 return self._view(key, io.read_range, query)
             whole = _decoded(self._read_under_lock(key, *names_of(key)), self.codec)
-            check_identity(key, self.path(key), whole.header)
+            check_identity(key, self.path, whole.header)
             if whole.shape == "torn":
                 logger.warning(
                     "session %r of agent %r has a torn last write; the next write will repair it",
@@ -94,7 +97,7 @@ class FileReader:
                 )
             return query.of_whole(whole)
 
-    def _view(self, key: SessionKey, read_range: Callable[[int, int, int], bytearray], query: Query[_T]) -> _T:
+    def _view(self, key: SessionKey, read_range: ReadRange, query: Query[_T]) -> _T:
         folder_name, name = names_of(key)
         folder = io.open_directory(self._root, folder_name)
         try:
@@ -107,7 +110,7 @@ class FileReader:
             sealed = read_sealed(read, io.size_of(fd), recall(place))
             if sealed is None:
                 raise io.WouldWait
-            check_identity(key, self.path(key), sealed.header)
+            check_identity(key, self.path, sealed.header)
             remember(place, sealed)
             return query.of_sealed(read, sealed, codec_of(sealed.header, self.codec))
         finally:
@@ -241,6 +244,9 @@ class FileReader:
                 raise
             raise told(key, path or self.path(key), error, creating=creating) from error
 
+    def _told(self, key: SessionKey, error: Exception) -> SessionError:
+        return told(key, self.path(key), error)
+
     def _check_is_there(self, key: SessionKey) -> SessionCodec:
         """Return the codec of a session. Raise if it is gone: an interrupted delete may have left its sidecars."""
         with io.directory(self._root, names_of(key).folder) as folder, io.opened(folder, names_of(key).file) as fd:
@@ -255,11 +261,11 @@ class FileReader:
             sealed = read_sealed(partial(io.read_range, fd), io.size_of(fd), recall(self.place(key)))
             if sealed is None:
                 whole = self._decode(key, fd)
-                check_identity(key, self.path(key), whole.header)
+                check_identity(key, self.path, whole.header)
                 return whole.codec
         except (Damage, NewerFormat, SessionLimitError):
             return PLAIN_SESSION
-        check_identity(key, self.path(key), sealed.header)
+        check_identity(key, self.path, sealed.header)
         return codec_of(sealed.header, self.codec)
 
 

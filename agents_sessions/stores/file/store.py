@@ -19,7 +19,7 @@ from agents_sessions.concurrency.settle import settle
 from agents_sessions.concurrency.worker_threads import in_thread
 from agents_sessions.errors import SessionBusyError, SessionCorruptedError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
-from agents_sessions.model.entries import Entry, Item, now, timestamp
+from agents_sessions.model.entries import Entry, Item, timestamp
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.stores.base import (
     NO_SIDECARS,
@@ -34,14 +34,13 @@ from agents_sessions.stores.base import (
 from agents_sessions.stores.codec import PLAIN, Codec
 from agents_sessions.stores.file.creation import Creation, pages
 from agents_sessions.stores.file.disk.syscalls import WouldWait
-from agents_sessions.stores.file.format.lines import encode_entry
 from agents_sessions.stores.file.layout import SidecarNames
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES, Limits
 from agents_sessions.stores.file.names import encode_name
 from agents_sessions.stores.file.queries import INFO_QUERY, Query, entries_query, items_query
 from agents_sessions.stores.file.turn_lock import Holder, this_process
 from agents_sessions.stores.file.writer import FileWriter
-from agents_sessions.stores.transitions import check_new, created
+from agents_sessions.stores.transitions import created
 
 Durability = Literal["full", "process"]
 
@@ -57,6 +56,10 @@ class _ChangeRaised(Exception):
 
     def __init__(self, error: Exception) -> None:
         self.error = error
+
+
+def _nothing() -> None:
+    pass
 
 
 async def _plainly(begun: Awaitable[_T]) -> _T:
@@ -154,11 +157,12 @@ class FileStore(SessionStore):
         expected_seq: int | None = None,
         turn: TurnLock | None = None,
     ) -> Appended:
-        check_new(entries)
-        at = now()
-        text = timestamp(at)
-        batch = [encode_entry(entry, text) for entry in entries]
-        return await self._write(key, partial(self._files.append, key, batch, at, expected_seq))
+        batch = self._files.encode_batch(key, entries, expected_seq)
+        try:
+            begin = partial(self._files.begin_append, key, batch)
+            return await self._write(key, partial(self._files.append, key, batch), begin)
+        finally:
+            batch.abandon()
 
     async def rewrite(self, key: SessionKey, change: Change, *, turn: TurnLock | None = None) -> SessionInfo:
         def apart(history: History) -> History:
@@ -233,8 +237,11 @@ class FileStore(SessionStore):
     def place(self, key: SessionKey) -> tuple[str, ...]:
         return self._files.place(key)
 
-    async def _write(self, key: SessionKey, operation: Callable[[], _T]) -> _T:
-        """Run a mutation in its turn, and await its outcome whatever happens to the caller."""
+    async def _write(self, key: SessionKey, operation: Callable[[], _T], begin: Callable[[], None] = _nothing) -> _T:
+        """Run a mutation in its turn, and await its outcome whatever happens to the caller.
+
+        `begin` does what needs no waiting, on the event loop.
+        """
         begun = monotonic()
         lock = process.writers.hold(self.place(key), WRITE_TIMEOUT)
         try:
@@ -242,6 +249,7 @@ class FileStore(SessionStore):
         except TimeoutError:
             raise SessionBusyError(key, monotonic() - begun, this_process()) from None
         try:
+            begin()
             return await self._attempt(key, operation, settle)
         finally:
             await lock.__aexit__()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -23,19 +24,21 @@ from agents_sessions.stores.codec import PLAIN, Codec, SessionCodec
 from agents_sessions.stores.file import aside, sidecars
 from agents_sessions.stores.file.disk import atomic, locks
 from agents_sessions.stores.file.disk import syscalls as io
-from agents_sessions.stores.file.errors import UNTOLD, check_identity, told
+from agents_sessions.stores.file.errors import UNTOLD, check_identity
+from agents_sessions.stores.file.format.append import Append as PlannedWrite
 from agents_sessions.stores.file.format.append import plan_append
 from agents_sessions.stores.file.format.document import Document, encode_document
 from agents_sessions.stores.file.format.header import Damage, NewerFormat, codec_of
-from agents_sessions.stores.file.format.lines import EncodedEntry, decode_batch
+from agents_sessions.stores.file.format.lines import NewEntries, encode_new
 from agents_sessions.stores.file.format.reading import decode_document
 from agents_sessions.stores.file.format.salvage import salvage
 from agents_sessions.stores.file.format.sealed import read_sealed, read_since
+from agents_sessions.stores.file.format.tail import Read
 from agents_sessions.stores.file.layout import SUFFIX, SessionNames, SidecarNames, beside, names_of, sidecar_of
 from agents_sessions.stores.file.limits import Limits
 from agents_sessions.stores.file.names import decode_name, encode_name
 from agents_sessions.stores.file.queries import info_of, standing_of
-from agents_sessions.stores.file.reader import FileReader, recall, remember
+from agents_sessions.stores.file.reader import FileReader, ReadRange, recall, remember
 from agents_sessions.stores.file.turn_lock import Holder, forget_turn, try_turn
 from agents_sessions.stores.transitions import appended, check_expected, rewritten
 from agents_sessions.stores.transitions import standing_of as history_standing
@@ -43,22 +46,61 @@ from agents_sessions.stores.transitions import standing_of as history_standing
 logger = logging.getLogger("agents_sessions")
 
 
-@dataclass(slots=True)
-class _Append:
-    """What one append is to store."""
+class _Held(NamedTuple):
+    """A session's folder, open, and its file, locked. To be released."""
 
-    batch: Sequence[EncodedEntry]
-    entries: list[Entry]
-    """The same, decoded: no object of the caller's."""
+    folder: int
+    fd: int
+    size: int
+
+    def release(self) -> None:
+        locks.close_locked(self.fd)
+        io.close(self.folder)
+
+
+class _Plan(NamedTuple):
+    """What an append comes to, and the write that does it; None if there is nothing to write."""
+
+    stored: Appended
+    write: PlannedWrite | None
+
+
+class _Begun(NamedTuple):
+    """An append whose file is locked; without a plan, the file has to be rewritten."""
+
+    held: _Held
+    plan: _Plan | None
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one append is to store, and how far it has come."""
+
+    new: NewEntries
     at: datetime
     expected_seq: int | None
     lost: list[Entry] = field(default_factory=list)
     """The entries as an earlier try has stored them, in a file that someone replaced meanwhile."""
+    begun: list[_Begun] = field(default_factory=list)
+    """What the event loop has begun, until someone takes it: none or one."""
 
     def is_among(self, entries: Sequence[Entry]) -> bool:
         """Tell whether the earlier try is in a history: what was saved over it was a copy that had it."""
         found = {entry["seq"]: entry for entry in entries}
         return self.lost != [] and all(_is_same(found.get(entry["seq"]), entry) for entry in self.lost)
+
+    def take(self) -> _Begun | None:
+        """Return what was begun, to one caller only: a list gives an element up in one step, in any thread."""
+        try:
+            return self.begun.pop()
+        except IndexError:
+            return None
+
+    def abandon(self) -> None:
+        """Release what was begun, if no thread has taken it."""
+        begun = self.take()
+        if begun is not None:
+            begun.held.release()
 
 
 class FileWriter(FileReader):
@@ -127,52 +169,104 @@ class FileWriter(FileReader):
 
     # --- append ---
 
-    def append(
-        self, key: SessionKey, batch: Sequence[EncodedEntry], at: datetime, expected_seq: int | None
-    ) -> Appended:
-        """Add entries. Only their encoded form counts; the caller may have modified the objects since."""
-        self.limits.check_items(key, batch)
-        append = _Append(batch, decode_batch(batch), at, expected_seq)
+    def encode_batch(self, key: SessionKey, entries: Sequence[Entry], expected_seq: int | None) -> Batch:
+        """Return new entries as they are to be stored. The caller may modify the objects as soon as this returns.
+
+        Raises:
+            InvalidItemError: One cannot be stored without loss.
+            SessionLimitError: One is too large.
+        """
+        at = now()
+        new = encode_new(entries, timestamp(at))
+        self.limits.check_items(key, new.encoded)
+        return Batch(new, at, expected_seq)
+
+    def begin_append(self, key: SessionKey, batch: Batch) -> None:
+        """Lock a session's file and plan the append, as far as nothing has to be waited for: on the event loop.
+
+        `append` goes on from there in a thread; where something has to be waited for, it begins by itself.
+        """
+        if self.codec is not PLAIN or not io.CAN_READ_AT_ONCE:
+            return
+        try:
+            batch.begun.append(self._begin_append(key, batch, io.read_range_at_once))
+        except (io.WouldWait, BlockingIOError):
+            return
+        except UNTOLD as error:
+            raise self._told(key, error) from error
+
+    def append(self, key: SessionKey, batch: Batch) -> Appended:
+        """Add entries to the end of a session."""
         while True:
             # An editor does not know the lock: it can replace the file at any moment. Then the append is made again,
             # to the new file.
-            with contextlib.suppress(atomic.Replaced), self._locked(key) as (folder, fd):
-                return self._append_to_end(key, folder, fd, append)
+            try:
+                begun = batch.take() or self._begin_append(key, batch, io.read_range)
+                try:
+                    return self._finish_append(key, batch, begun)
+                finally:
+                    begun.held.release()
+            except atomic.Replaced:
+                continue
+            except (BlockingIOError, SessionError):
+                raise
+            except UNTOLD as error:
+                raise self._told(key, error) from error
 
-    def _append_to_end(self, key: SessionKey, folder: int, fd: int, append: _Append) -> Appended:
-        read = partial(io.read_range, fd)
-        sealed = read_sealed(read, io.size_of(fd), recall(self.place(key)))
+    def _begin_append(self, key: SessionKey, batch: Batch, read_range: ReadRange) -> _Begun:
+        held = self._hold(key)
+        try:
+            return _Begun(held, self._plan_append(key, batch, held, partial(read_range, held.fd)))
+        except BaseException:
+            held.release()
+            raise
+
+    def _plan_append(self, key: SessionKey, batch: Batch, held: _Held, read: Read) -> _Plan | None:
+        """Return what an append comes to, or None if the file was edited or torn or its tail needs a new place."""
+        sealed = read_sealed(read, held.size, recall(self.place(key)))
         if sealed is None:
-            return self._append_by_rewriting(key, folder, fd, append)
-        check_identity(key, self.path(key), sealed.header)
+            return None
+        check_identity(key, self.path, sealed.header)
         codec = codec_of(sealed.header, self.codec)
         standing = standing_of(sealed.tail)
-        if append.lost and append.is_among(read_since(read, sealed.tail, append.lost[0]["seq"], codec)):
-            return Appended(append.lost, standing)
-        stored = appended(key, standing, append.entries, append.at, append.expected_seq)
-        plan = plan_append(sealed, append.batch, stored.standing, codec) if stored.entries else None
+        if batch.lost and batch.is_among(read_since(read, sealed.tail, batch.lost[0]["seq"], codec)):
+            return _Plan(Appended(batch.lost, standing), None)
+        stored = appended(key, standing, batch.new.entries, batch.at, batch.expected_seq)
+        if not stored.entries:
+            return _Plan(stored, None)
+        write = plan_append(sealed, batch.new.encoded, stored.standing, codec)
+        if write is None:
+            return None
+        self.limits.check_added(key, write.offset + len(write.data), batch.new.entries)
+        return _Plan(stored, write)
+
+    def _finish_append(self, key: SessionKey, batch: Batch, begun: _Begun) -> Appended:
+        held, plan = begun
         if plan is None:
-            return self._append_by_rewriting(key, folder, fd, append) if stored.entries else stored
-        self.limits.check_added(key, plan.offset + len(plan.data), append.entries)
-        name, old = names_of(key).file, sealed.tail.text
-        if not atomic.append(folder, name, fd, plan.offset, plan.data, old=old, durable=self._durable):
-            append.lost = stored.entries
-            raise atomic.Replaced
-        remember(self.place(key), plan.after)
+            return self._append_by_rewriting(key, held.folder, held.fd, batch)
+        stored, write = plan
+        if write is not None:
+            name = names_of(key).file
+            if not atomic.append(
+                held.folder, name, held.fd, write.offset, write.data, old=write.over, durable=self._durable
+            ):
+                batch.lost = stored.entries
+                raise atomic.Replaced
+            remember(self.place(key), write.after)
         return stored
 
-    def _append_by_rewriting(self, key: SessionKey, folder: int, fd: int, append: _Append) -> Appended:
+    def _append_by_rewriting(self, key: SessionKey, folder: int, fd: int, batch: Batch) -> Appended:
         """Append to a file that was edited or torn, which mends it, or whose tail needs a new place."""
 
         def change(history: History) -> History:
-            if append.is_among(history.entries):
+            if batch.is_among(history.entries):
                 return history
-            check_expected(key, history.info.seq, append.expected_seq)
-            return history.with_entries([*history.entries, *append.entries])
+            check_expected(key, history.info.seq, batch.expected_seq)
+            return history.with_entries([*history.entries, *batch.new.entries])
 
         after = self._rewrite_locked(key, folder, fd, change)
-        added = after.entries[len(after.entries) - len(append.entries) :]
-        return Appended(append.lost if append.is_among(after.entries) else added, history_standing(after.info))
+        added = after.entries[len(after.entries) - len(batch.new.entries) :]
+        return Appended(batch.lost if batch.is_among(after.entries) else added, history_standing(after.info))
 
     # --- rewrite ---
 
@@ -190,7 +284,7 @@ class FileWriter(FileReader):
         """
         seen = io.seen(fd)
         whole = self._decode(key, fd)
-        check_identity(key, self.path(key), whole.header)
+        check_identity(key, self.path, whole.header)
         before = History(info_of(whole), whole.entries)
         after = rewritten(before, change, now())
         if after is None and whole.shape == "sealed":
@@ -382,22 +476,22 @@ class FileWriter(FileReader):
 
     @contextlib.contextmanager
     def _locked(self, key: SessionKey) -> Iterator[tuple[int, int]]:
-        """Open a session's folder and its file, locked exclusively. Written out: it is in the way of every append."""
+        """Open a session's folder and its file, locked exclusively."""
+        with self._errors(key):
+            held = self._hold(key)
+            try:
+                yield held.folder, held.fd
+            finally:
+                held.release()
+
+    def _hold(self, key: SessionKey) -> _Held:
         folder_name, name = names_of(key)
-        folder = fd = -1
+        folder = io.open_directory(self._root, folder_name)
         try:
-            folder = io.open_directory(self._root, folder_name)
-            fd = locks.open_locked(folder, name)
-            yield folder, fd
-        except UNTOLD as error:
-            if isinstance(error, (BlockingIOError, SessionError)):
-                raise
-            raise told(key, self.path(key), error) from error
-        finally:
-            if fd >= 0:
-                locks.close_locked(fd)
-            if folder >= 0:
-                io.close(folder)
+            return _Held(folder, *locks.open_locked_file(folder, name))
+        except BaseException:
+            io.close(folder)
+            raise
 
 
 def _is_same(entry: Entry | None, other: Entry) -> bool:

@@ -15,15 +15,36 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from agents_sessions.concurrency import process
-from agents_sessions.stores.file.disk.syscalls import FILE_MODE, OPEN, close, leads_to, open_regular, write_all
+from agents_sessions.stores.file.disk.syscalls import (
+    FILE_MODE,
+    OPEN,
+    close,
+    leads_to,
+    open_status,
+    size_at,
+    write_all,
+)
 
 FOLDER_SECONDS = 1.0
 """How long the lock of a folder is waited for, in the thread that needs it."""
 
 
+class LockedFile(NamedTuple):
+    """A file that is open and locked. To be closed with `close_locked`."""
+
+    fd: int
+    size: int
+
+
 def open_locked(dir_fd: int, name: str, *, shared: bool = False, create: bool = False) -> int:
+    """Open and lock a file, as `open_locked_file`."""
+    return open_locked_file(dir_fd, name, shared=shared, create=create).fd
+
+
+def open_locked_file(dir_fd: int, name: str, *, shared: bool = False, create: bool = False) -> LockedFile:
     """Open and lock a file, exclusively or shared with other readers. To be closed with `close_locked`.
 
     Raises:
@@ -33,11 +54,13 @@ def open_locked(dir_fd: int, name: str, *, shared: bool = False, create: bool = 
     """
     flags = (os.O_RDONLY if shared else os.O_RDWR) | OPEN | (os.O_CREAT if create else 0)
     while True:
-        fd = open_regular(dir_fd, name, flags)
+        fd, status = open_status(dir_fd, name, flags)
         try:
             lock(fd, shared=shared)
-            if leads_to(dir_fd, name, fd):
-                return fd
+            # Asked after the lock was taken: the name may lead elsewhere by then, and a writer may have made it longer.
+            size = size_at(dir_fd, name, status)
+            if size is not None:
+                return LockedFile(fd, size)
         except BaseException:
             close_locked(fd)
             raise

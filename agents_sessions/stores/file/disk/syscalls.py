@@ -24,6 +24,7 @@ AT_ONCE_BYTES = 1 << 20
 """Longest read at once: decoding it takes about a millisecond, and holds the GIL in whichever thread."""
 
 _RWF_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
+CAN_READ_AT_ONCE = _RWF_NOWAIT is not None
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """Flags of every file that is opened: follow no link, wait for no FIFO, leak into no program."""
@@ -258,6 +259,11 @@ def identity_of(fd: int) -> tuple[int, int]:
 
 def open_regular(dir_fd: int, name: str, flags: int) -> int:
     """Open a regular file as `flags` say, never by a link; one that is made by it is the owner's alone."""
+    return open_status(dir_fd, name, flags)[0]
+
+
+def open_status(dir_fd: int, name: str, flags: int) -> tuple[int, os.stat_result]:
+    """Open a regular file, as `open_regular`, and return what it was found to be."""
     try:
         fd = os.open(name, flags, FILE_MODE, dir_fd=dir_fd)
     except OSError as error:
@@ -265,8 +271,9 @@ def open_regular(dir_fd: int, name: str, flags: int) -> int:
             raise NotRegular("not a regular file: a link, a folder or a device") from error
         raise
     try:
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            return fd
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode):
+            return fd, status
         raise NotRegular("not a regular file: a link, a folder or a device")
     except BaseException:
         close(fd)
@@ -298,8 +305,13 @@ def stands_as(dir_fd: int, name: str, before: Seen) -> bool:
 
 def leads_to(dir_fd: int, name: str, fd: int) -> bool:
     """Tell whether a name still leads to the file that was opened."""
+    return size_at(dir_fd, name, os.fstat(fd)) is not None
+
+
+def size_at(dir_fd: int, name: str, opened: os.stat_result) -> int | None:
+    """Return the size of a file that was opened, or None if a name does not lead to it any more."""
     try:
         there = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except FileNotFoundError:
-        return False
-    return (there.st_dev, there.st_ino) == identity_of(fd)
+        return None
+    return there.st_size if (there.st_dev, there.st_ino) == (opened.st_dev, opened.st_ino) else None

@@ -17,6 +17,8 @@ class Append(NamedTuple):
 
     offset: int
     data: bytes
+    over: bytes
+    """What stands there before: the old tail."""
     after: Sealed
     """The file as it is once the write is done."""
 
@@ -51,4 +53,4 @@ def plan_append(
     if text.endswith(b" " * SECTOR + b"\n"):
         return None
     tail = Tail(text, after.seq, old.body, old.end, end, after.context, updated_at, state)
-    return Append(old.end, lines + text, Sealed(line, header, tail))
+    return Append(old.end, lines + text, old.text, Sealed(line, header, tail))

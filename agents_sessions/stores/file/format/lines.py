@@ -11,9 +11,11 @@ from zlib import crc32
 import msgspec
 
 from agents_sessions.model.entries import Entry, Item
-from agents_sessions.model.lossless_json import UNDECODED, decode_json, encode_json
+from agents_sessions.model.history import flaw_of
+from agents_sessions.model.lossless_json import UNDECODED, decode_json, encode_exactly, encode_json
 from agents_sessions.stores.codec import PLAIN_SESSION, Place, SessionCodec
 from agents_sessions.stores.file.format.header import Damage
+from agents_sessions.stores.transitions import check_new
 
 MAX_SEQ = 2**53
 """The largest number that a line or a tail may have. Above it, some readers of JSON round."""
@@ -22,6 +24,8 @@ CRC_OPENS = b',"crc":"'
 """What stands before the checksum of a line, and of a seal."""
 
 _NOT_ENVELOPE = ("seq", "k", "n", "crc", "item", "record")
+_LABELS = frozenset({"at", "agent", "turn"})
+_TEXT = frozenset({str})
 _NO_RECORD = msgspec.Raw()
 
 
@@ -58,9 +62,48 @@ def encode_batch(
     return b"".join(lines)
 
 
-def decode_batch(batch: Sequence[EncodedEntry]) -> list[Entry]:
-    """Return encoded entries as readers will find them, still without numbers. They share no object with the caller."""
-    return [cast("Entry", decode_json(b"{%s,%s}" % entry)) for entry in batch]
+class NewEntries(NamedTuple):
+    """Entries that were found fit to be stored, and are not numbered yet."""
+
+    encoded: Sequence[EncodedEntry]
+    entries: list[Entry]
+    """As readers will find them. They share no object with the caller."""
+
+
+def encode_new(entries: Sequence[Entry], at: str) -> NewEntries:
+    """Encode new entries, which get the time `at`, once it is known that nothing is lost by it.
+
+    Raises:
+        InvalidItemError: See `transitions.check_new`.
+    """
+    new = _encode_plain(entries, at)
+    if new is not None:
+        return new
+    check_new(entries)
+    encoded = [encode_entry(entry, at) for entry in entries]
+    return NewEntries(encoded, [cast("Entry", decode_json(b"{%s,%s}" % entry)) for entry in encoded])
+
+
+def _encode_plain(entries: Sequence[Entry], at: str) -> NewEntries | None:
+    """Encode entries as nearly all are: a body and its labels. None says that one is not, or may not be stored."""
+    parts: list[dict[str, Any]] = []
+    for entry in entries:
+        labels: dict[str, Any] = {"at": at, **entry}
+        name = "item" if "item" in entry else "record"
+        body = labels.pop(name, None)
+        if type(body) is not dict or not _LABELS.issuperset(labels) or not _TEXT.issuperset(map(type, labels.values())):
+            return None
+        if (name == "record" or "at" in entry) and flaw_of(entry):
+            return None
+        parts += labels, {name: body}
+    exact = encode_exactly(parts)
+    if exact is None:
+        return None
+    texts, found = exact
+    encoded = [EncodedEntry(labels[1:-1], body[1:-1]) for labels, body in zip(texts[::2], texts[1::2], strict=True)]
+    return NewEntries(
+        encoded, [cast("Entry", {**labels, **body}) for labels, body in zip(found[::2], found[1::2], strict=True)]
+    )
 
 
 # --- lines to entries ---

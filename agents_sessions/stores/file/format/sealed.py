@@ -38,20 +38,17 @@ def read_sealed(read: Read, size: int, known: Sealed | None = None) -> Sealed | 
         Damage: The seal holds, but the first line is not a header.
         NewerFormat: The file is of a newer version.
     """
-    tail = known.tail if known is not None and _ends_with(read, size, known.tail) else find_tail(read, size)
+    if known is not None and size == known.tail.end + len(known.tail.text):
+        last = read(known.tail.start, size - known.tail.start)
+        if last.endswith(known.tail.text):
+            del last[-len(known.tail.text) :]
+            return known if seal_holds(read(0, known.tail.body), last, known.tail) else None
+    tail = find_tail(read, size)
     if tail is None:
         return None
     line = bytes(read(0, tail.body))
     batch = read(tail.start, tail.end - tail.start) if tail.start < tail.end else b""
-    if not seal_holds(line, batch, tail):
-        return None
-    if known is not None and known.tail is tail:
-        return known
-    return Sealed(line, parse_header(line), tail)
-
-
-def _ends_with(read: Read, size: int, tail: Tail) -> bool:
-    return size == tail.end + len(tail.text) and read(tail.end, len(tail.text)) == tail.text
+    return Sealed(line, parse_header(line), tail) if seal_holds(line, batch, tail) else None
 
 
 def read_entries(read: Read, tail: Tail, codec: SessionCodec = PLAIN_SESSION) -> list[Entry]:

@@ -136,7 +136,7 @@ def _unlike_names(pairs: list[tuple[str, object]]) -> JsonObject:
     return cast("JsonObject", dict(pairs))
 
 
-def seal_holds(header: bytes, batch: bytes | bytearray, tail: Tail) -> bool:
+def seal_holds(header: bytes | bytearray, batch: bytes | bytearray, tail: Tail) -> bool:
     """Tell whether the checksum of a tail agrees with the header line, the last batch and the tail itself.
 
     The number in the tail must also be that of the last line. A smaller one would hide the newest entries from readers
