@@ -321,7 +321,7 @@ class FileWriter(FileReader):
             facts, seq, codec = salvage(data, key, self.codec)
         else:
             return
-        check_identity(key, self.path(key), facts)
+        check_identity(key, self.path, facts)
         try:
             info = SessionInfo.model_validate({**facts, "seq": seq})
         except ValidationError:  # a fact was edited to what no session can have
