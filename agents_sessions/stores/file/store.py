@@ -226,8 +226,15 @@ class FileStore(SessionStore):
                 await stack.enter_async_context(process.turn_takers.hold(self.place(key), timeout))
             except TimeoutError:
                 raise SessionBusyError(key, monotonic() - begun, this_process()) from None
-            stack.enter_context(await self._await_turn(key, begun, timeout))
+            stack.enter_context(await self._await_lock(partial(self._files.try_turn, key), key, begun, timeout))
             yield TurnLock(key)
+
+    @contextlib.asynccontextmanager
+    async def reserve(self, session_id: str) -> AsyncIterator[None]:
+        begun, key = monotonic(), SessionKey("*", session_id)
+        async with super().reserve(session_id):
+            with await self._await_lock(partial(self._files.try_reserve, key), key, begun, WRITE_TIMEOUT):
+                yield
 
     # --- crossing to the worker thread ---
 
@@ -273,10 +280,12 @@ class FileStore(SessionStore):
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.02)
 
-    async def _await_turn(self, key: SessionKey, begun: float, timeout: float | None) -> contextlib.ExitStack:
+    async def _await_lock(
+        self, take: Callable[[], contextlib.ExitStack | Holder], key: SessionKey, begun: float, timeout: float | None
+    ) -> contextlib.ExitStack:
         """Wait for other processes. Each try is made on the event loop: nothing of it is synced to the disk."""
         pause = 0.001
-        while isinstance(taken := self._files.try_turn(key), Holder):
+        while isinstance(taken := take(), Holder):
             waited = monotonic() - begun
             if timeout is not None and waited >= timeout:
                 raise SessionBusyError(key, waited, *taken)

@@ -361,6 +361,20 @@ class FileWriter(FileReader):
             stack.callback(taken.release)
             return stack.pop_all()
 
+    def try_reserve(self, key: SessionKey) -> contextlib.ExitStack | Holder:
+        """Take the right to make a session of an id, whichever agent's, or say who has it."""
+        with self._errors(key, creating=True, path=self.root), contextlib.ExitStack() as stack:
+            try:
+                root = io.open_directory(self._root, ".", create=True, durable=self._durable)
+                stack.callback(io.close, root)
+                taken = try_turn(root, names_of(key).file)
+            except PermissionError:
+                return stack.pop_all()  # folders of agents that others have made: then it holds in this process only
+            if isinstance(taken, Holder):
+                return taken
+            stack.callback(taken.release)
+            return stack.pop_all()
+
     # --- folders and locks ---
 
     def _folder(self, key: SessionKey, *, create: bool = False) -> contextlib.AbstractContextManager[int]:
