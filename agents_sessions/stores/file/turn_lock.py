@@ -60,7 +60,8 @@ def _holder(folder: int, name: str) -> Holder:
     try:
         with opened(folder, name) as fd:
             holder = decode_json(read_range(fd, 0, _HOLDER_BYTES))
-        return Holder(str(holder["process"]), now() - datetime.fromisoformat(holder["since"]))
+        held_for = now() - datetime.fromisoformat(holder["since"])
+        return Holder(str(holder["process"]), max(held_for, timedelta(0)))  # a clock may have been set back meanwhile
     except (OSError, NotRegular, ValueError, KeyError, TypeError):
         return Holder("another process", None)
 

@@ -31,6 +31,11 @@ def test_a_turn_says_who_has_it_and_since_when(folder, held, tmp_path):
     other.release()
 
 
+def test_a_clock_that_was_set_back_makes_no_age_below_zero(folder, held, tmp_path):
+    (tmp_path / LOCK).write_text(json.dumps({"process": "p", "since": "2999-01-01T00:00:00.000Z"}))
+    assert try_turn(folder, "s.json").held_for == timedelta(0)
+
+
 def test_a_turn_that_is_released_can_be_taken_and_leaves_nothing(folder, tmp_path):
     for _ in range(2):
         turn = try_turn(folder, "s.json")
