@@ -28,7 +28,6 @@ from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.model.usage import UsageMark, rows_since
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES
-from agents_sessions.stores.file.store import Durability, FileStore
 from agents_sessions.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import Item
     from agents_sessions.stores.base import Change, History, SessionStore, TurnLock
+    from agents_sessions.stores.file.store import Durability
 
 RUN_STATE = "run_state.json"
 """The sidecar of a managed turn that awaits approval."""
@@ -368,6 +368,8 @@ class FileSession(StoredSession):
         max_item_bytes: int | None = MAX_ITEM_BYTES,
         max_session_bytes: int | None = MAX_SESSION_BYTES,
     ) -> None:
+        from agents_sessions.stores.file.store import FileStore  # here: it needs POSIX, and other sessions do not
+
         store = FileStore(
             root, durability=durability, max_item_bytes=max_item_bytes, max_session_bytes=max_session_bytes
         )

@@ -5,11 +5,12 @@ back into its loop, would occupy the thread that the store needs.
 """
 
 import asyncio
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
+
+from agents_sessions.concurrency.forks import run_in_child
 
 _T = TypeVar("_T")
 
@@ -19,7 +20,7 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="agents-sessions")
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # its threads are the parent's, and do nothing in the child
+run_in_child(_pool.cache_clear)  # its threads are the parent's, and do nothing in the child
 
 
 def in_thread(operation: Callable[[], _T]) -> "asyncio.Future[_T]":
