@@ -7,6 +7,7 @@ threads.
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Literal, TypeVar
 from agents_sessions.concurrency import process
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.concurrency.worker_threads import in_thread
-from agents_sessions.errors import SessionBusyError, SessionCorruptedError, SessionNotFoundError
+from agents_sessions.errors import SessionBusyError, SessionCorruptedError, SessionIOError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item, now, timestamp
 from agents_sessions.model.info import SessionInfo
@@ -39,7 +40,7 @@ from agents_sessions.stores.file.layout import SidecarNames
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES, Limits
 from agents_sessions.stores.file.names import encode_name
 from agents_sessions.stores.file.queries import INFO_QUERY, Query, entries_query, items_query
-from agents_sessions.stores.file.turn_lock import Holder, this_process
+from agents_sessions.stores.file.turn_lock import NO_DESCRIPTOR, Holder, this_process
 from agents_sessions.stores.file.writer import FileWriter
 from agents_sessions.stores.transitions import check_new, created
 
@@ -261,7 +262,8 @@ class FileStore(SessionStore):
         """
         try:
             return self._files.read_at_once(key, query)
-        except (WouldWait, BlockingIOError, SessionCorruptedError):  # BlockingIOError: someone has a lease of the file
+        # BlockingIOError: someone has a lease of the file. SessionIOError: perhaps no descriptor is free.
+        except (WouldWait, BlockingIOError, SessionCorruptedError, SessionIOError):
             return await self._attempt(key, partial(self._files.read, key, query), _plainly)
 
     async def _attempt(
@@ -273,10 +275,16 @@ class FileStore(SessionStore):
         while True:
             try:
                 return await wait(in_thread(operation))
-            except BlockingIOError:
+            except (BlockingIOError, SessionIOError) as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    holder = "others: no more files can be open (see ulimit -n)"
+                elif isinstance(error, BlockingIOError):
+                    holder = "another process"
+                else:
+                    raise
                 waited = monotonic() - begun
                 if waited > WRITE_TIMEOUT:
-                    raise SessionBusyError(key, waited, "another process") from None
+                    raise SessionBusyError(key, waited, holder) from None
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.02)
 
@@ -285,10 +293,20 @@ class FileStore(SessionStore):
     ) -> contextlib.ExitStack:
         """Wait for other processes. Each try is made on the event loop: nothing of it is synced to the disk."""
         pause = 0.001
-        while isinstance(taken := take(), Holder):
+        while isinstance(taken := _taken(take), Holder):
             waited = monotonic() - begun
             if timeout is not None and waited >= timeout:
                 raise SessionBusyError(key, waited, *taken)
             await asyncio.sleep(pause if timeout is None else min(pause, max(0.0, timeout - waited)))
             pause = min(pause * 2, 0.01)
         return taken
+
+
+def _taken(take: Callable[[], contextlib.ExitStack | Holder]) -> contextlib.ExitStack | Holder:
+    """Take a lock, or say who has it; for want of a descriptor one waits, too."""
+    try:
+        return take()
+    except SessionIOError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        return NO_DESCRIPTOR
