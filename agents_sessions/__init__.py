@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agents_sessions.model.info import SessionInfo
     from agents_sessions.model.totals import ContextStats
     from agents_sessions.model.usage import TokenUsage
-    from agents_sessions.session import FileSession, StoredSession
+    from agents_sessions.session import FileSession, MemorySession, StoredSession
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.stores.file.store import FileStore
     from agents_sessions.stores.memory import MemoryStore
@@ -44,6 +44,7 @@ __all__ = [
     "HandoffEntry",
     "HistoryEntry",
     "ItemEntry",
+    "MemorySession",
     "MemoryStore",
     "Message",
     "ModelRequest",
@@ -78,6 +79,7 @@ _HOME = {
     "HandoffEntry": "model.history",
     "HistoryEntry": "model.history",
     "ItemEntry": "model.history",
+    "MemorySession": "session",
     "MemoryStore": "stores.memory",
     "Message": "model.history",
     "ModelRequest": "model.history",

@@ -12,7 +12,7 @@ Rules that come from the SDK (openai-agents 0.24):
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 from weakref import WeakKeyDictionary
 
 from agents.memory import SessionABC, SessionSettings
@@ -29,10 +29,11 @@ from agents_sessions.model.lossless_json import check_json, decode_json, encode_
 from agents_sessions.model.undo import without_newest_item
 from agents_sessions.model.usage import UsageMark, rows_since
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES
-from agents_sessions.stores.file.store import Durability, FileStore
+from agents_sessions.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Awaitable, Generator, Sequence
+    from types import TracebackType
 
     from agents.items import TResponseInputItem
     from agents.run_context import RunContextWrapper
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import Item
     from agents_sessions.stores.base import Change, History, SessionStore, TurnLock
+    from agents_sessions.stores.file.store import Durability
 
 RUN_STATE = "run_state.json"
 """The sidecar of a managed turn that awaits approval."""
@@ -68,6 +70,8 @@ class StoredSession(SessionABC):
     _turn: TurnLock | None = None
     """The lock of the turn that this session stores for, if it stores for one."""
 
+    _closed = False
+
     def __init__(
         self,
         store: SessionStore,
@@ -95,6 +99,22 @@ class StoredSession(SessionABC):
         )
         self._create = create
         self._marks: WeakKeyDictionary[RunContextWrapper[Any], UsageMark] = WeakKeyDictionary()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> Awaitable[None]:
+        """Take no more calls. Some sessions of the SDK are closed by a call, others by an await: both do here.
+
+        It can be called again. What is stored stays, and what has begun comes to its end.
+        """
+        self._closed = True
+        return _Done()
 
     def __repr__(self) -> str:
         of_agent = "" if self._key is None else f", agent_id={self._key.agent_id!r}"
@@ -139,6 +159,7 @@ class StoredSession(SessionABC):
         Raises:
             InvalidItemError: An item cannot be stored as JSON without loss.
         """
+        self._check_open()
         entries = [item_entry(item) for item in cast("list[Item]", items)]
         if wrapper is not None:
             # The session sees this run for the first time, so the run was resumed; its earlier usage is stored.
@@ -281,7 +302,17 @@ class StoredSession(SessionABC):
         return any(getattr(type(self), name) is not getattr(StoredSession, name) for name in _SESSION_METHODS)
 
     async def _find_key(self) -> SessionKey:
+        """Return the session's key. Every operation begins here.
+
+        Raises:
+            RuntimeError: The session was closed.
+        """
+        self._check_open()
         return self.key
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError(f"{self!r} is closed; make another one, what is stored is still there")
 
     async def _append_spent(self, entries: Sequence[Entry], wrapper: RunContextWrapper[Any], spent: UsageMark) -> None:
         """Store entries with what a run has spent. A caller must settle this: cut in two, it counts the usage again."""
@@ -338,10 +369,27 @@ class FileSession(StoredSession):
         max_item_bytes: int | None = MAX_ITEM_BYTES,
         max_session_bytes: int | None = MAX_SESSION_BYTES,
     ) -> None:
+        from agents_sessions.stores.file.store import FileStore  # here: it needs POSIX, and other sessions do not
+
         store = FileStore(
             root, durability=durability, max_item_bytes=max_item_bytes, max_session_bytes=max_session_bytes
         )
         super().__init__(store, SessionKey(agent_id, session_id), session_settings=session_settings)
+
+
+class MemorySession(StoredSession):
+    """A session in the memory of this object, forgotten with it. Two of one id share nothing.
+
+    Args:
+        session_id: Any non-empty text.
+        session_settings: The SDK's settings: `SessionSettings(limit=…)` or a dict of the same.
+
+    Raises:
+        SessionIdError: The id is empty or holds NUL.
+    """
+
+    def __init__(self, session_id: str, *, session_settings: SessionSettings | dict[str, Any] | None = None) -> None:
+        super().__init__(MemoryStore(), SessionKey("default", session_id), session_settings=session_settings)
 
 
 class ManagedSession(StoredSession):
@@ -379,9 +427,17 @@ class ManagedSession(StoredSession):
         return self
 
     async def _find_key(self) -> SessionKey:
+        self._check_open()
         if self._key is None:
             self._key = await self._lookup.key(self.session_id)
         return self._key
+
+
+class _Done:
+    """What a call has already done, for those who await it."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
 
 
 async def delete_run_states(store: SessionStore, key: SessionKey, *, turn: TurnLock | None = None) -> None:

@@ -197,6 +197,24 @@ def test_the_stores_do_not_import_the_sdk():
     assert in_new_process(script) == ["False"]
 
 
+def test_all_but_the_files_can_be_used_where_there_is_no_posix():
+    script = """
+        import sys, os, agents, pydantic, msgspec, openai, multiprocessing
+        sys.modules["fcntl"] = None
+        for name in ("register_at_fork", "fork", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "preadv"):
+            delattr(os, name)
+        import asyncio, agents_sessions
+        from agents_sessions import MemorySession, MemoryStore, SessionManager, StoredSession
+        from agents_sessions.testing import LocalResponses, StoreContract
+        async def main():
+            await SessionManager(MemoryStore()).create_session("a", session_id="s")
+            await MemorySession("s").get_items()
+            print("fine")
+        asyncio.run(main())
+    """
+    assert in_new_process(textwrap.dedent(script)) == ["fine"]
+
+
 @pytest.mark.parametrize("name", agents_sessions.__all__)
 def test_every_name_of_the_face_is_there(name):
     assert getattr(agents_sessions, name) is not None

@@ -1,6 +1,8 @@
 import asyncio
 import gc
 import inspect
+import subprocess
+import sys
 import traceback
 
 import pytest
@@ -92,6 +94,83 @@ def test_an_id_is_taken_for_every_agent(store):
             await manager.create_session("billing", session_id="s")
 
     within(store, act, chatty(), chatty("billing"))
+
+
+def test_of_many_agents_that_take_one_id_at_once_one_gets_it(store):
+    async def scenario():
+        managers = [SessionManager(store) for _ in range(3)]
+        made = [managers[n % 3].create_session(f"agent {n}", session_id="s") for n in range(9)]
+        return await asyncio.gather(*made, return_exceptions=True), await store.find("s")
+
+    made, found = asyncio.run(scenario())
+    assert sorted(type(one).__name__ for one in made) == ["SessionExistsError"] * 8 + ["SessionInfo"]
+    assert len(found) == 1
+
+
+MAKE = """
+import asyncio, sys
+from agents_sessions import SessionManager
+from agents_sessions.errors import SessionExistsError
+
+async def main():
+    manager = SessionManager(sys.argv[1])
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(40):
+        try:
+            await manager.create_session(sys.argv[2], session_id=f"s{number}")
+        except SessionExistsError:
+            continue
+        print(f"s{number}")
+
+asyncio.run(main())
+"""
+
+
+def test_of_two_processes_that_take_one_id_at_once_one_gets_it(tmp_path):
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", MAKE, tmp_path, agent], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for agent in ("sales", "support")
+    ]
+    for process in started:
+        assert process.stdout.readline() == "ready\n"
+    for process in started:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    made = [process.communicate(timeout=60)[0].split() for process in started]
+    assert sorted(made[0] + made[1]) == sorted(f"s{number}" for number in range(40))
+    assert sorted(path.name for path in tmp_path.iterdir()) in (["sales"], ["support"], ["sales", "support"])
+
+
+def test_who_gets_or_makes_a_session_at_once_gets_the_same(store):
+    async def scenario():
+        asked = [SessionManager(store).get_or_create_session("a", session_id="s", name=str(n)) for n in range(9)]
+        return await asyncio.gather(*asked)
+
+    infos = asyncio.run(scenario())
+    assert infos == infos[:1] * 9
+
+
+def test_a_session_that_is_there_keeps_its_facts_when_it_is_got_or_made(store):
+    async def scenario():
+        manager = SessionManager(store)
+        made = await manager.create_session("a", session_id="s", name="first")
+        return made, await manager.get_or_create_session("a", session_id="s", name="second")
+
+    made, got = asyncio.run(scenario())
+    assert (got, got.name) == (made, "first")
+
+
+def test_a_session_of_another_agent_is_not_got(store):
+    async def scenario():
+        manager = SessionManager(store)
+        await manager.create_session("a", session_id="s")
+        await manager.get_or_create_session("b", session_id="s")
+
+    with pytest.raises(SessionExistsError):
+        asyncio.run(scenario())
 
 
 def test_an_empty_id_is_refused(store):

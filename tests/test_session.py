@@ -14,7 +14,7 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 from agents.usage import Usage
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails
 
-from agents_sessions import FileSession, MemoryStore, SessionKey, SessionManager, StoredSession
+from agents_sessions import FileSession, MemorySession, MemoryStore, SessionKey, SessionManager, StoredSession
 from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionIdError, SessionNotFoundError
 
 QUIET = RunConfig(tracing_disabled=True)
@@ -491,3 +491,65 @@ def test_an_add_that_is_cancelled_counts_what_was_spent_once(make):
 
     context = asyncio.run(run())
     assert (context.requests, context.total_tokens) == (1, 101)
+
+
+# --- its end ---
+
+
+def kinds_of_sessions(tmp_path):
+    manager = SessionManager(MemoryStore())
+    return [FileSession("s", root=tmp_path), MemorySession("s"), StoredSession(MemoryStore(), SessionKey("a", "s")),
+            manager.session("s", agent_id="a")]  # fmt: skip
+
+
+CALLS = {
+    "get_items": lambda session: session.get_items(),
+    "add_items": lambda session: session.add_items([user("1")]),
+    "add_items of none": lambda session: session.add_items([]),
+    "pop_item": lambda session: session.pop_item(),
+    "clear_session": lambda session: session.clear_session(),
+    "info": lambda session: session.info(),
+    "load_state_json": lambda session: session.load_state_json(),
+    "save_state_json": lambda session: session.save_state_json({}),
+    "replace": lambda session: session._atomic_replace_items([]),
+    "snapshot": lambda session: session._get_compaction_snapshot(1),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_closed_session_takes_no_call(tmp_path, call):
+    for session in kinds_of_sessions(tmp_path):
+        session.close()
+        with pytest.raises(RuntimeError, match="is closed; make another one"):
+            asyncio.run(CALLS[call](session))
+
+
+def test_a_session_is_closed_by_a_call_or_by_an_await_and_as_often_as_one_likes(tmp_path):
+    async def scenario():
+        for session in kinds_of_sessions(tmp_path):
+            session.close()
+            assert await session.close() is None
+            await EncryptedSession("s", session, "a long enough secret for a test").close()
+
+    asyncio.run(scenario())
+
+
+def test_a_session_is_closed_at_the_end_of_async_with_and_keeps_what_was_stored(tmp_path):
+    async def scenario():
+        async with FileSession("s", root=tmp_path) as session:
+            await session.add_items([user("1")])
+        with pytest.raises(RuntimeError):
+            await session.get_items()
+        return await FileSession("s", root=tmp_path).get_items()
+
+    assert asyncio.run(scenario()) == [user("1")]
+
+
+def test_sessions_in_memory_share_nothing_by_their_name():
+    async def scenario():
+        one, other = MemorySession("s"), MemorySession("s", session_settings={"limit": 1})
+        await one.add_items([user("1"), user("2")])
+        await other.add_items([user("3"), user("4")])
+        return await one.get_items(), await other.get_items()
+
+    assert asyncio.run(scenario()) == ([user("1"), user("2")], [user("4")])

@@ -5,6 +5,7 @@ A thread of the parent may hold a mutex at the fork; in the child, no one will e
 
 import os
 import weakref
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -28,4 +29,10 @@ def _renew_all() -> None:
         renewed._renew()
 
 
-os.register_at_fork(after_in_child=_renew_all)
+def run_in_child(action: Callable[[], object]) -> None:
+    """Run something in every child that is forked from now on. A system without forks has none."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=action)
+
+
+run_in_child(_renew_all)

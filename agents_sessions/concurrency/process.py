@@ -17,6 +17,9 @@ writers = FairLocks()
 turn_takers = FairLocks()
 """Who runs a turn on a session of a folder next."""
 
+makers = FairLocks()
+"""Who makes a session of an id next: the id is free for one agent only."""
+
 locked_files: set[int] = set()
 """Descriptors of files that this process has locked, or is about to. `disk.locks` closes them in a forked child."""
 
@@ -35,6 +38,7 @@ def open_resources() -> dict[str, int]:
     return {
         "writers": len(writers),
         "turn_takers": len(turn_takers),
+        "makers": len(makers),
         "locked_files": len(locked_files),
         "file_ends": len(file_ends),
         "synced_folders": len(synced_folders),

@@ -12,7 +12,6 @@ from agents_sessions.manager.history import HistoryFacade
 from agents_sessions.manager.sessions import SessionFacade
 from agents_sessions.manager.turns import TurnFacade
 from agents_sessions.stores.base import SessionStore
-from agents_sessions.stores.file.store import FileStore
 from agents_sessions.turns.agents import AgentRegistry, Agents
 from agents_sessions.turns.options import RunArguments, check_options
 from agents_sessions.turns.turn import Turns
@@ -43,7 +42,7 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade):
         **defaults: Unpack[RunArguments],
     ) -> None:
         self._owns_store = not isinstance(store_or_root, SessionStore)
-        self.store = store_or_root if isinstance(store_or_root, SessionStore) else FileStore(store_or_root)
+        self.store = store_or_root if isinstance(store_or_root, SessionStore) else _file_store(store_or_root)
         self._registry = AgentRegistry(agents)
         check_options(RunArguments, defaults)
         self._lock_timeout = lock_timeout
@@ -71,3 +70,9 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade):
         finally:
             if self._owns_store:
                 await self.store.aclose()
+
+
+def _file_store(root: str | os.PathLike[str]) -> SessionStore:
+    from agents_sessions.stores.file.store import FileStore  # here: it needs POSIX, and a manager does not
+
+    return FileStore(root)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from uuid import uuid4
 
 from pydantic import ValidationError
 
 from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionExistsError
+from agents_sessions.keys import SessionKey
 from agents_sessions.model.history import invalid_fields
 from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
 from agents_sessions.session import ManagedSession, delete_run_states
@@ -24,6 +25,18 @@ if TYPE_CHECKING:
     from agents_sessions.turns.turn import Turns
 
 _UNCHANGED: Any = object()
+
+
+class NewSessionFacts(TypedDict, total=False):
+    """What a new session may be given: see `SessionManager.create_session`."""
+
+    user_id: str | None
+    name: str | None
+    session_type: SessionType
+    mode: str | None
+    max_turns: int | None
+    history_limit: int | None
+    metadata: dict[str, Any] | None
 
 
 class SessionFacade:
@@ -80,11 +93,43 @@ class SessionFacade:
                 history_limit=history_limit,
                 metadata=metadata or {},
             )
-        if session_id is not None and await self.store.find(session_id):
-            raise SessionExistsError(session_id)
-        created = await self.store.create(info)
+        async with contextlib.AsyncExitStack() as stack:
+            if session_id is not None:
+                await stack.enter_async_context(self.store.reserve(session_id))
+                if await self.store.find(session_id):
+                    raise SessionExistsError(session_id)
+            created = await self.store.create(info)
         self._lookup.remember(created.key)
         return created
+
+    async def get_or_create_session(
+        self, agent_id: str, *, session_id: str, **facts: Unpack[NewSessionFacts]
+    ) -> SessionInfo:
+        """Return a session of an agent; make it, with these facts, if no agent has one of this id.
+
+        Any number of requests and processes may ask at once: one makes it, and all get it.
+
+        Args:
+            agent_id: The agent that its first turn starts with.
+            session_id: Its id.
+            facts: As for `create_session`. They are for a new session; one that is there keeps its own.
+
+        Raises:
+            SessionExistsError: The session of this id is another agent's.
+            UnknownAgentError, InvalidItemError: See `create_session`.
+        """
+        self._registry.check_entry(agent_id)
+        key = SessionKey(agent_id, session_id)
+        found = await self.store.load(key)
+        if found is None:
+            try:
+                return await self.create_session(agent_id, session_id=session_id, **facts)
+            except SessionExistsError:  # of another agent, or made in just this moment
+                found = await self.store.load(key)
+                if found is None:
+                    raise
+        self._lookup.remember(key)
+        return found
 
     async def get_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo:
         """Return a session's facts and totals.

@@ -46,7 +46,7 @@ class SessionInfo(BaseModel):
     created_at: datetime = Field(default_factory=now)
     """UTC, in milliseconds, whatever the time zone it is given in; one without a time zone is refused."""
     updated_at: datetime = Field(default_factory=now)
-    """When history or facts last changed. Never goes backwards."""
+    """When history or facts last changed, by the clock of that moment. `seq` and not this is the order of changes."""
     seq: int = 0
     """The number of the newest entry that was ever stored: what `expected_seq` compares."""
     context: ContextStats = Field(default_factory=ContextStats)

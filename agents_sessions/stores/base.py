@@ -18,6 +18,7 @@ stands in `agents_sessions.stores.transitions`. A backend holds the transport, t
 `agents_sessions.testing.StoreContract` is this page as a test class; `docs/writing-a-store.md` is for its authors.
 """
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -26,6 +27,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
+from agents_sessions.concurrency import process
 from agents_sessions.errors import SessionNotFoundError, UnsupportedError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item
@@ -267,6 +269,16 @@ class SessionStore(ABC):
             UnsupportedError: This backend cannot.
         """
         raise UnsupportedError(type(self).__name__, "set sessions aside")
+
+    @contextlib.asynccontextmanager
+    async def reserve(self, session_id: str) -> AsyncIterator[None]:
+        """Hold the right to make a session of an id, whichever agent's: alone among all users of the store.
+
+        A manager looks whether any agent has the id, and then creates; two at once would both find it free. This is for
+        the users in one process. A backend that processes share overrides it.
+        """
+        async with process.makers.hold(self.place(SessionKey("*", session_id))):
+            yield
 
     async def start_over(self, key: SessionKey, *, turn: TurnLock | None = None) -> None:
         """Empty a session that is damaged, and keep what is there aside. One that can be read is not touched.

@@ -81,7 +81,8 @@ def appended(
         return Appended([], standing)
     text = timestamp(at)
     batch: list[Entry] = [{"at": text, **entry, "seq": standing.seq + place} for place, entry in enumerate(entries, 1)]
-    after = Standing(standing.seq + len(batch), max(at, standing.updated_at), fold(standing.context, batch))
+    # The time of the change, and not the largest one: a clock that was ahead once would date everything for ever.
+    after = Standing(standing.seq + len(batch), at, fold(standing.context, batch))
     return Appended(batch, after)
 
 
@@ -97,9 +98,8 @@ def rewritten(before: History, change: Change, at: datetime) -> History | None:
     if after is before:
         return None
     check_change(before.info.key, after)
-    updated_at = max(at, before.info.updated_at)
-    entries = list(numbered(after.entries, timestamp(updated_at), before.info.seq))
-    facts = {**_counted(entries, before.info.seq), "updated_at": updated_at}
+    entries = list(numbered(after.entries, timestamp(at), before.info.seq))
+    facts = {**_counted(entries, before.info.seq), "updated_at": at}
     return History(after.info.model_copy(update=facts), entries)
 
 

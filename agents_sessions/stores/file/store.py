@@ -7,6 +7,7 @@ threads.
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Literal, TypeVar
 from agents_sessions.concurrency import process
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.concurrency.worker_threads import in_thread
-from agents_sessions.errors import SessionBusyError, SessionCorruptedError, SessionNotFoundError
+from agents_sessions.errors import SessionBusyError, SessionCorruptedError, SessionIOError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item, timestamp
 from agents_sessions.model.info import SessionInfo
@@ -38,7 +39,7 @@ from agents_sessions.stores.file.layout import SidecarNames
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES, Limits
 from agents_sessions.stores.file.names import encode_name
 from agents_sessions.stores.file.queries import INFO_QUERY, Query, entries_query, items_query
-from agents_sessions.stores.file.turn_lock import Holder, this_process
+from agents_sessions.stores.file.turn_lock import NO_DESCRIPTOR, Holder, this_process
 from agents_sessions.stores.file.writer import FileWriter
 from agents_sessions.stores.transitions import created
 
@@ -229,8 +230,15 @@ class FileStore(SessionStore):
                 await stack.enter_async_context(process.turn_takers.hold(self.place(key), timeout))
             except TimeoutError:
                 raise SessionBusyError(key, monotonic() - begun, this_process()) from None
-            stack.enter_context(await self._await_turn(key, begun, timeout))
+            stack.enter_context(await self._await_lock(partial(self._files.try_turn, key), key, begun, timeout))
             yield TurnLock(key)
+
+    @contextlib.asynccontextmanager
+    async def reserve(self, session_id: str) -> AsyncIterator[None]:
+        begun, key = monotonic(), SessionKey("*", session_id)
+        async with super().reserve(session_id):
+            with await self._await_lock(partial(self._files.try_reserve, key), key, begun, WRITE_TIMEOUT):
+                yield
 
     # --- crossing to the worker thread ---
 
@@ -261,7 +269,8 @@ class FileStore(SessionStore):
         """
         try:
             return self._files.read_at_once(key, query)
-        except (WouldWait, BlockingIOError, SessionCorruptedError):  # BlockingIOError: someone has a lease of the file
+        # BlockingIOError: someone has a lease of the file. SessionIOError: perhaps no descriptor is free.
+        except (WouldWait, BlockingIOError, SessionCorruptedError, SessionIOError):
             return await self._attempt(key, partial(self._files.read, key, query), _plainly)
 
     async def _attempt(
@@ -273,20 +282,38 @@ class FileStore(SessionStore):
         while True:
             try:
                 return await wait(in_thread(operation))
-            except BlockingIOError:
+            except (BlockingIOError, SessionIOError) as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    holder = "others: no more files can be open (see ulimit -n)"
+                elif isinstance(error, BlockingIOError):
+                    holder = "another process"
+                else:
+                    raise
                 waited = monotonic() - begun
                 if waited > WRITE_TIMEOUT:
-                    raise SessionBusyError(key, waited, "another process") from None
+                    raise SessionBusyError(key, waited, holder) from None
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.02)
 
-    async def _await_turn(self, key: SessionKey, begun: float, timeout: float | None) -> contextlib.ExitStack:
+    async def _await_lock(
+        self, take: Callable[[], contextlib.ExitStack | Holder], key: SessionKey, begun: float, timeout: float | None
+    ) -> contextlib.ExitStack:
         """Wait for other processes. Each try is made on the event loop: nothing of it is synced to the disk."""
         pause = 0.001
-        while isinstance(taken := self._files.try_turn(key), Holder):
+        while isinstance(taken := _taken(take), Holder):
             waited = monotonic() - begun
             if timeout is not None and waited >= timeout:
                 raise SessionBusyError(key, waited, *taken)
             await asyncio.sleep(pause if timeout is None else min(pause, max(0.0, timeout - waited)))
             pause = min(pause * 2, 0.01)
         return taken
+
+
+def _taken(take: Callable[[], contextlib.ExitStack | Holder]) -> contextlib.ExitStack | Holder:
+    """Take a lock, or say who has it; for want of a descriptor one waits, too."""
+    try:
+        return take()
+    except SessionIOError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        return NO_DESCRIPTOR

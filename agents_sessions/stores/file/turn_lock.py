@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from agents_sessions.model.entries import now, timestamp
 from agents_sessions.model.lossless_json import decode_json, encode_json
-from agents_sessions.stores.file.disk.locks import close_lock_file, open_lock_file
+from agents_sessions.stores.file.disk.locks import close_lock_file, close_locked, open_lock_file
 from agents_sessions.stores.file.disk.syscalls import NotRegular, exists, opened, read_range
 
 _HOLDER_BYTES = 4096
@@ -19,6 +19,9 @@ class Holder(NamedTuple):
 
     process: str
     held_for: timedelta | None
+
+
+NO_DESCRIPTOR = Holder("other turns: no more files can be open in this process (see ulimit -n)", None)
 
 
 class Turn(NamedTuple):
@@ -33,6 +36,11 @@ class Turn(NamedTuple):
         """Let the next one have it. In a forked child, which does not have it, do nothing."""
         if self.process == os.getpid():  # in a child, the number may be that of a lock of its own
             close_lock_file(self.folder, self.name, self.fd)
+
+    def abandon(self) -> None:
+        """Let the next one have it, and leave the file."""
+        if self.process == os.getpid():
+            close_locked(self.fd)
 
 
 def try_turn(folder: int, file: str) -> Turn | Holder:
@@ -60,7 +68,8 @@ def _holder(folder: int, name: str) -> Holder:
     try:
         with opened(folder, name) as fd:
             holder = decode_json(read_range(fd, 0, _HOLDER_BYTES))
-        return Holder(str(holder["process"]), now() - datetime.fromisoformat(holder["since"]))
+        held_for = now() - datetime.fromisoformat(holder["since"])
+        return Holder(str(holder["process"]), max(held_for, timedelta(0)))  # a clock may have been set back meanwhile
     except (OSError, NotRegular, ValueError, KeyError, TypeError):
         return Holder("another process", None)
 

@@ -39,7 +39,7 @@ from agents_sessions.stores.file.limits import Limits
 from agents_sessions.stores.file.names import decode_name, encode_name
 from agents_sessions.stores.file.queries import info_of, standing_of
 from agents_sessions.stores.file.reader import FileReader, ReadRange, recall, remember
-from agents_sessions.stores.file.turn_lock import Holder, forget_turn, try_turn
+from agents_sessions.stores.file.turn_lock import NO_DESCRIPTOR, Holder, Turn, forget_turn, try_turn
 from agents_sessions.stores.transitions import appended, check_expected, rewritten
 from agents_sessions.stores.transitions import standing_of as history_standing
 
@@ -462,8 +462,37 @@ class FileWriter(FileReader):
 
     def try_turn(self, key: SessionKey) -> contextlib.ExitStack | Holder:
         """Take the lock of a session's turns, or say who has it and for how long."""
-        with self._errors(key), contextlib.ExitStack() as stack:
-            taken = try_turn(stack.enter_context(self._folder(key)), names_of(key).file)
+        with self._errors(key), self._folder(key) as folder:
+            taken = try_turn(folder, names_of(key).file)
+            if isinstance(taken, Holder):
+                return taken
+            if io.is_scarce(taken.fd):
+                taken.release()
+                return NO_DESCRIPTOR
+        # A turn lasts as long as its model: it keeps one descriptor and not the folder's too.
+        stack = contextlib.ExitStack()
+        stack.callback(self._release_turn, key, taken)
+        return stack
+
+    def _release_turn(self, key: SessionKey, taken: Turn) -> None:
+        try:
+            with self._folder(key) as folder:
+                taken._replace(folder=folder).release()
+        except (
+            OSError,
+            io.NotRegular,
+        ):  # it is gone, or no descriptor is free: the next one takes the file over
+            taken.abandon()
+
+    def try_reserve(self, key: SessionKey) -> contextlib.ExitStack | Holder:
+        """Take the right to make a session of an id, whichever agent's, or say who has it."""
+        with self._errors(key, creating=True, path=self.root), contextlib.ExitStack() as stack:
+            try:
+                root = io.open_directory(self._root, ".", create=True, durable=self._durable)
+                stack.callback(io.close, root)
+                taken = try_turn(root, names_of(key).file)
+            except PermissionError:
+                return stack.pop_all()  # folders of agents that others have made: then it holds in this process only
             if isinstance(taken, Holder):
                 return taken
             stack.callback(taken.release)

@@ -1,5 +1,6 @@
 """The file that is the lock of a session's turns: what it says of who has it, and what is left of it."""
 
+import errno
 import json
 import os
 from datetime import timedelta
@@ -29,6 +30,11 @@ def test_a_turn_says_who_has_it_and_since_when(folder, held, tmp_path):
     other = try_turn(folder, "other.json")
     assert isinstance(other, Turn)
     other.release()
+
+
+def test_a_clock_that_was_set_back_makes_no_age_below_zero(folder, held, tmp_path):
+    (tmp_path / LOCK).write_text(json.dumps({"process": "p", "since": "2999-01-01T00:00:00.000Z"}))
+    assert try_turn(folder, "s.json").held_for == timedelta(0)
 
 
 def test_a_turn_that_is_released_can_be_taken_and_leaves_nothing(folder, tmp_path):
@@ -75,3 +81,17 @@ def test_what_cannot_be_forgotten_is_left(folder, tmp_path):
     (tmp_path / LOCK).mkdir()
     forget_turn(folder, "s.json")
     assert os.listdir(tmp_path) == [LOCK]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_keeps_no_one_from_the_lock(folder, tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / LOCK).write_text('{"process": "one that died", "since": "2026-01-01T00:00:00.000Z"}')
+    monkeypatch.setattr(os, "pwrite", refuse)
+    turn = try_turn(folder, "s.json")
+    assert isinstance(turn, Turn)
+    assert try_turn(folder, "s.json") == Holder("another process", None)
+    turn.release()
+    assert os.listdir(tmp_path) == []

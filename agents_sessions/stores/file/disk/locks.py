@@ -11,6 +11,7 @@ Dangers that shaped it:
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from agents_sessions.concurrency import process
+from agents_sessions.concurrency.forks import run_in_child
 from agents_sessions.stores.file.disk.syscalls import (
     FILE_MODE,
     OPEN,
@@ -97,7 +99,7 @@ def _close_in_child() -> None:
     process.locked_files.clear()
 
 
-os.register_at_fork(after_in_child=_close_in_child)
+run_in_child(_close_in_child)
 
 
 @contextlib.contextmanager
@@ -147,9 +149,7 @@ def open_lock_file(dir_fd: int, name: str, holder: bytes) -> int:
         ours = os.fstat(fd).st_nlink == 1
         if ours:
             os.fchmod(fd, FILE_MODE)
-            write_all(fd, holder, 0)
-            # Not emptied before: ext4 takes that for the replacement of a file, and its close waits for the disk.
-            os.ftruncate(fd, len(holder))
+            _say_who_holds(fd, holder)
         else:  # a second name of some other file, which must not be written to
             os.unlink(name, dir_fd=dir_fd)
     except BaseException:
@@ -159,6 +159,18 @@ def open_lock_file(dir_fd: int, name: str, holder: bytes) -> int:
         return fd
     close_locked(fd)
     return open_lock_file(dir_fd, name, holder)
+
+
+def _say_who_holds(fd: int, holder: bytes) -> None:
+    try:
+        write_all(fd, holder, 0)
+        # Not emptied before: ext4 takes that for the replacement of a file, and its close waits for the disk.
+        os.ftruncate(fd, len(holder))
+    except OSError as error:
+        # The lock holds without its text. Who frees a full disk needs it, and a file cut to nothing takes no room.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        os.ftruncate(fd, 0)
 
 
 def close_lock_file(dir_fd: int, name: str, fd: int) -> None:

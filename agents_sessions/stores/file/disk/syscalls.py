@@ -12,6 +12,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import resource
 import stat
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,9 @@ FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 AT_ONCE_BYTES = 1 << 20
 """Longest read at once: decoding it takes about a millisecond, and holds the GIL in whichever thread."""
+
+RESERVED_DESCRIPTORS = 32
+"""How many of the descriptors of this process no turn may hold, so that those that run can store what they did."""
 
 _RWF_NOWAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 CAN_READ_AT_ONCE = _RWF_NOWAIT is not None
@@ -87,6 +91,12 @@ def read_range_at_once(fd: int, offset: int, length: int) -> bytearray:
     if got < length:
         raise WouldWait
     return buffer
+
+
+def is_scarce(fd: int) -> bool:
+    """Tell whether a descriptor is one of the last that this process may have: the lowest free one is given first."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return limit != resource.RLIM_INFINITY and fd >= limit - min(RESERVED_DESCRIPTORS, limit // 4)
 
 
 # --- folders ---------------------------------------------------------------------------------------------------

@@ -346,7 +346,7 @@ def test_a_second_name_of_another_file_is_not_written_to(folder, path, tmp_path)
 def test_a_lock_file_of_which_a_step_fails_is_gone_and_free(folder, path, call, there):
     if not there:
         path.unlink()
-    with failing(call, errno.ENOSPC), pytest.raises(OSError, match="Errno 28"):
+    with failing(call, errno.EIO), pytest.raises(OSError, match="Errno 5"):
         file_locks.open_lock_file(folder, "file", b"process 7")
     assert not path.exists()
 
