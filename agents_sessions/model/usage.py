@@ -102,8 +102,8 @@ def _counted(usage: Usage | RequestUsage, requests: int) -> TokenUsage:
     return TokenUsage(
         requests=requests,
         input_tokens=usage.input_tokens,
-        cached_tokens=usage.input_tokens_details.cached_tokens,
+        cached_tokens=getattr(usage.input_tokens_details, "cached_tokens", 0) or 0,
         output_tokens=usage.output_tokens,
-        reasoning_tokens=usage.output_tokens_details.reasoning_tokens,
+        reasoning_tokens=getattr(usage.output_tokens_details, "reasoning_tokens", 0) or 0,
         total_tokens=usage.total_tokens,
     )
