@@ -12,7 +12,8 @@
     ├── SessionAmbiguousError (LookupError)      two agents have a session of that id
     ├── SessionConflictError                     someone else changed it in between
     ├── SessionBusyError (TimeoutError)          someone else holds it
-    │   └── SessionReentryError                  the holder is the caller itself
+    │   ├── SessionReentryError                  the holder is the caller itself
+    │   └── SessionDeadlockError                 the holder waits for the caller
     ├── ApprovalPendingError                     a tool waits for approval; decide first
     ├── NothingToResumeError (LookupError)       no tool waits for approval, or no turn failed
     ├── TurnNotResumableError                    a turn awaits approval, and its agents or tools have changed
@@ -177,12 +178,31 @@ class SessionBusyError(_OfSession, TimeoutError):
 class SessionReentryError(SessionBusyError):
     """A turn tried to start another turn on its own session, which could only wait for itself."""
 
-    def __init__(self, session: SessionKey | str) -> None:
-        super().__init__(session, 0.0)
-        self.args = (session,)
+    def __init__(self, session: SessionKey | str, waited: float = 0.0) -> None:
+        super().__init__(session, waited)
+        self.args = (session, waited)
 
     def __str__(self) -> str:
-        return f"{self._who} is in this very turn; a tool cannot send to its own session"
+        if self.waited > 0:
+            return (
+                f"{self._who} is in the turn that began this task, and it did not end in {self.waited:.1f} s; a turn"
+                " must not await a task that sends to its own session"
+            )
+        return f"{self._who} is in this very turn; a tool cannot send to its own session, but a task that it begins can"
+
+
+class SessionDeadlockError(SessionBusyError):
+    """The turn that holds the session waits, by one session or several, for the turn that the caller works for."""
+
+    def __init__(self, session: SessionKey | str, circle: tuple[SessionKey, ...]) -> None:
+        super().__init__(session, 0.0)
+        self.args = (session, circle)
+        self.circle = circle
+        """The sessions that wait for each other, from this one to the caller's."""
+
+    def __str__(self) -> str:
+        names = " -> ".join(repr(key.session_id) for key in (*self.circle, *self.circle[:1]))
+        return f"{self._who} waits for the turn that asks for it: {names}; let one of the tools not await the other"
 
 
 class ApprovalPendingError(_OfSession):

@@ -12,8 +12,9 @@ Rules that come from the SDK (openai-agents 0.24):
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Self, cast
-from weakref import WeakKeyDictionary
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
+from weakref import WeakKeyDictionary, ref
 
 from agents.memory import SessionABC, SessionSettings
 from agents.memory.session_settings import coerce_session_settings
@@ -32,11 +33,12 @@ from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES
 from agents_sessions.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Generator, Sequence
+    from collections.abc import Awaitable, Generator, Hashable, Sequence
     from types import TracebackType
 
     from agents.items import TResponseInputItem
     from agents.run_context import RunContextWrapper
+    from agents.usage import Usage
 
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import Item
@@ -51,6 +53,19 @@ _STATE = "state.json"
 
 _SESSION_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
 """The four methods of the SDK's protocol."""
+
+
+class _Run(NamedTuple):
+    """A run that keeps its history here. Runs inside it, of agents used as tools, grow the same usage."""
+
+    wrapper: ref[RunContextWrapper[Any]]
+    usage: Usage
+    place: Hashable
+    turn: str | None
+
+
+_runs: ContextVar[tuple[_Run, ...]] = ContextVar("agents_sessions_runs", default=())
+"""The run that the caller works for, behind those that wait for it."""
 
 
 class StoredSession(SessionABC):
@@ -139,6 +154,7 @@ class StoredSession(SessionABC):
         """Return the history, or its newest `limit` items, in order."""
         if wrapper is not None:
             self._marks.setdefault(wrapper, UsageMark.of(wrapper.usage))
+            self._enter_run(wrapper, await self._find_key())
         if limit is None and self.session_settings is not None:
             limit = self.session_settings.limit
         try:
@@ -154,14 +170,18 @@ class StoredSession(SessionABC):
     ) -> None:
         """Store items at the end of the history, all of them or none.
 
-        What the run has spent since the call before is stored with them.
+        What the run has spent since the call before is stored with them, unless it is inside a run on this very
+        session: that one stores it. Items inside a managed turn belong to the turn.
 
         Raises:
             InvalidItemError: An item cannot be stored as JSON without loss.
         """
         self._check_open()
         entries = [item_entry(item) for item in cast("list[Item]", items)]
-        if wrapper is not None:
+        if wrapper is not None and (outer := self._outer_run(wrapper, await self._find_key())) is not None:
+            agent = None if outer.turn is None else str(getattr(wrapper, "tool_name", "nested"))
+            entries = [item_entry(entry["item"], agent=agent, turn=outer.turn) for entry in entries]
+        elif wrapper is not None:
             # The session sees this run for the first time, so the run was resumed; its earlier usage is stored.
             before = self._marks.setdefault(wrapper, UsageMark.of(wrapper.usage))
             if rows := rows_since(before, wrapper.usage):
@@ -300,6 +320,20 @@ class StoredSession(SessionABC):
     def _has_methods_of_its_own(self) -> bool:
         """Tell whether a subclass may change what is stored. Then nothing goes past its methods."""
         return any(getattr(type(self), name) is not getattr(StoredSession, name) for name in _SESSION_METHODS)
+
+    def _enter_run(self, wrapper: RunContextWrapper[Any], key: SessionKey, turn: str | None = None) -> None:
+        """Note the run that the current task works for. What it calls inherits the note."""
+        around = [run for run in _runs.get() if run.usage is wrapper.usage]
+        if not any(run.wrapper() is wrapper for run in around):
+            _runs.set((*around, _Run(ref(wrapper), wrapper.usage, self.store.place(key), turn)))
+
+    def _outer_run(self, wrapper: RunContextWrapper[Any], key: SessionKey) -> _Run | None:
+        """Return the run on this session that waits for this one, and shares its usage."""
+        place = self.store.place(key)
+        for run in _runs.get():
+            if run.usage is wrapper.usage and run.place == place and run.wrapper() is not wrapper:
+                return run
+        return None
 
     async def _find_key(self) -> SessionKey:
         """Return the session's key. Every operation begins here.

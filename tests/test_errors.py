@@ -20,6 +20,7 @@ SAMPLES = {
     "SessionConflictError": (*WHO, 1, 2),
     "SessionBusyError": (*WHO, 1.5, "process 7 on host", timedelta(seconds=3)),
     "SessionReentryError": WHO,
+    "SessionDeadlockError": (*WHO, (*WHO, SessionKey("sales", "b"))),
     "ApprovalPendingError": (*WHO, ("call_1", "call_2")),
     "NothingToResumeError": (*WHO, "no tool waits for approval"),
     "TurnNotResumableError": (*WHO, "UserError"),

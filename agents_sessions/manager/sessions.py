@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
 from uuid import uuid4
 
 from pydantic import ValidationError
@@ -150,7 +150,13 @@ class SessionFacade:
         session_type: SessionType | None = None,
         limit: int | None = None,
     ) -> list[SessionInfo]:
-        """Return sessions, the most recently changed first. What is not given does not filter."""
+        """Return sessions, the most recently changed first. What is not given does not filter.
+
+        Raises:
+            ValueError: `status` or `session_type` is none of its values.
+        """
+        _check_one_of("status", status, get_args(SessionStatus))
+        _check_one_of("session_type", session_type, get_args(SessionType))
         wanted = {"user_id": user_id, "status": status, "session_type": session_type}
         found = [
             info
@@ -237,6 +243,11 @@ class SessionFacade:
         return ManagedSession(
             self._lookup, self.store, session_id, agent_id=agent_id, session_settings=session_settings
         )
+
+
+def _check_one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:
+    if value is not None and value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, not {value!r:.80}")
 
 
 @contextlib.contextmanager

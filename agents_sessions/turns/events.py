@@ -69,7 +69,15 @@ class Listeners:
         self._listeners: list[tuple[type[TurnEvent], Listener[Any]]] = []
 
     def add(self, kind: type[_Event], listener: Listener[_Event]) -> Callable[[], None]:
-        """Call a listener at every event of a kind; return the function that ends it."""
+        """Call a listener at every event of a kind; return the function that ends it.
+
+        Raises:
+            TypeError: It is no kind of event, or the listener cannot be called.
+        """
+        if not (isinstance(kind, type) and issubclass(kind, TurnEvent)):
+            raise TypeError(f"listen to TurnEvent or one of its kinds, such as TurnFinished, not {kind!r:.80}")
+        if not callable(listener):
+            raise TypeError(f"a listener is called with the event, and {listener!r:.80} cannot be called")
         pair = (kind, listener)
         self._listeners.append(pair)
         return lambda: self._listeners.remove(pair) if pair in self._listeners else None

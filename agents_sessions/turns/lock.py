@@ -1,20 +1,27 @@
 """One turn at a time on a session.
 
 The store's turn lock makes turns wait for each other, in this process and in others. The store cannot know that the
-holder calls the waiter: a tool that sends to its own session would wait for itself. A context variable knows, because
-the tool runs in the context of the turn.
+holder calls the waiter: a tool that sends to its own session would wait for itself, and two turns whose tools send to
+each other's sessions would wait for each other. A context variable knows what a turn holds, because its tools run in
+its context, and this module knows which turn of this process waits for which session.
+
+Not all that runs in the context of a turn is awaited by it: a task that a tool begins may outlive the turn. Only the
+turn's own task and the tasks that the SDK makes are known to be awaited. Any other waits; its timeout tells.
 """
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Hashable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
 from typing import Any
 
-from agents_sessions.errors import SessionBusyError, SessionReentryError
+import agents
+
+from agents_sessions.errors import SessionBusyError, SessionDeadlockError, SessionReentryError
 from agents_sessions.keys import SessionKey
 from agents_sessions.stores.base import SessionStore, TurnLock
 
@@ -22,13 +29,20 @@ from agents_sessions.stores.base import SessionStore, TurnLock
 @dataclass(slots=True)
 class _Holding:
     place: Hashable
+    key: SessionKey
     since: float
+    task: asyncio.Task[Any] | None
+    """The task that holds it."""
     active: bool = True
     """False once the turn is over: a task that outlives the turn still has it in its context."""
+    waits_for: list[Hashable] = field(default_factory=list)
+    """The sessions that tools of the turn wait for."""
 
 
 _open: dict[Hashable, _Holding] = {}
 """The sessions that this process holds, for the age in `SessionBusyError`: a store's lock need not know it."""
+
+_SDK = os.path.join(os.path.dirname(agents.__file__), "")  # noqa: PTH118, PTH120 -- compared with a code object's text
 
 _holdings: ContextVar[tuple[_Holding, ...]] = ContextVar("agents_sessions_turns", default=())
 
@@ -42,11 +56,60 @@ def check_reentry(store: SessionStore, key: SessionKey) -> None:
     """Refuse to wait for a turn that waits for the caller.
 
     Raises:
-        SessionReentryError: The caller runs inside a turn on this very session.
+        SessionReentryError: A turn on this very session awaits the caller.
+        SessionDeadlockError: The turn on this session waits for a session that such a turn holds.
     """
-    place = store.place(key)
-    if any(holding.active and holding.place == place for holding in _holdings.get()):
+    place, own = store.place(key), _awaiting_turns()
+    if any(holding.place == place for holding in own):
         raise SessionReentryError(key)
+    if circle := _circle(place, {holding.place for holding in own}):
+        raise SessionDeadlockError(key, circle)
+
+
+def _awaiting_turns() -> list[_Holding]:
+    """Return the turns of this context that certainly await the current task."""
+    task = current_task()
+    inside = [holding for holding in _holdings.get() if holding.active]
+    return inside if _is_of_sdk(task) else [holding for holding in inside if _is_awaited(task, holding.task)]
+
+
+def _is_awaited(task: asyncio.Task[Any] | None, holder: asyncio.Task[Any] | None) -> bool:
+    """Tell whether a holder awaits a task: it is the holder, or runs in the thread of a tool that is not async."""
+    return task is holder or task is None or holder is None or task.get_loop() is not holder.get_loop()
+
+
+def _is_of_sdk(task: asyncio.Task[Any] | None) -> bool:
+    """Tell whether the SDK made a task, to run a tool or a hook in it: it awaits what it makes."""
+    code = getattr(None if task is None else task.get_coro(), "cr_code", None)
+    return code is not None and code.co_filename.startswith(_SDK)
+
+
+def _circle(place: Hashable, held: set[Hashable]) -> tuple[SessionKey, ...]:
+    """Return the sessions by which the holder of a place waits for one of those that are held, or none."""
+    paths: list[tuple[Hashable, tuple[SessionKey, ...]]] = [(place, ())]
+    seen: set[Hashable] = set()
+    for at, path in paths:
+        holding = _open.get(at)
+        if holding is None or at in seen:
+            continue
+        seen.add(at)
+        if at in held:
+            return (*path, holding.key)
+        paths += [(further, (*path, holding.key)) for further in tuple(holding.waits_for)]
+    return ()
+
+
+@contextlib.contextmanager
+def _waiting(place: Hashable) -> Iterator[None]:
+    """Note that the turns that await the caller wait for a session."""
+    own = _awaiting_turns()
+    for holding in own:
+        holding.waits_for.append(place)
+    try:
+        yield
+    finally:
+        for holding in own:
+            holding.waits_for.remove(place)
 
 
 def current_task() -> asyncio.Task[Any] | None:
@@ -67,23 +130,28 @@ async def exclusive_turn(store: SessionStore, key: SessionKey, lock_timeout: flo
     """Hold a session for one turn, or for one change of its history. Every write in between carries the lock.
 
     Raises:
-        SessionReentryError: The caller runs inside a turn on this very session.
+        SessionReentryError: A turn on this very session awaits the caller, or began its task and did not end in time.
+        SessionDeadlockError: The turn on this session waits for a turn that awaits the caller.
         SessionBusyError: It did not come free within `lock_timeout` seconds.
     """
     check_reentry(store, key)
+    place = store.place(key)
     async with contextlib.AsyncExitStack() as stack:
         try:
-            lock = await stack.enter_async_context(store.turn_lock(key, lock_timeout))
+            with _waiting(place):
+                lock = await stack.enter_async_context(store.turn_lock(key, lock_timeout))
         except SessionBusyError as error:
-            raise _with_age(error, store.place(key)) from None
-        with _noted(store.place(key)):
+            if any(holding.active and holding.place == place for holding in _holdings.get()):
+                raise SessionReentryError(key, error.waited) from None
+            raise _with_age(error, place) from None
+        with _noted(place, key):
             yield lock
 
 
 @contextlib.contextmanager
-def _noted(place: Hashable) -> Iterator[None]:
+def _noted(place: Hashable, key: SessionKey) -> Iterator[None]:
     """Note who holds a session, for the checks of this module."""
-    holding = _Holding(place, monotonic())
+    holding = _Holding(place, key, monotonic(), current_task())
     token = _holdings.set((*_holdings.get(), holding))
     _open[place] = holding
     try:

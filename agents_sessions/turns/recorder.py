@@ -56,6 +56,7 @@ class Recorder(StoredSession):
         """
         if wrapper is not None:
             self.ledger.begin_count(wrapper.usage)
+            self._enter_run(wrapper, self.key, self.ledger.turn)
         await self.flush()
         if limit is None and self.session_settings is not None:
             limit = self.session_settings.limit

@@ -31,11 +31,13 @@ class Prompt:
         """Return what a caller has given as a prompt.
 
         Raises:
-            InvalidItemError: It is neither a text nor a list, or an item cannot be stored as JSON without loss.
+            InvalidItemError: It is neither a text nor a list, is empty, or an item cannot be stored without loss.
         """
         if not isinstance(content, str | list):
             raise InvalidItemError("the message", f"is a {type(content).__name__!r}, not a text or a list of items")
         message = [{"role": "user", "content": content}] if isinstance(content, str) else content
+        if not message or any(map(_is_empty, message)):
+            raise InvalidItemError("the message", "is empty")
         items = cast("list[Item]", message)
         check_entries([item_entry(item) for item in items])
         return cls(content, items)
@@ -48,6 +50,11 @@ class Prompt:
     def behind(self, items: list[Item]) -> Prompt:
         """Return this prompt behind one that was sent before it."""
         return Prompt.of_stored([*items, *self.items]) if items else self
+
+
+def _is_empty(item: object) -> bool:
+    content = item.get("content") if isinstance(item, Mapping) and "role" in item else None
+    return isinstance(content, str) and not content.strip()
 
 
 @dataclass(frozen=True, slots=True)

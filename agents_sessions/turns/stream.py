@@ -13,12 +13,13 @@ for a slow reader: the answer is stored and the session is free while events are
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from agents_sessions.concurrency.settle import settle
-from agents_sessions.errors import TurnCancelledError
+from agents_sessions.errors import SessionError, TurnCancelledError
 from agents_sessions.turns.lock import current_task
 from agents_sessions.turns.turn import Outcome
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from agents_sessions.turns.reply import Reply
     from agents_sessions.turns.request import Request
     from agents_sessions.turns.turn import Turn, Turns
+
+logger = logging.getLogger("agents_sessions")
 
 CancelMode = Literal["immediate", "after_turn"]
 
@@ -43,6 +46,8 @@ class ReplyStream:
         self._reader: asyncio.Task[Any] | None = None
         self._asked: asyncio.Future[None] | None = None
         """What the run waits for while a reader is busy with an event."""
+        self._began = False
+        """Whether the turn has begun: from then on the turn logs what becomes of it."""
         self._paced = True
         """Whether the run waits for its reader."""
         self._ended: Future[None] = Future()
@@ -107,6 +112,7 @@ class ReplyStream:
 
     async def _play(self, turns: Turns, request: Request) -> Reply:
         async with turns.open(request) as turn:
+            self._began = True
             return await turn.finish(await self._run(turn))
 
     async def _run(self, turn: Turn) -> Outcome:
@@ -160,8 +166,11 @@ class ReplyStream:
         self._let_run()
 
     def _end(self, task: asyncio.Future[Reply]) -> None:
-        if not task.cancelled():
-            task.exception()  # retrieved, so that asyncio does not report it: `reply` and `stream_events` raise it
+        # Retrieve the error, so that asyncio does not report it: `reply` and `stream_events` raise it.
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._began:
+            reason = str(error) if isinstance(error, SessionError) else ""
+            logger.warning("a turn of session %r did not begin: %s: %s", self._session_id, type(error).__name__, reason)
         self._events.put_nowait(None)
         self._ended.set_result(None)
 

@@ -224,7 +224,7 @@ def test_a_tool_cannot_change_the_history_that_it_runs_in(store, act):
 
 def test_a_tool_cannot_stream_to_its_own_session(store):
     async def run():
-        manager = managed(store, inward(store, lambda: manager.stream_message("s", "more").reply()))
+        manager = managed(store, inward(store, lambda: manager.stream_message("s", "more", lock_timeout=0.1).reply()))
         return await manager.send_message(await opened(manager), "hello")
 
     assert outputs(asyncio.run(run())) == ["refused"]
