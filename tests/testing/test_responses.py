@@ -261,3 +261,33 @@ class TestLocalResponses:
 async def ask(client: AsyncOpenAI) -> Response:
     async with client:
         return await client.responses.create(input="Hello", model="gpt-asked")
+
+
+# --- what a script may hold ---
+
+
+def told(*script: Any) -> Any:
+    local = LocalResponses(list(script))
+    return asyncio.run(Runner.run(Agent(name="support"), "Hello", run_config=local.run_config())).final_output
+
+
+@pytest.mark.parametrize("answer", ["Hi", message("Hi"), [message("Hi")], (message("Hi"),), response(message("Hi"))])
+def test_an_answer_is_a_text_an_item_a_list_of_items_or_a_response(answer: Any) -> None:
+    assert told(answer) == "Hi"
+
+
+@pytest.mark.parametrize("answer", [5, None, ["Hi"], b"Hi"])
+def test_an_answer_that_is_none_says_which_one_and_what_it_may_be(answer: Any) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"answer 1 of the script is a '\w+', not a text, an item, a list"):
+        told(answer)
+
+
+@pytest.mark.parametrize("script", ["Hi", message("Hi")])
+def test_a_script_of_one_answer_is_a_list_too(script: Any) -> None:
+    with pytest.raises(TypeError, match="script must be a list of answers, or a function, not a single"):
+        LocalResponses(script)
+
+
+def test_a_run_config_takes_the_other_arguments_too() -> None:
+    config = LocalResponses([]).run_config(workflow_name="refunds")
+    assert (config.workflow_name, config.tracing_disabled) == ("refunds", True)
