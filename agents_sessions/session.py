@@ -31,6 +31,7 @@ from agents_sessions.stores.file.store import Durability, FileStore
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+    from pathlib import Path
 
     from agents.items import TResponseInputItem
     from agents.run_context import RunContextWrapper
@@ -174,7 +175,13 @@ class StoredSession:
         Raises:
             SessionNotFoundError: Nothing was stored in it yet.
         """
-        return await self.store.existing(await self._find_key())
+        key = await self._find_key()
+        try:
+            return await self.store.existing(key)
+        except SessionNotFoundError:
+            if not self._create:
+                raise
+            raise SessionNotFoundError(key, "nothing was stored in it yet: its first item makes it") from None
 
     async def load_state_json(self) -> dict[str, Any] | None:
         """Return the run state that was saved beside the session, or None.
@@ -290,6 +297,8 @@ class FileSession(StoredSession):
             root, durability=durability, max_item_bytes=max_item_bytes, max_session_bytes=max_session_bytes
         )
         super().__init__(store, SessionKey(agent_id, session_id), session_settings=session_settings)
+        self.path: Path = store.path(self.key)
+        """The session's file, which its first item makes."""
 
 
 class ManagedSession(StoredSession):

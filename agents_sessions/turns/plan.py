@@ -11,7 +11,9 @@ from agents import UserError
 
 from agents_sessions.errors import (
     ApprovalPendingError,
+    MessageNotKeptError,
     NothingToResumeError,
+    NothingToRetryError,
     SessionClosedError,
     SessionPausedError,
     UnknownAgentError,
@@ -135,11 +137,11 @@ class Planner:
 
     async def _retry(self) -> Plan:
         if self.info.context.last_status not in ("failed", "cancelled", "interrupted"):
-            raise NothingToResumeError(self.lock.key, "its last turn has not failed")
+            raise NothingToRetryError(self.lock.key, "its last turn has not failed")
         end = await _last_end(self.store, self.lock.key)
         if end.get("message_lost"):
             reason = "the message of its last turn was too large to be kept; send it again"
-            raise NothingToResumeError(self.lock.key, reason)
+            raise MessageNotKeptError(self.lock.key, reason)
         return await self._start(Prompt.of_stored(end.get("message", [])), self.settings.start)
 
     async def _start(self, prompt: Prompt, start: str) -> Plan:
@@ -191,5 +193,5 @@ async def _last_end(store: SessionStore, key: SessionKey) -> TurnRecord:
         if (end := newest_end(entries)) is not None:
             return end
         if len(entries) < count:
-            raise NothingToResumeError(key, "the end of its last turn was removed")
+            raise NothingToRetryError(key, "the end of its last turn was removed")
         count *= 4
