@@ -20,7 +20,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from agents import Agent, OpenAIProvider, RunConfig, function_tool
+from agents import Agent, RunConfig, function_tool
 
 from agents_sessions import FileStore, HandoffEntry, HistoryEntry, ItemEntry, SessionManager
 from agents_sessions.testing import LocalResponses, function_call, handoff, message
@@ -95,8 +95,7 @@ async def turn(manager: SessionManager, session_id: str, text: str) -> None:
 def run_config() -> RunConfig:
     if os.environ.get("OPENAI_API_KEY"):
         return RunConfig()
-    client = LocalResponses(model).client()
-    return RunConfig(model_provider=OpenAIProvider(openai_client=client), tracing_disabled=True)
+    return LocalResponses(model).run_config()
 
 
 def model(request: dict[str, Any]) -> dict[str, Any]:

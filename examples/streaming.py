@@ -24,12 +24,11 @@ def rules(request: Json) -> Json:
 
 async def words(stream: ReplyStream, count: int | None = None) -> None:
     """Print the words of a stream, all or only the first."""
-    async for event in stream.stream_events():
-        if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":
-            print(event.data.delta, end="", flush=True)
-            count = None if count is None else count - 1
-            if count == 0:
-                break
+    async for delta in stream.text_deltas():
+        print(delta, end="", flush=True)
+        count = None if count is None else count - 1
+        if count == 0:
+            break
     print()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 import respx
-from agents import Agent, OpenAIProvider, RunConfig, Runner, function_tool
+from agents import Agent, RunConfig, Runner, function_tool
 from agents.testing import ScriptedModel, assistant_message
 from agents.testing import function_call as scripted_call
 from agents.usage import Usage
@@ -92,8 +92,7 @@ def test_a_busy_service_is_asked_again(tmp_path: Path) -> None:
 
     async def conversation() -> None:
         session = FileSession("s1", root=tmp_path)
-        config = RunConfig(model_provider=OpenAIProvider(openai_client=local.client()), tracing_disabled=True)
-        result = await Runner.run(support, "Where is order 42?", session=session, run_config=config)
+        result = await Runner.run(support, "Where is order 42?", session=session, run_config=local.run_config())
 
         assert result.final_output == "In Oslo."
         assert local.requests[2]["input"][2]["output"] == "order 42 is in Oslo"
