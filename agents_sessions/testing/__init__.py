@@ -1,6 +1,9 @@
-"""For the tests of applications and of stores: a model on the wire without a service, a contract for backends.
+"""For the tests of applications and of stores. Nothing here is needed at run time.
 
-Nothing here is needed at run time. A name is loaded when it is first used.
+    responses     a model on the wire without a service: builders of answers, and `LocalResponses` to play them
+    contract/     `StoreContract`: the contract of a store as a test suite, in one module per subject
+
+A name is loaded when it is first used.
 """
 
 from importlib import import_module
