@@ -210,7 +210,7 @@ class SessionReentryError(SessionBusyError):
         self.args = (session,)
 
     def __str__(self) -> str:
-        return f"{self._who} is in this very turn; a tool cannot send to its own session"
+        return f"{self._who} runs this very turn: what runs inside it, a tool or a listener, cannot wait for it to end"
 
 
 class ApprovalPendingError(_OfSession):
@@ -290,7 +290,7 @@ class SessionPausedError(SessionStatusError):
     """The session is paused."""
 
     def __str__(self) -> str:
-        return f"{self._who} is paused; resume with update_session(…, status='active')"
+        return f"{self._who} is paused; activate it with update_session(…, status='active')"
 
 
 class SessionClosedError(SessionStatusError):

@@ -7,7 +7,7 @@ from agents import Agent
 from offline import Json, run_config, users_texts
 
 from agents_sessions import ReplyStream, SessionManager
-from agents_sessions.testing import message
+from agents_sessions.testing import assistant_message
 
 poet = Agent(name="poet", instructions="Answer with three lines of verse.")
 
@@ -19,7 +19,7 @@ VERSES = (
 
 
 def rules(request: Json) -> Json:
-    return message(VERSES[len(users_texts(request)) - 1])
+    return assistant_message(VERSES[len(users_texts(request)) - 1])
 
 
 async def words(stream: ReplyStream, count: int | None = None) -> None:

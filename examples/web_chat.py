@@ -20,14 +20,14 @@ from starlette.routing import Route
 
 from agents_sessions import SessionError, SessionManager
 from agents_sessions.errors import SessionExistsError, SessionNotFoundError
-from agents_sessions.testing import message
+from agents_sessions.testing import assistant_message
 
 host = Agent(name="host", instructions="Chat. Be brief and kind.")
 
 
 def rules(request: Json) -> Json:
     *before, now = users_texts(request)
-    return message(f"You say {now!r}." + (f" Before that: {before[-1]!r}." if before else " Welcome!"))
+    return assistant_message(f"You say {now!r}." + (f" Before that: {before[-1]!r}." if before else " Welcome!"))
 
 
 def chat(root: str) -> Starlette:

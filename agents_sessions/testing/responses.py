@@ -7,8 +7,8 @@ answer as server-sent events, and a transport that speaks both below a real `Asy
     await Runner.run(agent, "Weather?", run_config=local.run_config())
     local.requests[1]["input"]  # what was sent to the model the second time
 
-The builders serve `respx` as well: `httpx.Response(200, json=response(message("Hi")))`, or
-`content=stream(response(message("Hi")))` for a streamed request.
+The builders serve `respx` as well: `httpx.Response(200, json=response(assistant_message("Hi")))`, or
+`content=sse(response(assistant_message("Hi")))` for a streamed request.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ Script: TypeAlias = Iterable[Answer] | Callable[[Json], Answer | Awaitable[Answe
 # --- what a model says ---
 
 
-def message(text: str, *, item_id: str | None = None) -> Json:
+def assistant_message(text: str, *, item_id: str | None = None) -> Json:
     """Return a message of the assistant, as an output item."""
     content = [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
     item_id = _new_id("msg") if item_id is None else item_id
@@ -99,7 +99,7 @@ def handoff(
 # --- a whole answer ---
 
 
-def usage(input_tokens: int, output_tokens: int, *, cached_tokens: int = 0, reasoning_tokens: int = 0) -> Json:
+def token_usage(input_tokens: int, output_tokens: int, *, cached_tokens: int = 0, reasoning_tokens: int = 0) -> Json:
     """Return the token usage of one response.
 
     Args:
@@ -124,7 +124,7 @@ def response(
 
     Args:
         output: The output items, in order.
-        usage: What it has cost, see `usage`; None if the provider does not say. `LocalResponses` estimates it then.
+        usage: What it has cost, see `token_usage`; None if the provider does not say: `LocalResponses` estimates it.
         model: The model that answers; by default `local`, from `LocalResponses` the one that was asked for.
         response_id: By default a new id.
     """
@@ -149,7 +149,7 @@ def response(
     }
 
 
-def error(status: int, message: str = "scripted error", *, retry_after: float | None = None) -> ErrorAnswer:
+def http_error(status: int, message: str = "scripted error", *, retry_after: float | None = None) -> ErrorAnswer:
     """Return an answer with an HTTP error status.
 
     Args:
@@ -160,7 +160,7 @@ def error(status: int, message: str = "scripted error", *, retry_after: float | 
     return ErrorAnswer(status, message, retry_after)
 
 
-def stream(response: Json) -> bytes:
+def sse(response: Json) -> bytes:
     """Return a response as the server-sent events that a streamed request gets. Texts come word by word."""
     return b"".join(_encoded(response))
 
@@ -177,7 +177,7 @@ class LocalResponses:
     Args:
         script: The answers in order, or a function, sync or async, from the JSON of the request to the answer. An
             answer is a text, an output item such as `function_call(…)`, a list of items, a `response(…)` or an
-            `error(…)`.
+            `http_error(…)`.
         pause: Seconds between two events of a stream.
     """
 
@@ -243,7 +243,7 @@ _NO_ANSWER = "answer {number} of the script is a {kind!r}, not a text, an item, 
 def _response_of(answer: object) -> Json | None:
     """Return an answer as a whole response, or None if it cannot be one."""
     if isinstance(answer, str):
-        return response(message(answer))
+        return response(assistant_message(answer))
     if isinstance(answer, dict):
         return answer if answer.get("object") == "response" else response(answer)
     if isinstance(answer, Sequence) and all(isinstance(item, dict) for item in answer):
@@ -257,7 +257,7 @@ def _completed(whole: Json, asked: Json) -> Json:
         whole = {**whole, "model": asked.get("model", _LOCAL)}
     if whole["usage"] is None:
         read = [asked.get("instructions"), asked.get("input"), asked.get("tools")]
-        whole = {**whole, "usage": usage(_tokens(read), _tokens(whole["output"]))}
+        whole = {**whole, "usage": token_usage(_tokens(read), _tokens(whole["output"]))}
     return whole
 
 
