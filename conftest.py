@@ -7,7 +7,7 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-from agents_sessions.testing import LocalResponses, message
+from agents_sessions.testing import LocalResponses, assistant_message
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser()],
@@ -21,4 +21,6 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty working folder, and a model that always says the same."""
     monkeypatch.chdir(tmp_path)
     agents.set_tracing_disabled(disabled=True)
-    agents.set_default_openai_client(LocalResponses(lambda _request: message("Noted.")).client(), use_for_tracing=False)
+    agents.set_default_openai_client(
+        LocalResponses(lambda _request: assistant_message("Noted.")).client(), use_for_tracing=False
+    )

@@ -5,6 +5,7 @@
     SessionError
     ├── SessionIdError (ValueError)              an id that no session can have
     ├── InvalidItemError (ValueError, TypeError) an item that JSON cannot carry
+    ├── InvalidValueError (ValueError)           an argument or a fact that is none of what is allowed
     ├── UnsupportedError (NotImplementedError)   this store cannot do it
     ├── UnknownAgentError (LookupError)          no agent of that name is registered
     ├── SessionNotFoundError (LookupError)       there is no such session
@@ -15,7 +16,10 @@
     │   ├── SessionReentryError                  the holder is the caller itself
     │   └── SessionDeadlockError                 the holder waits for the caller
     ├── ApprovalPendingError                     a tool waits for approval; decide first
-    ├── NothingToResumeError (LookupError)       no tool waits for approval, or no turn failed
+    ├── NothingToResumeError (LookupError)       no tool waits for approval, or others do by now
+    ├── InvalidDecisionError (ValueError)        a decision about calls that are not, or not clearly, the ones that wait
+    ├── NothingToRetryError (LookupError)        the last turn has not failed
+    │   └── MessageNotKeptError                  it has, but its message was too large to be kept: send it again
     ├── TurnNotResumableError                    a turn awaits approval, and its agents or tools have changed
     ├── TurnCancelledError                       a streamed turn was cancelled, and not by its reader
     ├── ReplyNotStoredError                      the answer came, but could not be stored
@@ -33,6 +37,7 @@ Every error carries its facts as attributes, makes its message from them, and su
 holds the content of a conversation.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -76,6 +81,18 @@ class InvalidItemError(SessionError, ValueError, TypeError):
         return f"{self.where}: {self.reason}; nothing was stored"
 
 
+class InvalidValueError(SessionError, ValueError):
+    """An argument, or a fact of a session, has a value that it cannot have. `fields` says what each may be."""
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self.fields = dict(fields)
+        super().__init__(self.fields)
+
+    def __str__(self) -> str:
+        refused = ", ".join(f"{field} {reason}" for field, reason in self.fields.items())
+        return f"{refused}; nothing was changed"
+
+
 class UnsupportedError(SessionError, NotImplementedError):
     """The store at hand cannot do what was asked of it."""
 
@@ -91,14 +108,20 @@ class UnsupportedError(SessionError, NotImplementedError):
 class UnknownAgentError(SessionError, LookupError):
     """A name does not mean any registered agent."""
 
-    def __init__(self, name: str, known: tuple[str, ...] = ()) -> None:
-        super().__init__(name, known)
+    def __init__(self, name: str, known: tuple[str, ...] = (), reason: str = "") -> None:
+        super().__init__(name, known, reason)
         self.name = name
         self.known = known
+        self.reason = reason
 
     def __str__(self) -> str:
-        known = ", ".join(repr(name) for name in self.known) or "none; give agents= to the manager"
-        return f"no agent named {self.name!r}; known agents: {known}"
+        if self.reason:
+            return f"no agent named {self.name!r}: {self.reason}"
+        if not self.known:
+            return f"no agent named {self.name!r}; known agents: none; give agents= to the manager"
+        known = ", ".join(repr(name) for name in self.known)
+        renamed = f"was it renamed? Keep the old name, agents={{{self.name!r}: agent, …}}, or send with start='entry'"
+        return f"no agent named {self.name!r}; known agents: {known}; {renamed}"
 
 
 class _OfSession(SessionError):
@@ -119,8 +142,14 @@ class _OfSession(SessionError):
 class SessionNotFoundError(_OfSession, LookupError):
     """There is no such session."""
 
+    def __init__(
+        self, session: SessionKey | str, advice: str = "create it first, or look with list_sessions()"
+    ) -> None:
+        super().__init__(session, advice)
+        self.advice = advice
+
     def __str__(self) -> str:
-        return f"there is no {self._who}; create it first, or look with list_sessions()"
+        return f"there is no {self._who}; {self.advice}"
 
 
 class SessionExistsError(_OfSession):
@@ -217,8 +246,8 @@ class ApprovalPendingError(_OfSession):
         return f"{self._who} waits for approval of {calls}; resume() it, send with on_pending='reject', or give_up()"
 
 
-class NothingToResumeError(_OfSession, LookupError):
-    """The session's last turn is not in the state that the call needs."""
+class _Refused(_OfSession):
+    """An error that says in a few words what is in the way."""
 
     def __init__(self, session: SessionKey | str, reason: str) -> None:
         super().__init__(session, reason)
@@ -226,6 +255,22 @@ class NothingToResumeError(_OfSession, LookupError):
 
     def __str__(self) -> str:
         return f"{self._who}: {self.reason}"
+
+
+class NothingToResumeError(_Refused, LookupError):
+    """No tool call waits for approval, or others wait than the caller saw. Look with `pending_approvals`."""
+
+
+class InvalidDecisionError(_Refused, ValueError):
+    """A decision names a call that does not wait, is one of several of its id, or is both approved and rejected."""
+
+
+class NothingToRetryError(_Refused, LookupError):
+    """The last turn has not failed."""
+
+
+class MessageNotKeptError(NothingToRetryError):
+    """The message of the failed turn was too large to be kept: send it again, shorter."""
 
 
 class TurnNotResumableError(_OfSession):
@@ -287,7 +332,7 @@ class SessionPausedError(SessionStatusError):
     """The session is paused."""
 
     def __str__(self) -> str:
-        return f"{self._who} is paused; resume with update_session(…, status='active')"
+        return f"{self._who} is paused; activate it with update_session(…, status='active')"
 
 
 class SessionClosedError(SessionStatusError):
@@ -311,6 +356,9 @@ class SessionStorageError(_OfSession):
 
 class SessionCorruptedError(SessionStorageError):
     """The file is damaged in a way that no torn write explains. It was not touched."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}; correct the file or move it away: listings leave it out"
 
 
 class SessionVersionError(SessionStorageError):

@@ -4,6 +4,7 @@ from agents_sessions.concurrency.fair_locks import FairLocks
 from agents_sessions.concurrency.recent import Recent
 from agents_sessions.errors import SessionAmbiguousError, SessionNotFoundError, SessionStorageError
 from agents_sessions.keys import SessionKey
+from agents_sessions.model.ids import check_id
 from agents_sessions.stores.base import SessionStore
 
 _REMEMBERED = 10_000
@@ -21,10 +22,13 @@ class SessionLookup:
         """Return the key of a session. Callers that ask for one id are answered in the order in which they came.
 
         Raises:
+            SessionIdError: An id is invalid.
             SessionNotFoundError: There is none.
             SessionAmbiguousError: Several agents have one of this id, and `agent_id` does not say which.
         """
+        check_id(session_id)
         if agent_id is not None:
+            check_id(agent_id, what="agent_id")
             return SessionKey(agent_id, session_id)
         # A search may take long, and a message must not overtake the one before it: one search per id at a time.
         async with self._locks.hold(session_id):

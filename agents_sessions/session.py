@@ -34,6 +34,7 @@ from agents_sessions.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator, Hashable, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from agents.items import TResponseInputItem
@@ -229,7 +230,13 @@ class StoredSession(SessionABC):
         Raises:
             SessionNotFoundError: Nothing was stored in it yet.
         """
-        return await self.store.existing(await self._find_key())
+        key = await self._find_key()
+        try:
+            return await self.store.existing(key)
+        except SessionNotFoundError:
+            if not self._create:
+                raise
+            raise SessionNotFoundError(key, "nothing was stored in it yet: its first item makes it") from None
 
     async def load_state_json(self) -> dict[str, Any] | None:
         """Return the run state that was saved beside the session, or None.
@@ -409,6 +416,8 @@ class FileSession(StoredSession):
             root, durability=durability, max_item_bytes=max_item_bytes, max_session_bytes=max_session_bytes
         )
         super().__init__(store, SessionKey(agent_id, session_id), session_settings=session_settings)
+        self.path: Path = store.path(self.key)
+        """The session's file, which its first item makes."""
 
 
 class MemorySession(StoredSession):

@@ -10,7 +10,7 @@ from agents import Agent, function_tool
 from offline import Json, last_output, run_config, users_texts
 
 from agents_sessions import SessionManager
-from agents_sessions.testing import function_call, message
+from agents_sessions.testing import assistant_message, function_call
 
 
 @function_tool(needs_approval=True)
@@ -25,7 +25,7 @@ clerk = Agent(name="clerk", instructions="You refund what the customer asks for.
 def rules(request: Json) -> Json:
     output = last_output(request)
     if output is not None:
-        return message(f"Done: {output}." if "sent back" in output else f"I could not do it: {output}")
+        return assistant_message(f"Done: {output}." if "sent back" in output else f"I could not do it: {output}")
     large = "everything" in users_texts(request)[-1]
     return function_call("refund", {"order": 42, "amount": 9999.0 if large else 19.9})
 

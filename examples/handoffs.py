@@ -7,7 +7,7 @@ from agents import Agent
 from offline import Json, run_config, tools, users_texts
 
 from agents_sessions import HandedOff, SessionManager
-from agents_sessions.testing import handoff, message
+from agents_sessions.testing import assistant_message, handoff
 
 refunds = Agent(
     name="refunds",
@@ -34,7 +34,7 @@ def rules(request: Json) -> Json:
     if "refund" in wish and "transfer_to_refunds" in tools(request):
         return handoff("refunds")
     desk = request["instructions"].split(".")[0].removeprefix("You are ")
-    return message(f"This is {desk}. You said: {wish}")
+    return assistant_message(f"This is {desk}. You said: {wish}")
 
 
 async def main(root: str) -> None:

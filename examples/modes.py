@@ -7,7 +7,7 @@ from agents import Agent, function_tool
 from offline import Json, last_output, run_config, tools, users_texts
 
 from agents_sessions import SessionInfo, SessionManager
-from agents_sessions.testing import function_call, message
+from agents_sessions.testing import assistant_message, function_call
 
 files = {"notes.txt": "buy milk"}
 
@@ -37,7 +37,9 @@ def rules(request: Json) -> Json:
     output = last_output(request)
     if output is not None:
         done = "written" in output
-        return message("Done." if done else f"The file says {output!r}. I plan to write 'buy oat milk' instead.")
+        return assistant_message(
+            "Done." if done else f"The file says {output!r}. I plan to write 'buy oat milk' instead."
+        )
     if "write_file" in tools(request) and "Go ahead" in users_texts(request)[-1]:
         return function_call("write_file", {"name": "notes.txt", "text": "buy oat milk"})
     return function_call("read_file", {"name": "notes.txt"})

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from agents import OpenAIProvider, RunConfig
+from agents import RunConfig
 
 from agents_sessions.testing import LocalResponses
 
@@ -20,8 +20,7 @@ def run_config(rules: Callable[[Json], Json], *, pause: float = 0.0) -> RunConfi
     """
     if os.environ.get("OPENAI_API_KEY"):
         return RunConfig()
-    client = LocalResponses(rules, pause=pause).client()
-    return RunConfig(model_provider=OpenAIProvider(openai_client=client), tracing_disabled=True)
+    return LocalResponses(rules, pause=pause).run_config()
 
 
 def users_texts(request: Json) -> list[str]:

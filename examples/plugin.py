@@ -6,12 +6,12 @@ from agents import Agent, Runner
 from offline import Json, run_config, users_texts
 
 from agents_sessions import FileSession
-from agents_sessions.testing import message
+from agents_sessions.testing import assistant_message
 
 
 def rules(request: Json) -> Json:
     *before, now = users_texts(request)
-    return message(f"You say {now!r}. Before that you wrote {len(before)} messages.")
+    return assistant_message(f"You say {now!r}. Before that you wrote {len(before)} messages.")
 
 
 async def main() -> None:

@@ -20,10 +20,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from agents import Agent, OpenAIProvider, RunConfig, function_tool
+from agents import Agent, RunConfig, function_tool
 
 from agents_sessions import FileStore, HandoffEntry, HistoryEntry, ItemEntry, SessionManager
-from agents_sessions.testing import LocalResponses, function_call, handoff, message
+from agents_sessions.testing import LocalResponses, assistant_message, function_call, handoff
 
 WIDTH = min(shutil.get_terminal_size((110, 40)).columns, 120)
 
@@ -95,8 +95,7 @@ async def turn(manager: SessionManager, session_id: str, text: str) -> None:
 def run_config() -> RunConfig:
     if os.environ.get("OPENAI_API_KEY"):
         return RunConfig()
-    client = LocalResponses(model).client()
-    return RunConfig(model_provider=OpenAIProvider(openai_client=client), tracing_disabled=True)
+    return LocalResponses(model).run_config()
 
 
 def model(request: dict[str, Any]) -> dict[str, Any]:
@@ -111,8 +110,8 @@ def model(request: dict[str, Any]) -> dict[str, Any]:
         return function_call("find_invoices", {"order": int(order[1]) if order else 0})
     order, amount = re.findall(r"order (\d+).*invoice 7002 of ([\d.]+ EUR)", found[-1])[0]
     if history[-1].get("role") == "user":
-        return message(f"The {amount} for order {order} will be on your account within three days.")
-    return message(f"You are right: order {order} was invoiced twice. I have sent {amount} back to you.")
+        return assistant_message(f"The {amount} for order {order} will be on your account within three days.")
+    return assistant_message(f"You are right: order {order} was invoiced twice. I have sent {amount} back to you.")
 
 
 # --- what you see ---

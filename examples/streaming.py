@@ -7,7 +7,7 @@ from agents import Agent
 from offline import Json, run_config, users_texts
 
 from agents_sessions import ReplyStream, SessionManager
-from agents_sessions.testing import message
+from agents_sessions.testing import assistant_message
 
 poet = Agent(name="poet", instructions="Answer with three lines of verse.")
 
@@ -19,17 +19,16 @@ VERSES = (
 
 
 def rules(request: Json) -> Json:
-    return message(VERSES[len(users_texts(request)) - 1])
+    return assistant_message(VERSES[len(users_texts(request)) - 1])
 
 
 async def words(stream: ReplyStream, count: int | None = None) -> None:
     """Print the words of a stream, all or only the first."""
-    async for event in stream.stream_events():
-        if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":
-            print(event.data.delta, end="", flush=True)
-            count = None if count is None else count - 1
-            if count == 0:
-                break
+    async for delta in stream.text_deltas():
+        print(delta, end="", flush=True)
+        count = None if count is None else count - 1
+        if count == 0:
+            break
     print()
 
 

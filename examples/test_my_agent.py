@@ -7,13 +7,22 @@ from pathlib import Path
 import httpx
 import pytest
 import respx
-from agents import Agent, OpenAIProvider, RunConfig, Runner, function_tool
-from agents.testing import ScriptedModel, assistant_message
+from agents import Agent, RunConfig, Runner, function_tool
+from agents.testing import ScriptedModel
+from agents.testing import assistant_message as scripted_message
 from agents.testing import function_call as scripted_call
 from agents.usage import Usage
 
 from agents_sessions import FileSession, MemoryStore, SessionManager
-from agents_sessions.testing import LocalResponses, error, function_call, message, response, stream, usage
+from agents_sessions.testing import (
+    LocalResponses,
+    assistant_message,
+    function_call,
+    http_error,
+    response,
+    sse,
+    token_usage,
+)
 
 # --- what is tested: an agent with a tool, as an application would have it ---
 
@@ -32,7 +41,7 @@ support = Agent(name="support", instructions="Help with orders.", tools=[find_or
 
 def test_the_agent_looks_the_order_up() -> None:
     model = ScriptedModel(
-        [[scripted_call("find_order", {"number": 42}, call_id="c1")], [assistant_message("It is in Oslo.")]],
+        [[scripted_call("find_order", {"number": 42}, call_id="c1")], [scripted_message("It is in Oslo.")]],
         default_usage=Usage(requests=1, input_tokens=100, output_tokens=10, total_tokens=110),
     )
 
@@ -61,14 +70,16 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_second_message_is_sent_with_the_first(httpx2_mock: respx.Router, talk: Callable[..., list[str]]) -> None:
     route = httpx2_mock.post("https://api.openai.com/v1/responses")
-    route.side_effect = [httpx.Response(200, json=response(message(text))) for text in ("Hello!", "You said hi.")]
+    route.side_effect = [
+        httpx.Response(200, json=response(assistant_message(text))) for text in ("Hello!", "You said hi.")
+    ]
 
     assert talk("Hi", "What did I say?") == ["Hello!", "You said hi."]
     assert b'"content":"Hi"' in route.calls[1].request.content
 
 
 def test_a_streamed_answer(tmp_path: Path) -> None:
-    answer = stream(response(message("It is in Oslo."), usage=usage(100, 10, cached_tokens=64)))
+    answer = sse(response(assistant_message("It is in Oslo."), usage=token_usage(100, 10, cached_tokens=64)))
 
     async def conversation() -> None:
         async with SessionManager(tmp_path, agents=[support], run_config=RunConfig(tracing_disabled=True)) as manager:
@@ -87,13 +98,12 @@ def test_a_streamed_answer(tmp_path: Path) -> None:
 
 def test_a_busy_service_is_asked_again(tmp_path: Path) -> None:
     local = LocalResponses(
-        [error(429, retry_after=0.001), function_call("find_order", {"number": 42}), message("In Oslo.")]
+        [http_error(429, retry_after=0.001), function_call("find_order", {"number": 42}), assistant_message("In Oslo.")]
     )
 
     async def conversation() -> None:
         session = FileSession("s1", root=tmp_path)
-        config = RunConfig(model_provider=OpenAIProvider(openai_client=local.client()), tracing_disabled=True)
-        result = await Runner.run(support, "Where is order 42?", session=session, run_config=config)
+        result = await Runner.run(support, "Where is order 42?", session=session, run_config=local.run_config())
 
         assert result.final_output == "In Oslo."
         assert local.requests[2]["input"][2]["output"] == "order 42 is in Oslo"

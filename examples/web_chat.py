@@ -20,14 +20,14 @@ from starlette.routing import Route
 
 from agents_sessions import SessionError, SessionManager
 from agents_sessions.errors import SessionExistsError, SessionNotFoundError
-from agents_sessions.testing import message
+from agents_sessions.testing import assistant_message
 
 host = Agent(name="host", instructions="Chat. Be brief and kind.")
 
 
 def rules(request: Json) -> Json:
     *before, now = users_texts(request)
-    return message(f"You say {now!r}." + (f" Before that: {before[-1]!r}." if before else " Welcome!"))
+    return assistant_message(f"You say {now!r}." + (f" Before that: {before[-1]!r}." if before else " Welcome!"))
 
 
 def chat(root: str) -> Starlette:
@@ -53,9 +53,8 @@ def chat(root: str) -> Starlette:
     async def words(user: str, text: str) -> AsyncIterator[str]:
         stream = manager.stream_message(user, text, agent_id="host", lock_timeout=30)
         try:
-            async for event in stream.stream_events():
-                if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":
-                    yield sse("delta", event.data.delta)
+            async for delta in stream.text_deltas():
+                yield sse("delta", delta)
             reply = await stream.reply()
             yield sse("done", {"status": reply.status, "tokens": reply.usage.total_tokens})
         except (SessionError, OpenAIError) as error:  # busy, paused, closed; or the service does not answer

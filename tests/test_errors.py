@@ -12,6 +12,7 @@ WHO = (SessionKey("support", "order-42"),)
 SAMPLES = {
     "SessionIdError": ("session_id", "''"),
     "InvalidItemError": ("item 1 of 2", "holds a value of type 'set', which JSON does not have"),
+    "InvalidValueError": ({"status": "must be 'active', 'paused' or 'closed'"},),
     "UnsupportedError": ("MemoryStore", "set sessions aside"),
     "UnknownAgentError": ("billing", ("triage", "refunds")),
     "SessionNotFoundError": WHO,
@@ -24,6 +25,9 @@ SAMPLES = {
     "ApprovalPendingError": (*WHO, ("call_1", "call_2")),
     "NothingToResumeError": (*WHO, "no tool waits for approval"),
     "TurnNotResumableError": (*WHO, "UserError"),
+    "InvalidDecisionError": (*WHO, "call 'c7' does not wait for approval; waiting: c1"),
+    "NothingToRetryError": (*WHO, "its last turn has not failed"),
+    "MessageNotKeptError": (*WHO, "its message was too large"),
     "SessionLimitError": (*WHO, "an item", 70_000_000, "max_item_bytes", 67_108_864),
     "SessionStorageError": (*WHO, "/x/order-42.json", "it is odd"),
     "SessionCorruptedError": (*WHO, "/x/order-42.json", "it is empty"),
@@ -34,6 +38,9 @@ SAMPLES = {
 BUILTINS = {
     "SessionIdError": ValueError,
     "InvalidItemError": ValueError,
+    "InvalidValueError": ValueError,
+    "InvalidDecisionError": ValueError,
+    "NothingToRetryError": LookupError,
     "UnsupportedError": NotImplementedError,
     "UnknownAgentError": LookupError,
     "SessionNotFoundError": LookupError,

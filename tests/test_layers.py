@@ -12,7 +12,7 @@ import agents_sessions
 
 ROOT = Path(agents_sessions.__file__).parent
 FLOORS = [
-    {"keys", "concurrency.asyncio_internals", "concurrency.forks"},
+    {"keys", "not_given", "concurrency.asyncio_internals", "concurrency.forks"},
     {"errors", "concurrency.settle", "concurrency.recent", "concurrency.fair_locks"},
     {"concurrency.process", "concurrency.worker_threads"},
     {"model.lossless_json", "model.usage"},
@@ -56,10 +56,11 @@ FLOORS = [
     {"session"},
     {"turns.events", "turns.lock", "turns.options", "turns.past", "turns.sdk_internals"},
     {"turns.agents", "turns.ends", "turns.ledger", "turns.request"},
-    {"turns.approvals", "turns.hooks", "turns.recorder", "turns.reply"},
-    {"turns.plan"},
+    {"turns.approvals", "turns.hooks", "turns.recorder"},
+    {"turns.plan", "turns.reply"},
     {"turns.turn"},
     {"turns.stream"},
+    {"manager.checks"},
     {"manager.history", "manager.sessions", "manager.turns"},
     {"manager.manager"},
     {"testing.responses", "testing.contract.bounds", "testing.contract.samples"},

@@ -10,7 +10,7 @@ from agents import Agent, RunConfig, Runner
 from agents.testing import ScriptedModel, assistant_message
 
 from agents_sessions.errors import (
-    InvalidItemError,
+    InvalidValueError,
     SessionAmbiguousError,
     SessionClosedError,
     SessionCorruptedError,
@@ -184,7 +184,7 @@ WRONG_FACTS = [
     ({"metadata": {"token": float("nan"), "SECRET": 1}}, "metadata"),
     ({"metadata": "SECRET"}, "metadata"),
     ({"name": ["SECRET"]}, "name"),
-    ({"user_id": b"SECRET\xff", "mode": {"SECRET": 1}}, "user_id, mode"),
+    ({"user_id": b"SECRET\xff", "mode": {"SECRET": 1}}, "user_id must be a valid string, mode must be a valid string"),
     ({"max_turns": "SECRET"}, "max_turns"),
     ({"history_limit": 0}, "history_limit"),
 ]
@@ -198,12 +198,90 @@ def assert_refuses(caught, fields):
 @pytest.mark.parametrize(("facts", "fields"), [*WRONG_FACTS, ({"session_type": "SECRET"}, "session_type")])
 def test_a_session_of_facts_that_do_not_fit_is_refused_without_their_values(store, facts, fields):
     async def act(manager):
-        with pytest.raises(InvalidItemError) as caught:
+        with pytest.raises(InvalidValueError) as caught:
             await manager.create_session("support", **facts)
         assert_refuses(caught, fields)
         return await manager.list_sessions()
 
     assert within(store, act) == []
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda m, info: m.create_session(chatty()), "agent_id must be .*, not a 'Agent'; pass its .name"),
+        (lambda m, info: m.send_message(info, "hello"), "session_id must be .*, not a 'SessionInfo'; pass its .id"),
+        (lambda m, info: m.get_session(info), "session_id must be .*, not a 'SessionInfo'; pass its .id"),
+        (lambda m, info: m.get_session(info.id, agent_id=7), "agent_id must be .*, not a 'int'$"),
+        (lambda m, info: m.update_session(info.id, status="done"), "must be 'active', 'paused' or 'closed'"),
+        (lambda m, info: m.list_sessions(status="done"), "status must be one of 'active', 'paused', 'closed'"),
+        (lambda m, info: m.list_sessions(session_type="bot"), "session_type must be one of 'user', "),
+        (lambda m, info: m.list_sessions(limit=-5), "limit must be 0 or more, or None for no limit, not -5"),
+        (lambda m, info: m.get_history(info.id, limit=-1), "limit must be 0 or more"),
+        (lambda m, info: m.get_recent_messages(info.id, limit=-1), "limit must be 0 or more"),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_what_to_pass_instead(store, act, message):
+    async def run(manager):
+        with pytest.raises((InvalidValueError, SessionIdError), match=message) as caught:
+            await act(manager, await manager.create_session("support", metadata={"token": "SECRET"}))
+        assert "SECRET" not in str(caught.value)
+
+    within(store, run)
+
+
+def test_a_stream_of_a_wrong_session_is_refused_by_the_call():
+    async def run(manager):
+        with pytest.raises(SessionIdError, match=r"pass its \.id"):
+            manager.stream_message(await manager.create_session("support"), "hello")
+
+    within(MemoryStore(), run)
+
+
+def test_a_refused_value_is_told_field_by_field():
+    async def run(manager):
+        with pytest.raises(InvalidValueError) as caught:
+            await manager.create_session("support", max_turns=0, mode=5)
+        return caught.value.fields
+
+    assert within(MemoryStore(), run) == {
+        "mode": "must be a valid string",
+        "max_turns": "must be greater than or equal to 1",
+    }
+
+
+def test_a_root_may_begin_at_the_users_own_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert SessionManager("~/sessions").store.root == tmp_path / "sessions"
+
+
+# --- the face ---
+
+DAILY = ("agent_id", "lock_timeout", "start", "on_failure", "on_pending")
+
+
+@pytest.mark.parametrize(
+    ("method", "daily"),
+    [
+        ("send_message", DAILY),
+        ("stream_message", DAILY),
+        ("retry", DAILY[:-1]),
+        ("stream_retry", DAILY[:-1]),
+        ("resume", ("agent_id", "lock_timeout", "on_failure")),
+        ("stream_resume", ("agent_id", "lock_timeout", "on_failure")),
+    ],
+)
+def test_help_shows_the_arguments_of_every_day(method, daily):
+    assert set(daily) <= set(inspect.signature(getattr(SessionManager, method)).parameters)
+
+
+@pytest.mark.parametrize("name", [name for name in dir(SessionManager) if not name.startswith("_")])
+def test_help_shows_defaults_that_can_be_read(name):
+    assert "object at 0x" not in str(inspect.signature(getattr(SessionManager, name)))
+
+
+def test_an_argument_that_is_not_given_is_called_so():
+    assert "name: 'str | NotGiven | None' = NOT_GIVEN" in str(inspect.signature(SessionManager.update_session))
 
 
 # --- get ---
@@ -363,7 +441,7 @@ def test_an_update_leaves_the_history(store):
 def test_an_update_to_what_does_not_fit_is_refused_without_its_values_and_changes_nothing(store, facts, fields):
     async def act(manager):
         before = await manager.create_session("support", session_id="s")
-        with pytest.raises(InvalidItemError) as caught:
+        with pytest.raises(InvalidValueError) as caught:
             await manager.update_session("s", **facts)
         assert_refuses(caught, fields)
         return before == await manager.get_session("s")

@@ -493,6 +493,19 @@ def test_an_add_that_is_cancelled_counts_what_was_spent_once(make):
     assert (context.requests, context.total_tokens) == (1, 101)
 
 
+def test_a_file_session_says_where_its_file_is(tmp_path):
+    session = FileSession("order-42", agent_id="support", root=tmp_path)
+    assert not session.path.exists()
+    asyncio.run(session.add_items([{"role": "user", "content": "hello"}]))
+    assert session.path == tmp_path / "support" / "order-42.json"
+    assert session.path.is_file()
+
+
+def test_a_session_that_holds_nothing_yet_says_so(tmp_path):
+    with pytest.raises(SessionNotFoundError, match="nothing was stored in it yet: its first item makes it"):
+        asyncio.run(FileSession("order-42", root=tmp_path).info())
+
+
 # --- its end ---
 
 

@@ -22,7 +22,7 @@ from agents_sessions.manager import SessionManager
 from agents_sessions.model.history import HandoffEntry, ItemEntry, UsageEntry
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.session import FileSession
-from agents_sessions.testing import function_call, handoff, message, response, stream, usage
+from agents_sessions.testing import assistant_message, function_call, handoff, response, sse, token_usage
 from agents_sessions.turns.reply import Reply
 
 URL = "https://wire.test/v1"
@@ -40,7 +40,7 @@ def says(*output: dict[str, Any], **facts: Any) -> httpx.Response:
 
 def streams(*output: dict[str, Any], **facts: Any) -> httpx.Response:
     headers = {"content-type": "text/event-stream"}
-    return httpx.Response(200, headers=headers, content=stream(response(*output, **facts)))
+    return httpx.Response(200, headers=headers, content=sse(response(*output, **facts)))
 
 
 def busy() -> httpx.Response:
@@ -99,7 +99,7 @@ def clerk() -> Agent:
 
 class TestAnswers:
     def test_a_json_answer_is_stored(self, wire: respx.Route, session: FileSession, clerk: Agent) -> None:
-        wire.return_value = says(message("Hello!"))
+        wire.return_value = says(assistant_message("Hello!"))
 
         (result,) = run(session, clerk, "Hi")
 
@@ -112,7 +112,7 @@ class TestAnswers:
     def test_a_streamed_answer_arrives_in_pieces_and_is_stored_whole(
         self, wire: respx.Route, session: FileSession, clerk: Agent
     ) -> None:
-        wire.return_value = streams(message("It is on its way."))
+        wire.return_value = streams(assistant_message("It is on its way."))
 
         deltas = run_streamed(session, clerk, "Where is it?")
 
@@ -125,7 +125,7 @@ class TestAnswers:
     ) -> None:
         said = [
             (function_call("find_order", {"number": 42}, call_id="c1", item_id="f1"),),
-            (message("In Oslo.", item_id="m1"),),
+            (assistant_message("In Oslo.", item_id="m1"),),
         ]
         plain, streamed = FileSession("plain", root=tmp_path), FileSession("streamed", root=tmp_path)
 
@@ -141,7 +141,7 @@ class TestAnswers:
         self, wire: respx.Route, session: FileSession, clerk: Agent
     ) -> None:
         text = 'Ünïcode 日本 \u2028 😀 \x00 \\ " end'
-        wire.side_effect = [says(message(text)), says(message("ok"))]
+        wire.side_effect = [says(assistant_message(text)), says(assistant_message("ok"))]
 
         run(session, clerk, text, "again")
 
@@ -152,7 +152,7 @@ class TestAnswers:
     def test_a_key_of_the_application_goes_out_as_it_is(
         self, wire: respx.Route, session: FileSession, clerk: Agent
     ) -> None:
-        wire.return_value = says(message("Hello!"))
+        wire.return_value = says(assistant_message("Hello!"))
 
         run(session, clerk, "Hi")
 
@@ -165,8 +165,8 @@ class TestTheSecondTurn:
     ) -> None:
         wire.side_effect = [
             says(function_call("find_order", {"number": 42})),
-            says(message("In Oslo.")),
-            says(message("Tomorrow.")),
+            says(assistant_message("In Oslo.")),
+            says(assistant_message("Tomorrow.")),
         ]
         run(session, clerk, "Where is order 42?")
         stored = items(session)
@@ -185,8 +185,8 @@ class TestTheSecondTurn:
     ) -> None:
         wire.side_effect = [
             says(function_call("find_order", {"number": 42})),
-            says(message("In Oslo.")),
-            says(message("Tomorrow.")),
+            says(assistant_message("In Oslo.")),
+            says(assistant_message("Tomorrow.")),
         ]
 
         run(session, clerk, "Where is order 42?", "And when is it here?")
@@ -195,7 +195,7 @@ class TestTheSecondTurn:
         assert not [item for item in sent(wire)[2]["input"] if envelope & set(item)]
 
     def test_another_process_sends_the_same(self, wire: respx.Route, tmp_path: Path, clerk: Agent) -> None:
-        wire.side_effect = [says(message("Hello!")), says(message("You said hi."))]
+        wire.side_effect = [says(assistant_message("Hello!")), says(assistant_message("You said hi."))]
         first, second = FileSession("s1", root=tmp_path), FileSession("s1", root=tmp_path)
 
         run(first, clerk, "Hi")
@@ -206,7 +206,11 @@ class TestTheSecondTurn:
         assert history[:2] == items(first)[:2]
 
     def test_a_limit_sends_only_the_newest_items(self, wire: respx.Route, tmp_path: Path, clerk: Agent) -> None:
-        wire.side_effect = [says(message("one")), says(message("two")), says(message("three"))]
+        wire.side_effect = [
+            says(assistant_message("one")),
+            says(assistant_message("two")),
+            says(assistant_message("three")),
+        ]
         session = FileSession("s1", root=tmp_path, session_settings={"limit": 2})
 
         run(session, clerk, "1", "2", "3")
@@ -223,7 +227,7 @@ class TestErrorsOfTheService:
     def test_a_retried_request_stores_the_message_once(
         self, wire: respx.Route, session: FileSession, clerk: Agent
     ) -> None:
-        wire.side_effect = [busy(), busy(), says(message("Hello!"))]
+        wire.side_effect = [busy(), busy(), says(assistant_message("Hello!"))]
 
         (result,) = run(session, clerk, "Hi")
 
@@ -234,7 +238,7 @@ class TestErrorsOfTheService:
     def test_a_retried_stream_stores_the_message_once(
         self, wire: respx.Route, session: FileSession, clerk: Agent
     ) -> None:
-        wire.side_effect = [busy(), streams(message("Hello!"))]
+        wire.side_effect = [busy(), streams(assistant_message("Hello!"))]
 
         assert run_streamed(session, clerk, "Hi") == ["Hello!"]
         assert [item["role"] for item in items(session)] == ["user", "assistant"]
@@ -252,7 +256,7 @@ class TestErrorsOfTheService:
     def test_the_next_message_after_a_failed_one_is_answered(
         self, wire: respx.Route, session: FileSession, clerk: Agent
     ) -> None:
-        wire.side_effect = [httpx.Response(400, json={"error": {"message": "no"}}), says(message("Hello!"))]
+        wire.side_effect = [httpx.Response(400, json={"error": {"message": "no"}}), says(assistant_message("Hello!"))]
 
         with pytest.raises(openai.BadRequestError):
             run(session, clerk, "Hi")
@@ -263,7 +267,7 @@ class TestErrorsOfTheService:
     def test_an_answer_that_breaks_off_leaves_the_message(
         self, wire: respx.Route, session: FileSession, clerk: Agent
     ) -> None:
-        whole = stream(response(message("It is on its way.")))
+        whole = sse(response(assistant_message("It is on its way.")))
         torn = whole[: whole.index(b"event: response.output_text.done")]
         wire.return_value = httpx.Response(200, headers={"content-type": "text/event-stream"}, content=torn)
 
@@ -276,8 +280,8 @@ class TestErrorsOfTheService:
 
 class TestUsage:
     COST = (
-        usage(100, 20, cached_tokens=64, reasoning_tokens=8),
-        usage(180, 30, cached_tokens=128, reasoning_tokens=0),
+        token_usage(100, 20, cached_tokens=64, reasoning_tokens=8),
+        token_usage(180, 30, cached_tokens=128, reasoning_tokens=0),
     )
 
     def test_a_bare_session_counts_what_the_wire_says(
@@ -285,7 +289,7 @@ class TestUsage:
     ) -> None:
         wire.side_effect = [
             says(function_call("find_order", {"number": 42}), usage=self.COST[0]),
-            says(message("In Oslo."), usage=self.COST[1]),
+            says(assistant_message("In Oslo."), usage=self.COST[1]),
         ]
 
         run(session, clerk, "Where is order 42?")
@@ -298,7 +302,7 @@ class TestUsage:
     def test_a_stream_costs_the_same(self, wire: respx.Route, session: FileSession, clerk: Agent) -> None:
         wire.side_effect = [
             streams(function_call("find_order", {"number": 42}), usage=self.COST[0]),
-            streams(message("In Oslo."), usage=self.COST[1]),
+            streams(assistant_message("In Oslo."), usage=self.COST[1]),
         ]
 
         run_streamed(session, clerk, "Where is order 42?")
@@ -308,14 +312,17 @@ class TestUsage:
         assert (totals.cached_tokens, totals.reasoning_tokens, totals.total_tokens) == (192, 8, 330)
 
     def test_turns_add_up(self, wire: respx.Route, session: FileSession, clerk: Agent) -> None:
-        wire.side_effect = [says(message("one"), usage=self.COST[0]), says(message("two"), usage=self.COST[1])]
+        wire.side_effect = [
+            says(assistant_message("one"), usage=self.COST[0]),
+            says(assistant_message("two"), usage=self.COST[1]),
+        ]
 
         run(session, clerk, "1", "2")
 
         assert info(session).context.total_tokens == 330
 
     def test_a_retried_request_is_paid_once(self, wire: respx.Route, session: FileSession, clerk: Agent) -> None:
-        wire.side_effect = [busy(), says(message("Hello!"), usage=self.COST[0])]
+        wire.side_effect = [busy(), says(assistant_message("Hello!"), usage=self.COST[0])]
 
         run(session, clerk, "Hi")
 
@@ -325,7 +332,7 @@ class TestUsage:
     def test_a_provider_that_reports_none_is_counted_by_requests(
         self, wire: respx.Route, session: FileSession, clerk: Agent
     ) -> None:
-        wire.return_value = says(message("Hello!"))
+        wire.return_value = says(assistant_message("Hello!"))
 
         run(session, clerk, "Hi")
 
@@ -336,9 +343,9 @@ class TestUsage:
 class TestTheManager:
     def test_a_handoff_over_the_wire(self, wire: respx.Route, tmp_path: Path, clerk: Agent) -> None:
         wire.side_effect = [
-            says(handoff("clerk", call_id="h1"), usage=usage(50, 5), model="gpt-a", response_id="r1"),
-            says(function_call("find_order", {"number": 42}), usage=usage(80, 6), response_id="r2"),
-            says(message("In Oslo."), usage=usage(120, 7), response_id="r3"),
+            says(handoff("clerk", call_id="h1"), usage=token_usage(50, 5), model="gpt-a", response_id="r1"),
+            says(function_call("find_order", {"number": 42}), usage=token_usage(80, 6), response_id="r2"),
+            says(assistant_message("In Oslo."), usage=token_usage(120, 7), response_id="r3"),
         ]
 
         reply = self.talk(tmp_path, clerk, "Where is order 42?")[0]
@@ -353,8 +360,8 @@ class TestTheManager:
 
     def test_each_request_of_a_turn_is_itemised(self, wire: respx.Route, tmp_path: Path, clerk: Agent) -> None:
         wire.side_effect = [
-            says(handoff("clerk"), usage=usage(50, 5, cached_tokens=10), response_id="r1"),
-            says(message("Here."), usage=usage(80, 6, reasoning_tokens=3), response_id="r2"),
+            says(handoff("clerk"), usage=token_usage(50, 5, cached_tokens=10), response_id="r1"),
+            says(assistant_message("Here."), usage=token_usage(80, 6, reasoning_tokens=3), response_id="r2"),
         ]
 
         reply = self.talk(tmp_path, clerk, "Hi")[0]
@@ -370,9 +377,9 @@ class TestTheManager:
         self, wire: respx.Route, tmp_path: Path, clerk: Agent
     ) -> None:
         wire.side_effect = [
-            says(handoff("clerk"), usage=usage(50, 5, cached_tokens=10, cache_write_tokens=7)),
-            says(message("one"), usage=usage(80, 6, cached_tokens=20, reasoning_tokens=3)),
-            says(message("two"), usage=usage(200, 20, cached_tokens=100)),
+            says(handoff("clerk"), usage=token_usage(50, 5, cached_tokens=10, cache_write_tokens=7)),
+            says(assistant_message("one"), usage=token_usage(80, 6, cached_tokens=20, reasoning_tokens=3)),
+            says(assistant_message("two"), usage=token_usage(200, 20, cached_tokens=100)),
         ]
 
         first, second = self.talk(tmp_path, clerk, "1", "2")
@@ -391,7 +398,7 @@ class TestTheManager:
     def test_the_next_turn_goes_to_the_agent_it_was_handed_to(
         self, wire: respx.Route, tmp_path: Path, clerk: Agent
     ) -> None:
-        wire.side_effect = [says(handoff("clerk")), says(message("one")), says(message("two"))]
+        wire.side_effect = [says(handoff("clerk")), says(assistant_message("one")), says(assistant_message("two"))]
 
         self.talk(tmp_path, clerk, "1", "2")
 
@@ -399,7 +406,7 @@ class TestTheManager:
         assert instructions == ["Sort.", "Be brief.", "Be brief."]
 
     def test_the_manager_sends_what_a_bare_session_would(self, wire: respx.Route, tmp_path: Path, clerk: Agent) -> None:
-        wire.side_effect = [says(handoff("clerk")), says(message("one")), says(message("two"))]
+        wire.side_effect = [says(handoff("clerk")), says(assistant_message("one")), says(assistant_message("two"))]
 
         replies = self.talk(tmp_path, clerk, "1", "2")
 
@@ -409,7 +416,7 @@ class TestTheManager:
 
     def test_a_failed_turn_keeps_what_it_has_cost(self, wire: respx.Route, tmp_path: Path, clerk: Agent) -> None:
         wire.side_effect = [
-            says(function_call("find_order", {"number": 42}), usage=usage(50, 5)),
+            says(function_call("find_order", {"number": 42}), usage=token_usage(50, 5)),
             httpx.Response(400, json={"error": {"message": "no"}}),
         ]
 
@@ -427,8 +434,8 @@ class TestTheManager:
         self, wire: respx.Route, tmp_path: Path, clerk: Agent
     ) -> None:
         said = [
-            ((handoff("clerk", call_id="h1", item_id="f1"),), usage(50, 5, cached_tokens=10)),
-            ((message("In Oslo.", item_id="m1"),), usage(80, 6, reasoning_tokens=3)),
+            ((handoff("clerk", call_id="h1", item_id="f1"),), token_usage(50, 5, cached_tokens=10)),
+            ((assistant_message("In Oslo.", item_id="m1"),), token_usage(80, 6, reasoning_tokens=3)),
         ]
         triage = Agent(name="triage", handoffs=[clerk])
 
@@ -451,7 +458,7 @@ class TestTheManager:
     def test_a_failed_turn_is_tried_again_without_a_second_message(
         self, wire: respx.Route, tmp_path: Path, clerk: Agent
     ) -> None:
-        wire.side_effect = [httpx.Response(400, json={"error": {"message": "no"}}), says(message("Hello!"))]
+        wire.side_effect = [httpx.Response(400, json={"error": {"message": "no"}}), says(assistant_message("Hello!"))]
 
         async def again() -> Reply:
             async with SessionManager(tmp_path, agents=[clerk], run_config=config()) as manager:

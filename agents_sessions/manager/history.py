@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agents_sessions.manager.checks import check_limit
 from agents_sessions.model.history import HistoryEntry, Message, typed
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ class HistoryFacade:
 
         Raises:
             SessionNotFoundError: There is none.
+            InvalidValueError: The limit is negative.
         """
+        check_limit(limit)
         key = await self._lookup.key(session_id, agent_id)
         return [typed(entry) for entry in await self.store.entries(key, after=after, before=before, limit=limit)]
 
@@ -51,6 +54,8 @@ class HistoryFacade:
 
         Raises:
             SessionNotFoundError: There is none.
+            InvalidValueError: The limit is negative.
         """
+        check_limit(limit)
         key = await self._lookup.key(session_id, agent_id)
-        return await self.store.messages(key, limit=max(0, limit))
+        return await self.store.messages(key, limit=limit)

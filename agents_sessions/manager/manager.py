@@ -27,7 +27,7 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade):
 
     Args:
         store_or_root: A store, or the folder of a `FileStore`.
-        agents: The agents that sessions belong to: a list, a mapping from names, or a factory that makes the
+        agents: The agents that sessions belong to: one, a list, a mapping from names, or a factory that makes the
             agent of a session. Needed only for sending messages.
         lock_timeout: Seconds that a message waits for the turns before it on the same session; None for no limit.
         defaults: Arguments of `Runner.run` for every turn: context, max_turns, hooks, run_config, error_handlers.

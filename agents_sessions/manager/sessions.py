@@ -9,10 +9,13 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionExistsError
+from agents_sessions.errors import InvalidValueError, SessionCorruptedError, SessionExistsError
 from agents_sessions.keys import SessionKey
-from agents_sessions.model.history import invalid_fields
+from agents_sessions.manager.checks import check_choice, check_limit
+from agents_sessions.model.history import refusals
+from agents_sessions.model.ids import check_id
 from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
+from agents_sessions.not_given import NOT_GIVEN, NotGiven, given
 from agents_sessions.session import ManagedSession, delete_run_states
 from agents_sessions.turns.lock import exclusive_turn
 
@@ -23,8 +26,6 @@ if TYPE_CHECKING:
     from agents_sessions.stores.base import History, SessionStore
     from agents_sessions.turns.agents import AgentRegistry
     from agents_sessions.turns.turn import Turns
-
-_UNCHANGED: Any = object()
 
 
 class NewSessionFacts(TypedDict, total=False):
@@ -61,10 +62,10 @@ class SessionFacade:
         history_limit: int | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> SessionInfo:
-        """Make a new session of an agent.
+        """Make a new session of an agent, and return its facts: its id is `info.id`.
 
         Args:
-            agent_id: The agent that its first turn starts with.
+            agent_id: The name of the agent that its first turn starts with.
             session_id: Its id; by default a new UUID.
             user_id: Whose conversation it is.
             name: A title for people.
@@ -78,8 +79,9 @@ class SessionFacade:
         Raises:
             UnknownAgentError: Agents were given, and this is none of them.
             SessionExistsError: The id is taken.
-            InvalidItemError: A value does not fit, or the metadata is not JSON.
+            InvalidValueError: A value does not fit, or the metadata is not JSON.
         """
+        check_id(agent_id, what="agent_id")
         self._registry.check_entry(agent_id)
         with _facts_checked():
             info = SessionInfo(
@@ -132,7 +134,7 @@ class SessionFacade:
         return found
 
     async def get_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo:
-        """Return a session's facts and totals.
+        """Return a session's facts and totals. For the session itself, as the Runner takes it, see `session`.
 
         Raises:
             SessionNotFoundError: There is none.
@@ -153,10 +155,11 @@ class SessionFacade:
         """Return sessions, the most recently changed first. What is not given does not filter.
 
         Raises:
-            ValueError: `status` or `session_type` is none of its values.
+            InvalidValueError: No session can have this status or type, or the limit is negative.
         """
-        _check_one_of("status", status, get_args(SessionStatus))
-        _check_one_of("session_type", session_type, get_args(SessionType))
+        check_choice("status", status, get_args(SessionStatus))
+        check_choice("session_type", session_type, get_args(SessionType))
+        check_limit(limit)
         wanted = {"user_id": user_id, "status": status, "session_type": session_type}
         found = [
             info
@@ -164,37 +167,36 @@ class SessionFacade:
             if all(value is None or getattr(info, name) == value for name, value in wanted.items())
         ]
         found.sort(key=lambda info: info.updated_at, reverse=True)
-        return found if limit is None else found[: max(0, limit)]
+        return found if limit is None else found[:limit]
 
     async def update_session(
         self,
         session_id: str,
         *,
         agent_id: str | None = None,
-        name: str | None = _UNCHANGED,
-        user_id: str | None = _UNCHANGED,
-        status: SessionStatus = _UNCHANGED,
-        mode: str | None = _UNCHANGED,
-        max_turns: int | None = _UNCHANGED,
-        history_limit: int | None = _UNCHANGED,
-        metadata: dict[str, Any] = _UNCHANGED,
+        name: str | NotGiven | None = NOT_GIVEN,
+        user_id: str | NotGiven | None = NOT_GIVEN,
+        status: SessionStatus | NotGiven = NOT_GIVEN,
+        mode: str | NotGiven | None = NOT_GIVEN,
+        max_turns: int | NotGiven | None = NOT_GIVEN,
+        history_limit: int | NotGiven | None = NOT_GIVEN,
+        metadata: dict[str, Any] | NotGiven = NOT_GIVEN,
     ) -> SessionInfo:
         """Change facts of a session; what is not given stays. `metadata` replaces all of it.
 
         Raises:
             SessionNotFoundError: There is none.
-            InvalidItemError: A value does not fit, or the metadata is not JSON; nothing was changed.
+            InvalidValueError: A value does not fit, or the metadata is not JSON; nothing was changed.
         """
-        given = {
-            "name": name,
-            "user_id": user_id,
-            "status": status,
-            "mode": mode,
-            "max_turns": max_turns,
-            "history_limit": history_limit,
-            "metadata": metadata,
-        }
-        facts = {field: value for field, value in given.items() if value is not _UNCHANGED}
+        facts = given(
+            name=name,
+            user_id=user_id,
+            status=status,
+            mode=mode,
+            max_turns=max_turns,
+            history_limit=history_limit,
+            metadata=metadata,
+        )
 
         def change(history: History) -> History:
             with _facts_checked():
@@ -236,7 +238,7 @@ class SessionFacade:
         agent_id: str | None = None,
         session_settings: SessionSettings | dict[str, Any] | None = None,
     ) -> ManagedSession:
-        """Return one session as the SDK's `Session`, for `Runner.run(session=…)`.
+        """Return one session as the SDK's `Session`, for `Runner.run(session=…)`. For its facts, see `get_session`.
 
         A missing session shows when it is first used, or at once with ``await manager.session(…)``.
         """
@@ -256,4 +258,4 @@ def _facts_checked() -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        raise InvalidItemError("the session's facts", f"invalid value of {invalid_fields(error)}") from None
+        raise InvalidValueError(refusals(error)) from None

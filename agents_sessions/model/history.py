@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
 
 from agents_sessions.model.entries import Entry, TurnStatus, item_kind
 from agents_sessions.model.usage import TokenUsage
@@ -43,11 +43,13 @@ class ItemEntry(_Envelope):
     type: Literal["item"] = "item"
     item: dict[str, Any]
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def kind(self) -> str:
         """The role of a message (`user`, `assistant`, …), else the item's type (`function_call`, …)."""
         return item_kind(self.item)
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def text(self) -> str:
         """The text of a message; empty for any other item."""
@@ -144,6 +146,25 @@ def invalid_fields(error: ValidationError) -> str:
     """Return the names of the fields that a validation refused, and none of their values."""
     places = [problem["loc"] for problem in error.errors(include_input=False)]
     return ", ".join(str(place[0]) if place else "a name that is no text" for place in places)
+
+
+def refusals(error: ValidationError) -> dict[str, str]:
+    """Return what each field that a validation refused must be. No value is quoted."""
+    found: dict[str, str] = {}
+    for problem in error.errors(include_input=False, include_url=False):
+        field = str(problem["loc"][0]) if problem["loc"] else "a name"
+        found.setdefault(field, _requirement(problem["type"], problem["msg"]))
+    return found
+
+
+def _requirement(kind: str, text: str) -> str:
+    if kind == "invalid-json-value":
+        return "must be JSON data"
+    if kind == "string_unicode":
+        return "must be a valid string"
+    if kind == "value_error":
+        return text.replace("Value error, ", "is ", 1)
+    return text.replace("Input should be", "must be", 1)
 
 
 def messages(entries: Iterable[Entry]) -> list[Message]:

@@ -15,7 +15,16 @@ def check_id(identifier: str, *, what: str = "session_id") -> None:
         SessionIdError: It is empty, not a string, or holds a NUL character or two surrogates that spell one character.
     """
     if not isinstance(identifier, str) or not identifier or "\0" in identifier or holds_halves(identifier):
-        raise SessionIdError(what, repr(identifier))
+        raise SessionIdError(what, _shown(identifier, what))
+
+
+def _shown(identifier: object, what: str) -> str:
+    """Return an id that is refused, or the type of what is no text: its content is no one's business."""
+    if isinstance(identifier, str):
+        return repr(identifier)
+    attribute = "name" if what == "agent_id" else "id"
+    advice = f"; pass its .{attribute}" if isinstance(getattr(identifier, attribute, None), str) else ""
+    return f"a {type(identifier).__name__!r}{advice}"
 
 
 def check_key(key: SessionKey) -> None:

@@ -144,7 +144,7 @@ class SessionStore(ABC):
 
         Raises:
             SessionExistsError: There is one of that key; it was not touched.
-            InvalidItemError: An entry cannot be stored without loss.
+            InvalidItemError, InvalidValueError: An entry, or a fact, cannot be stored without loss.
         """
 
     @abstractmethod
@@ -190,7 +190,7 @@ class SessionStore(ABC):
 
         Raises:
             SessionNotFoundError: There is no such session.
-            InvalidItemError: What `change` returned cannot be stored without loss; nothing was stored.
+            InvalidItemError, InvalidValueError: What `change` returned cannot be stored; nothing was stored.
         """
 
     @abstractmethod

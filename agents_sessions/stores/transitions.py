@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from agents_sessions.errors import InvalidItemError, SessionConflictError
+from agents_sessions.errors import InvalidItemError, InvalidValueError, SessionConflictError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, check_entries, timestamp
-from agents_sessions.model.history import flaw_of, invalid_fields
+from agents_sessions.model.history import flaw_of, refusals
 from agents_sessions.model.ids import check_key
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
@@ -30,7 +30,7 @@ def new_session(info: SessionInfo) -> SessionInfo:
 
     Raises:
         SessionIdError: An id is invalid.
-        InvalidItemError: A value does not fit its field or JSON, or an extra field has a reserved name.
+        InvalidValueError: A value does not fit its field or JSON, or an extra field has a reserved name.
     """
     check_key(info.key)
     check_facts(info)
@@ -57,7 +57,7 @@ def created(info: SessionInfo, entries: Sequence[Entry], at: str) -> History:
     """Return a new session, with the numbers, times and totals of its first entries.
 
     Raises:
-        SessionIdError, InvalidItemError: See `new_session` and `check_new`.
+        SessionIdError, InvalidValueError, InvalidItemError: See `new_session` and `check_new`.
     """
     check_new(entries)
     fresh = new_session(info)
@@ -152,7 +152,7 @@ def check_facts(info: SessionInfo) -> None:
     """Refuse facts that cannot be stored without loss, before anything is touched.
 
     Raises:
-        InvalidItemError: A value does not fit its field or JSON, or an extra field has a reserved name.
+        InvalidValueError: A value does not fit its field or JSON, or an extra field has a reserved name.
     """
     extra = info.model_extra or {}
     reserved = sorted(RESERVED_FACTS & extra.keys())
@@ -162,14 +162,14 @@ def check_facts(info: SessionInfo) -> None:
         SessionInfo.model_validate(dict(info))
         info.header()
     except ValidationError as error:
-        raise InvalidItemError("the session's facts", f"invalid value of {invalid_fields(error)}") from None
+        raise InvalidValueError(refusals(error)) from None
     except AttributeError:
         # `model_copy` can leave `created_at` an ISO string, which pydantic accepts and nothing here can format.
-        raise InvalidItemError("the session's facts", "invalid value of created_at") from None
+        raise InvalidValueError({"created_at": "must be a valid datetime"}) from None
     except (ValueError, OverflowError) as error:
-        raise InvalidItemError("the session's metadata", str(error)) from None
+        raise InvalidValueError({"metadata": str(error)}) from None
     if reserved:
-        raise InvalidItemError("the session's facts", f"{', '.join(reserved)} is a name of the file format")
+        raise InvalidValueError(dict.fromkeys(reserved, "is a name of the file format"))
 
 
 def check_new(entries: Sequence[Entry]) -> None:
@@ -189,7 +189,7 @@ def check_change(key: SessionKey, after: History) -> None:
     """Refuse what a `change` returned, if it cannot be stored.
 
     Raises:
-        InvalidItemError: See `check_new` and `check_facts`.
+        InvalidItemError, InvalidValueError: See `check_new` and `check_facts`.
         ValueError: It has another id or agent.
     """
     if after.info.key != key:

@@ -1,6 +1,9 @@
-"""For the tests of applications and of stores: a model on the wire without a service, a contract for backends.
+"""For the tests of applications and of stores. Nothing here is needed at run time.
 
-Nothing here is needed at run time. A name is loaded when it is first used.
+    responses     a model on the wire without a service: builders of answers, and `LocalResponses` to play them
+    contract/     `StoreContract`: the contract of a store as a test suite, in one module per subject
+
+A name is loaded when it is first used.
 """
 
 from importlib import import_module
@@ -10,25 +13,25 @@ if TYPE_CHECKING:
     from agents_sessions.testing.contract import StoreContract as StoreContract
     from agents_sessions.testing.responses import ErrorAnswer as ErrorAnswer
     from agents_sessions.testing.responses import LocalResponses as LocalResponses
-    from agents_sessions.testing.responses import error as error
+    from agents_sessions.testing.responses import assistant_message as assistant_message
     from agents_sessions.testing.responses import function_call as function_call
     from agents_sessions.testing.responses import handoff as handoff
-    from agents_sessions.testing.responses import message as message
+    from agents_sessions.testing.responses import http_error as http_error
     from agents_sessions.testing.responses import response as response
-    from agents_sessions.testing.responses import stream as stream
-    from agents_sessions.testing.responses import usage as usage
+    from agents_sessions.testing.responses import sse as sse
+    from agents_sessions.testing.responses import token_usage as token_usage
 
 _HOME = {
     "ErrorAnswer": "responses",
     "LocalResponses": "responses",
     "StoreContract": "contract",
-    "error": "responses",
+    "http_error": "responses",
     "function_call": "responses",
     "handoff": "responses",
-    "message": "responses",
+    "assistant_message": "responses",
     "response": "responses",
-    "stream": "responses",
-    "usage": "responses",
+    "sse": "responses",
+    "token_usage": "responses",
 }
 
 __all__ = sorted(_HOME)

@@ -3,26 +3,26 @@
 The SDK's own `agents.testing` plays a model above HTTP. What it lacks is here: the JSON of an answer, the same
 answer as server-sent events, and a transport that speaks both below a real `AsyncOpenAI` client:
 
-    local = LocalResponses([response(function_call("weather", {"city": "Oslo"})), response(message("Rain."))])
-    provider = OpenAIProvider(openai_client=local.client())
-    await Runner.run(agent, "Weather?", run_config=RunConfig(model_provider=provider, tracing_disabled=True))
+    local = LocalResponses([function_call("weather", {"city": "Oslo"}), "Rain."])
+    await Runner.run(agent, "Weather?", run_config=local.run_config())
     local.requests[1]["input"]  # what was sent to the model the second time
 
-The builders serve `respx` as well: `httpx.Response(200, json=response(message("Hi")))`, or
-`content=stream(response(message("Hi")))` for a streamed request.
+The builders serve `respx` as well: `httpx.Response(200, json=response(assistant_message("Hi")))`, or
+`content=sse(response(assistant_message("Hi")))` for a streamed request.
 """
 
 import asyncio
 import inspect
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import time
 from typing import Any, TypeAlias
 from uuid import uuid4
 
 import httpx2
+from agents import OpenAIProvider, RunConfig
 from openai import AsyncOpenAI
 
 Json: TypeAlias = dict[str, Any]
@@ -42,8 +42,8 @@ class ErrorAnswer:
     """Seconds after which the client may try again."""
 
 
-Answer: TypeAlias = Json | ErrorAnswer
-"""A response, or one output item for a response of nothing else, or an error."""
+Answer: TypeAlias = str | Json | Sequence[Json] | ErrorAnswer
+"""The text of a message, or one output item, or several, or a whole response, or an error."""
 
 Script: TypeAlias = Iterable[Answer] | Callable[[Json], Answer | Awaitable[Answer]]
 """The answers in order, or a function that looks at the request and makes the answer."""
@@ -52,7 +52,7 @@ Script: TypeAlias = Iterable[Answer] | Callable[[Json], Answer | Awaitable[Answe
 # --- what a model says ---
 
 
-def message(text: str, *, item_id: str | None = None) -> Json:
+def assistant_message(text: str, *, item_id: str | None = None) -> Json:
     """Return a message of the assistant, as an output item."""
     content = [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}]
     item_id = _new_id("msg") if item_id is None else item_id
@@ -99,7 +99,7 @@ def handoff(
 # --- a whole answer ---
 
 
-def usage(
+def token_usage(
     input_tokens: int,
     output_tokens: int,
     *,
@@ -132,7 +132,7 @@ def response(
 
     Args:
         output: The output items, in order.
-        usage: What it has cost, see `usage`; None if the provider does not say. `LocalResponses` estimates it then.
+        usage: What it has cost, see `token_usage`; None if the provider does not say: `LocalResponses` estimates it.
         model: The model that answers; by default `local`, from `LocalResponses` the one that was asked for.
         response_id: By default a new id.
     """
@@ -157,7 +157,7 @@ def response(
     }
 
 
-def error(status: int, message: str = "scripted error", *, retry_after: float | None = None) -> ErrorAnswer:
+def http_error(status: int, message: str = "scripted error", *, retry_after: float | None = None) -> ErrorAnswer:
     """Return an answer with an HTTP error status.
 
     Args:
@@ -168,7 +168,7 @@ def error(status: int, message: str = "scripted error", *, retry_after: float | 
     return ErrorAnswer(status, message, retry_after)
 
 
-def stream(response: Json) -> bytes:
+def sse(response: Json) -> bytes:
     """Return a response as the server-sent events that a streamed request gets. Texts come word by word."""
     return b"".join(_encoded(response))
 
@@ -180,14 +180,18 @@ class LocalResponses:
     """A Responses API inside the process: a handler for `httpx2.MockTransport`, ready with a client.
 
     It answers requests for a stream with server-sent events and all others with JSON. A request beyond the end of
-    a list of answers gets the status 400, which fails the run at once.
+    a list of answers gets the status 400, which fails the run at once. What was asked is kept in `requests`.
 
     Args:
-        script: The answers in order, or a function, sync or async, from the JSON of the request to the answer.
+        script: The answers in order, or a function, sync or async, from the JSON of the request to the answer. An
+            answer is a text, an output item such as `function_call(…)`, a list of items, a `response(…)` or an
+            `http_error(…)`.
         pause: Seconds between two events of a stream.
     """
 
     def __init__(self, script: Script, *, pause: float = 0.0) -> None:
+        if isinstance(script, str | Mapping):
+            raise TypeError(f"script must be a list of answers, or a function, not a single {type(script).__name__!r}")
         self.requests: list[Json] = []
         """The JSON bodies of all requests that came, retried ones included."""
         self._play = script if callable(script) else _one_by_one(script)
@@ -206,7 +210,10 @@ class LocalResponses:
             answer = await answer
         if isinstance(answer, ErrorAnswer):
             return _refusal(answer)
-        whole = _completed(answer, asked)
+        whole = _response_of(answer)
+        if whole is None:
+            return _refusal(ErrorAnswer(400, _NO_ANSWER.format(number=len(self.requests), kind=type(answer).__name__)))
+        whole = _completed(whole, asked)
         if asked.get("stream"):
             return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=self._paced(whole))
         return httpx2.Response(200, headers={"content-type": "application/json"}, content=_bytes(whole))
@@ -217,6 +224,15 @@ class LocalResponses:
         return AsyncOpenAI(
             api_key=_LOCAL, base_url=f"http://{_LOCAL}/v1", http_client=http_client, max_retries=max_retries
         )
+
+    def run_config(self, **settings: Any) -> RunConfig:
+        """Return a run config whose models speak to this service, without tracing.
+
+        Args:
+            settings: More arguments of `RunConfig`.
+        """
+        provider = OpenAIProvider(openai_client=self.client())
+        return RunConfig(**{"model_provider": provider, "tracing_disabled": True, **settings})
 
     async def _paced(self, response: Json) -> AsyncIterator[bytes]:
         for event in _encoded(response):
@@ -229,14 +245,27 @@ def _one_by_one(answers: Iterable[Answer]) -> Callable[[Json], Answer]:
     return lambda _request: next(waiting, ErrorAnswer(400, "the script has no answer left for this request"))
 
 
-def _completed(answer: Json, asked: Json) -> Json:
-    """Return an answer as a whole response, with what only the request can tell."""
-    whole = answer if answer.get("object") == "response" else response(answer)
+_NO_ANSWER = "answer {number} of the script is a {kind!r}, not a text, an item, a list of items, a response or an error"
+
+
+def _response_of(answer: object) -> Json | None:
+    """Return an answer as a whole response, or None if it cannot be one."""
+    if isinstance(answer, str):
+        return response(assistant_message(answer))
+    if isinstance(answer, dict):
+        return answer if answer.get("object") == "response" else response(answer)
+    if isinstance(answer, Sequence) and all(isinstance(item, dict) for item in answer):
+        return response(*answer)
+    return None
+
+
+def _completed(whole: Json, asked: Json) -> Json:
+    """Return a response with what only the request can tell."""
     if whole["model"] == _LOCAL:
         whole = {**whole, "model": asked.get("model", _LOCAL)}
     if whole["usage"] is None:
         read = [asked.get("instructions"), asked.get("input"), asked.get("tools")]
-        whole = {**whole, "usage": usage(_tokens(read), _tokens(whole["output"]))}
+        whole = {**whole, "usage": token_usage(_tokens(read), _tokens(whole["output"]))}
     return whole
 
 

@@ -1,6 +1,16 @@
 """One turn on one session: which agent, under which lock, recorded how.
 
-Read it from the pure floor up: `past` and `ledger` know what entries say and what a run adds to them; `request` and
-`options` say what a caller wants; `lock`, `agents`, `hooks`, `recorder` and `approvals` are the parts of one turn;
-`plan` chooses, `turn` runs, `stream` runs with events.
+Each floor imports from those above it in this table:
+
+    events, lock, options, past, sdk_internals     what listeners hear; one turn at a time; how a turn is run; what
+                                                   the entries of a turn say; the private parts of the SDK
+    agents, ledger, request                        which `Agent` a name means; what a run leaves in the history, before
+                                                   it is stored; what a caller wants
+    hooks, recorder, approvals                     the hooks and the session that the Runner is given; the turn that
+                                                   awaits approval
+    plan, reply                                    which agent and which input; what comes back
+    turn                                           a turn from its lock to its end
+    stream                                         the same with events
+
+Read `turn` first: its docstring is the road. `past` and `ledger` are pure, and hold the rules.
 """

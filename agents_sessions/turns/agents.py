@@ -1,6 +1,6 @@
 """Which `Agent` object a name means.
 
-Agents are given as a list, as a mapping from names to agents, or as a factory that makes the agent of a session
+Agents are given as one, as a list, as a mapping from names to agents, or as a factory that makes the agent of a session
 (a plan-mode session may get an agent with read-only tools). Names resolve through the handoff graph, so that a
 conversation can go on with the agent it was handed to.
 """
@@ -8,7 +8,7 @@ conversation can go on with the agent it was handed to.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from agents import Agent, Handoff
@@ -18,13 +18,14 @@ from agents_sessions.model.info import SessionInfo
 from agents_sessions.turns.sdk_internals import target_of
 
 AgentFactory: TypeAlias = Callable[[SessionInfo], "Agent[Any] | Awaitable[Agent[Any]]"]
-Agents: TypeAlias = "Sequence[Agent[Any]] | Mapping[str, Agent[Any]] | AgentFactory"
+Agents: TypeAlias = "Agent[Any] | Iterable[Agent[Any]] | Mapping[str, Agent[Any]] | AgentFactory"
 
 
 class AgentRegistry:
     """The agents of an application.
 
     Raises:
+        TypeError: What is given is neither agents nor a function that makes them.
         ValueError: Two agents of a list have one name.
     """
 
@@ -33,10 +34,14 @@ class AgentRegistry:
         self._named: dict[str, Agent[Any]] = {}
         if isinstance(agents, Mapping):
             self._named = dict(agents)
-        elif isinstance(agents, Sequence):
+        elif isinstance(agents, Agent):
+            self._named = {agents.name: agents}
+        elif isinstance(agents, Iterable):
             self._named = _by_name(agents)
         else:
-            self._factory = agents
+            self._factory = _checked_factory(agents)
+        for agent in self._named.values():
+            _check_agent(agent)
 
     def check_entry(self, name: str) -> None:
         """Refuse a name that no session could start with. A factory may know any name.
@@ -58,7 +63,8 @@ class AgentRegistry:
         made = self._factory(info)
         agent = await made if inspect.isawaitable(made) else made
         if not isinstance(agent, Agent):
-            raise UnknownAgentError(info.agent_id)
+            reason = f"the factory in agents= returned a {type(agent).__name__!r} for session {info.id!r}, not an Agent"
+            raise UnknownAgentError(info.agent_id, reason=reason)
         return agent
 
     async def by_name(self, info: SessionInfo, name: str) -> Agent[Any]:
@@ -95,9 +101,21 @@ def _target(handoff: Agent[Any] | Handoff[Any, Any]) -> Agent[Any] | None:
     return handoff if isinstance(handoff, Agent) else target_of(handoff)
 
 
-def _by_name(agents: Sequence[Agent[Any]]) -> dict[str, Agent[Any]]:
+def _check_agent(agent: object) -> None:
+    if not isinstance(agent, Agent):
+        raise TypeError(f"agents= takes Agent objects, a mapping to them, or a factory, not a {type(agent).__name__!r}")
+
+
+def _checked_factory(factory: AgentFactory) -> AgentFactory:
+    if not callable(factory):
+        _check_agent(factory)
+    return factory
+
+
+def _by_name(agents: Iterable[Agent[Any]]) -> dict[str, Agent[Any]]:
     named: dict[str, Agent[Any]] = {}
     for agent in agents:
+        _check_agent(agent)
         if named.setdefault(agent.name, agent) is not agent:
             raise ValueError(f"two agents are named {agent.name!r}; sessions tell agents apart by name")
     return named

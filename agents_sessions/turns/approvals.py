@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agents.run_state import RunState
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from agents_sessions.errors import NothingToResumeError, SessionCorruptedError
+from agents_sessions.errors import InvalidDecisionError, SessionCorruptedError
 from agents_sessions.model.history import invalid_fields
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.model.usage import UsageMark  # noqa: TC001 -- a field of a pydantic model
@@ -73,7 +73,7 @@ class AwaitingTurn(BaseModel):
             turn=ledger.turn,
             agent=agent.name,
             spent=ledger.mark(),
-            approvals=[_pending(item) for item in result.interruptions],
+            approvals=[pending_approval(item) for item in result.interruptions],
             calls=ledger.unanswered(),
             unapproved=sorted(ledger.unapproved),
             message=ledger.unstored_message(),
@@ -186,7 +186,7 @@ def decide(key: SessionKey, state: RunState[Any, Any], decisions: Decisions) -> 
     both.
 
     Raises:
-        NothingToResumeError: A call id is not one that waits, is one of several that do, or is both approved and
+        InvalidDecisionError: A call id is not one that waits, is one of several that do, or is both approved and
             rejected.
     """
     waiting: dict[str, list[ToolApprovalItem]] = {}
@@ -196,7 +196,7 @@ def decide(key: SessionKey, state: RunState[Any, Any], decisions: Decisions) -> 
     for call_id in [*approved, *rejected]:
         _check_named(key, call_id, waiting)
     if both := [call_id for call_id in rejected if call_id in approved]:
-        raise NothingToResumeError(key, f"call {both[0]!r} is both approved and rejected")
+        raise InvalidDecisionError(key, f"call {both[0]!r} is both approved and rejected")
     undecided = [call_id for call_id in waiting if call_id not in approved and call_id not in rejected]
     if decisions.approve is True:
         approved += undecided
@@ -214,10 +214,10 @@ def decide(key: SessionKey, state: RunState[Any, Any], decisions: Decisions) -> 
 def _check_named(key: SessionKey, call_id: str, waiting: Mapping[str, list[ToolApprovalItem]]) -> None:
     if call_id not in waiting:
         known = ", ".join(waiting)
-        raise NothingToResumeError(key, f"call {call_id!r} does not wait for approval; waiting: {known}")
+        raise InvalidDecisionError(key, f"call {call_id!r} does not wait for approval; waiting: {known}")
     if len(waiting[call_id]) > 1:
         count = len(waiting[call_id])
-        raise NothingToResumeError(
+        raise InvalidDecisionError(
             key, f"call {call_id!r} is ambiguous: {count} calls of that id wait; True decides about all"
         )
 
@@ -235,7 +235,8 @@ def _without_contexts(state: Any) -> Any:
     return {name: _without_contexts(part) for name, part in kept.items()}
 
 
-def _pending(item: ToolApprovalItem) -> PendingApproval:
+def pending_approval(item: ToolApprovalItem) -> PendingApproval:
+    """Return what a user sees of a tool call that waits."""
     return PendingApproval(
         call_id=_call_id(item), tool=item.tool_name or "", arguments=_arguments(item), agent=item.agent.name
     )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 from agents import MultiProvider, OpenAIProvider, RunContextWrapper
 from agents.models import get_default_model
 
+from agents_sessions.errors import InvalidValueError
+
 if TYPE_CHECKING:
     from agents import RunConfig, RunErrorHandlers, RunHooks
 
@@ -84,7 +86,7 @@ class TurnSettings:
 
         Raises:
             TypeError: An option is not one of this `kind`, or is refused because the session takes its place.
-            ValueError: An option has none of its values.
+            InvalidValueError: An option has none of its values.
         """
         check_options(kind, given)
         merged: dict[str, Any] = {**defaults, **given}
@@ -128,7 +130,8 @@ def check_options(kind: type[Mapping[str, Any]], given: Mapping[str, Any]) -> No
                 "context must be the object itself for many turns: a RunContextWrapper counts one run's usage"
             )
         if name in _CHOICES and value not in _CHOICES[name]:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, _CHOICES[name]))}, not {value!r:.80}")
+            allowed = ", ".join(map(repr, _CHOICES[name]))
+            raise InvalidValueError({name: f"must be one of {allowed}, not {value!r:.80}"})
 
 
 def _grouped(config: RunConfig | dict[str, Any] | None, session_id: str) -> RunConfig | dict[str, Any]:

@@ -8,7 +8,9 @@ from uuid import uuid4
 
 from agents_sessions.errors import (
     ApprovalPendingError,
+    MessageNotKeptError,
     NothingToResumeError,
+    NothingToRetryError,
     SessionClosedError,
     SessionPausedError,
     TurnNotResumableError,
@@ -121,17 +123,17 @@ class Planner:
 
     async def _retry(self) -> Plan:
         if self.info.context.last_status not in ("failed", "cancelled", "interrupted"):
-            raise NothingToResumeError(self.lock.key, "its last turn has not failed")
+            raise NothingToRetryError(self.lock.key, "its last turn has not failed")
         entry = await last_end(self.store, self.lock.key)
         if entry is None:
-            raise NothingToResumeError(self.lock.key, "the end of its last turn was removed")
+            raise NothingToRetryError(self.lock.key, "the end of its last turn was removed")
         end = cast("TurnRecord", entry["record"])
         if end.get("message_lost"):
             reason = "the message of its last turn was too large to be kept; send it again"
-            raise NothingToResumeError(self.lock.key, reason)
+            raise MessageNotKeptError(self.lock.key, reason)
         message = end.get("message", [])
         if not message and not has_message_to_answer(await self.store.entries(self.lock.key)):
-            raise NothingToResumeError(self.lock.key, "the message of its last turn was taken back; send it again")
+            raise NothingToRetryError(self.lock.key, "the message of its last turn was taken back; send it again")
         return await self._start(Prompt.of_stored(message), self.settings.start)
 
     async def _awaiting(self) -> AwaitingTurn | None:

@@ -6,22 +6,42 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agents import ItemHelpers
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import core_schema
 
+from agents_sessions.model.entries import TurnStatus  # noqa: TC001 -- a field of ReplySummary
 from agents_sessions.model.history import HandoffEntry, HistoryEntry, typed
-from agents_sessions.model.usage import sum_rows
+from agents_sessions.model.usage import TokenUsage, sum_rows
+from agents_sessions.turns.approvals import PendingApproval, pending_approval
 
 if TYPE_CHECKING:
     from agents import RunResult, RunResultStreaming
     from agents.items import ToolApprovalItem
+    from pydantic import GetCoreSchemaHandler
 
-    from agents_sessions.model.entries import TurnStatus
-    from agents_sessions.model.usage import TokenUsage
     from agents_sessions.turns.ledger import Ledger
+
+
+class ReplySummary(BaseModel):
+    """A reply as plain data, for a response or a log: see `Reply.summary`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    session_id: str
+    turn_id: str
+    status: TurnStatus
+    text: str
+    final_output: Any
+    usage: TokenUsage
+    last_agent: str
+    entries: list[HistoryEntry]
+    pending: list[PendingApproval]
+    """The tool calls that wait for approval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The outcome of one turn."""
+    """The outcome of one turn. As a response of pydantic or FastAPI it is its `summary`."""
 
     session_id: str
     turn_id: str
@@ -47,6 +67,29 @@ class Reply:
     def handoffs(self) -> list[HandoffEntry]:
         """The handoffs of this turn, in order, also those that an input filter hid from the model."""
         return [entry for entry in self.entries if isinstance(entry, HandoffEntry)]
+
+    def summary(self) -> ReplySummary:
+        """Return the same as plain data, without the SDK's own objects."""
+        return ReplySummary(
+            session_id=self.session_id,
+            turn_id=self.turn_id,
+            status=self.status,
+            text=self.text,
+            final_output=self.final_output,
+            usage=self.usage,
+            last_agent=self.last_agent,
+            entries=self.entries,
+            pending=[pending_approval(item) for item in self.interruptions],
+        )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.is_instance_schema(
+            cls,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                cls.summary, return_schema=handler.generate_schema(ReplySummary)
+            ),
+        )
 
 
 def reply_of(session_id: str, ledger: Ledger, status: TurnStatus, result: RunResult | RunResultStreaming) -> Reply:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias, cast
 
-from agents_sessions.errors import InvalidItemError
+from agents_sessions.errors import InvalidValueError
 from agents_sessions.model.entries import Item, check_entries, item_entry
 
 if TYPE_CHECKING:
@@ -31,13 +31,14 @@ class Prompt:
         """Return what a caller has given as a prompt.
 
         Raises:
-            InvalidItemError: It is neither a text nor a list, is empty, or an item cannot be stored without loss.
+            InvalidValueError: It is neither a text nor a list, or is empty.
+            InvalidItemError: An item cannot be stored as JSON without loss.
         """
         if not isinstance(content, str | list):
-            raise InvalidItemError("the message", f"is a {type(content).__name__!r}, not a text or a list of items")
+            raise InvalidValueError({"content": f"must be a text or a list of items, not a {type(content).__name__!r}"})
         message = [{"role": "user", "content": content}] if isinstance(content, str) else content
         if not message or any(map(_is_empty, message)):
-            raise InvalidItemError("the message", "is empty")
+            raise InvalidValueError({"content": "must not be empty"})
         items = cast("list[Item]", message)
         check_entries([item_entry(item) for item in items])
         return cls(content, items)
@@ -74,14 +75,19 @@ class Decisions:
     @property
     def approved(self) -> Iterable[str]:
         """The calls that are approved by name."""
-        return () if isinstance(self.approve, bool) else self.approve
+        return _ids(self.approve)
 
     @property
     def rejected(self) -> Mapping[str, str | None]:
         """The calls that are rejected by name, with the reasons."""
-        if isinstance(self.reject, bool):
-            return {}
-        return self.reject if isinstance(self.reject, Mapping) else dict.fromkeys(self.reject)
+        return self.reject if isinstance(self.reject, Mapping) else dict.fromkeys(_ids(self.reject))
+
+
+def _ids(named: Iterable[str] | bool) -> Iterable[str]:
+    """Return the ids that are named: a text is one id, not its letters."""
+    if isinstance(named, bool):
+        return ()
+    return (named,) if isinstance(named, str) else named
 
 
 REJECT_ALL = Decisions(reject=True)

@@ -13,10 +13,11 @@ for a slow reader: the answer is stored and the session is free while events are
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import SessionError, TurnCancelledError
@@ -36,7 +37,11 @@ CancelMode = Literal["immediate", "after_turn"]
 
 
 class ReplyStream:
-    """A running turn. It begins at once, in a task of its own."""
+    """A running turn. It begins at once, in a task of its own.
+
+    With ``async with``, the turn is over when the block is left: an error in the block cancels it, and what ended the
+    turn is raised at the end of a block that has not asked for the reply.
+    """
 
     def __init__(self, turns: Turns, request: Request) -> None:
         self._session_id = request.session_id
@@ -48,6 +53,8 @@ class ReplyStream:
         """What the run waits for while a reader is busy with an event."""
         self._began = False
         """Whether the turn has begun: from then on the turn logs what becomes of it."""
+        self._was_asked = False
+        """Whether someone waits for the reply, and so hears what ended the turn."""
         self._paced = True
         """Whether the run waits for its reader."""
         self._ended: Future[None] = Future()
@@ -55,7 +62,7 @@ class ReplyStream:
         self._task = asyncio.ensure_future(self._play(turns, request))
         self._task.add_done_callback(self._end)
 
-    async def stream_events(self) -> AsyncIterator[StreamEvent]:
+    async def stream_events(self) -> AsyncGenerator[StreamEvent, None]:
         """Yield the SDK's events. For one reader, once.
 
         Raises:
@@ -74,6 +81,26 @@ class ReplyStream:
             self._reader_ended(reader)
         await self.reply()
 
+    async def text_deltas(self) -> AsyncGenerator[str, None]:
+        """Yield the pieces of text as the model writes them: the events of `stream_events` that are text."""
+        async with contextlib.aclosing(self.stream_events()) as events:
+            async for event in events:
+                if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":
+                    yield event.data.delta
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Wait until the turn is over. An error in the block cancels it."""
+        if error is not None:
+            await self.aclose()
+            return
+        self._leave_behind()
+        await asyncio.wait({self._task})
+        if not self._was_asked and not self._task.cancelled():
+            self._task.result()
+
     async def reply(self) -> Reply:
         """Wait for the end of the turn and return its reply. Events that nobody has read are dropped.
 
@@ -81,6 +108,7 @@ class ReplyStream:
             TurnCancelledError: It was cancelled before the Runner was called, or by something that its run awaited.
             Exception: Whatever ended the turn, as `send_message` would raise it.
         """
+        self._was_asked = True
         self._leave_behind()
         await asyncio.wait({self._task})
         if self._task.cancelled():

@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 from pydantic import ValidationError
 
-from agents_sessions.errors import InvalidItemError
+from agents_sessions.errors import InvalidItemError, InvalidValueError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import item_entry, now, record_entry, timestamp
 from agents_sessions.model.info import SessionInfo
@@ -131,18 +131,18 @@ def test_facts_that_can_be_stored_pass():
 @pytest.mark.parametrize(
     ("facts", "refusal"),
     [
-        ({"metadata": {"x": float("nan")}}, "the session's metadata: holds NaN"),
-        ({"metadata": {"x": 10**5000}}, "the session's metadata: holds an integer"),
-        ({"extra": {1}}, "the session's metadata: holds a value of type 'set'"),
-        ({"max_turns": 0}, "the session's facts: invalid value of max_turns; "),
-        ({"status": "x", "name": 5}, "the session's facts: invalid value of name, status; "),
-        ({"\ud800": 1}, "the session's facts: invalid value of a name that is no text; "),
-        ({"seal": 1}, "the session's facts: seal is a name of the file format"),
-        ({"seal": 1, "format": 2}, "the session's facts: format, seal is a name of the file format"),
+        ({"metadata": {"x": float("nan")}}, "metadata holds NaN"),
+        ({"metadata": {"x": 10**5000}}, "metadata holds an integer"),
+        ({"extra": {1}}, "metadata holds a value of type 'set'"),
+        ({"max_turns": 0}, "max_turns must be greater than or equal to 1; "),
+        ({"status": "x", "name": 5}, "name must be a valid string, status must be 'active', 'paused' or 'closed'; "),
+        ({"\ud800": 1}, "a name must be a valid string"),
+        ({"seal": 1}, "seal is a name of the file format"),
+        ({"seal": 1, "format": 2}, "format is a name of the file format, seal is a name of the file format"),
     ],
 )
 def test_facts_that_cannot_be_stored_are_refused_by_name(facts, refusal):
-    with pytest.raises(InvalidItemError) as caught:
+    with pytest.raises(InvalidValueError) as caught:
         check_facts(INFO.model_copy(update=facts))
     assert str(caught.value).startswith(refusal)
 
@@ -161,7 +161,7 @@ def test_a_change_to_what_cannot_be_stored_is_refused():
     check_change(KEY, History(INFO, [said("a")]))
     with pytest.raises(InvalidItemError, match="item 1 of 1"):
         check_change(KEY, History(INFO, [item_entry({"x": b"y"})]))
-    with pytest.raises(InvalidItemError, match="max_turns"):
+    with pytest.raises(InvalidValueError, match="max_turns"):
         check_change(KEY, History(INFO.model_copy(update={"max_turns": 0}), []))
 
 

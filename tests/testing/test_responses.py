@@ -11,19 +11,19 @@ from openai.types.responses import Response, ResponseStreamEvent
 from agents_sessions import testing
 from agents_sessions.testing import (
     LocalResponses,
-    error,
+    assistant_message,
     function_call,
     handoff,
-    message,
+    http_error,
     response,
-    stream,
-    usage,
+    sse,
+    token_usage,
 )
 
 ANSWER = response(
     function_call("find", {"order": "forty-two and more"}),
-    message("It is on\nits way. "),
-    usage=usage(100, 20, cached_tokens=64, reasoning_tokens=8),
+    assistant_message("It is on\nits way. "),
+    usage=token_usage(100, 20, cached_tokens=64, reasoning_tokens=8),
     model="gpt-test",
 )
 
@@ -67,10 +67,10 @@ class TestBuilders:
         assert parsed.usage.output_tokens_details.reasoning_tokens == 8
 
     def test_ids_are_new_unless_given(self) -> None:
-        assert message("a")["id"] != message("a")["id"]
+        assert assistant_message("a")["id"] != assistant_message("a")["id"]
         assert function_call("f")["call_id"] != function_call("f")["call_id"]
         assert response()["id"] != response()["id"]
-        assert message("a", item_id="m")["id"] == "m"
+        assert assistant_message("a", item_id="m")["id"] == "m"
         assert function_call("f", call_id="c", item_id="i")["call_id"] == "c"
         assert response(response_id="r")["id"] == "r"
 
@@ -84,29 +84,29 @@ class TestBuilders:
 
 class TestStream:
     def test_every_event_is_one_that_the_client_knows(self) -> None:
-        for event in events(stream(ANSWER)):
+        for event in events(sse(ANSWER)):
             strict(ResponseStreamEvent, event)
 
     def test_events_are_numbered_from_zero(self) -> None:
-        numbers = [event["sequence_number"] for event in events(stream(ANSWER))]
+        numbers = [event["sequence_number"] for event in events(sse(ANSWER))]
 
         assert numbers == list(range(len(numbers)))
 
     def test_it_ends_with_the_response(self) -> None:
-        last = events(stream(ANSWER))[-1]
+        last = events(sse(ANSWER))[-1]
 
         assert last["type"] == "response.completed"
         assert last["response"] == ANSWER
 
     def test_it_begins_with_nothing_said(self) -> None:
-        first = events(stream(ANSWER))[0]
+        first = events(sse(ANSWER))[0]
 
         assert first["type"] == "response.created"
         assert first["response"]["status"] == "in_progress"
         assert first["response"]["output"] == []
 
     def test_the_kinds_of_events_in_order(self) -> None:
-        said = events(stream(response(message("Hi there"))))
+        said = events(sse(response(assistant_message("Hi there"))))
 
         assert [event["type"] for event in said] == [
             "response.created",
@@ -123,14 +123,14 @@ class TestStream:
 
     @pytest.mark.parametrize("text", ["", " ", "word", "two words", " a\n\nb ", "日本 語", "x \ud800 y"])
     def test_the_deltas_of_a_text_are_the_text(self, text: str) -> None:
-        said = events(stream(response(message(text))))
+        said = events(sse(response(assistant_message(text))))
 
         deltas = [event["delta"] for event in said if event["type"] == "response.output_text.delta"]
         assert "".join(deltas) == text
         assert len(deltas) >= min(1, len(text))
 
     def test_the_deltas_of_arguments_are_the_arguments(self) -> None:
-        said = events(stream(ANSWER))
+        said = events(sse(ANSWER))
 
         deltas = [event["delta"] for event in said if event["type"] == "response.function_call_arguments.delta"]
         assert len(deltas) > 1
@@ -138,9 +138,9 @@ class TestStream:
 
     def test_items_of_other_kinds_come_whole(self) -> None:
         reasoning = {"type": "reasoning", "id": "rs_1", "summary": []}
-        refused = {**message(""), "content": [{"type": "refusal", "refusal": "No."}]}
+        refused = {**assistant_message(""), "content": [{"type": "refusal", "refusal": "No."}]}
 
-        said = events(stream(response(reasoning, refused)))
+        said = events(sse(response(reasoning, refused)))
 
         added = [event["item"] for event in said if event["type"] == "response.output_item.done"]
         assert added == [reasoning, refused]
@@ -148,25 +148,25 @@ class TestStream:
 
 class TestLocalResponses:
     def test_it_answers_in_order(self) -> None:
-        local = LocalResponses([message("one"), response(message("two"))])
+        local = LocalResponses([assistant_message("one"), response(assistant_message("two"))])
 
         assert run(local, Agent(name="a")).final_output == "one"
         assert run(local, Agent(name="a")).final_output == "two"
 
     def test_a_function_sees_the_request(self) -> None:
-        local = LocalResponses(lambda request: message(request["input"][-1]["content"].upper()))
+        local = LocalResponses(lambda request: assistant_message(request["input"][-1]["content"].upper()))
 
         assert run(local, Agent(name="a"), "loud").final_output == "LOUD"
 
     def test_a_function_may_be_async(self) -> None:
         async def play(request: dict[str, Any]) -> dict[str, Any]:
             await asyncio.sleep(0)
-            return message("later")
+            return assistant_message("later")
 
         assert run(LocalResponses(play), Agent(name="a")).final_output == "later"
 
     def test_it_keeps_the_requests(self) -> None:
-        local = LocalResponses([message("one")])
+        local = LocalResponses([assistant_message("one")])
 
         run(local, Agent(name="a", instructions="Be brief."), "Hello")
 
@@ -180,7 +180,7 @@ class TestLocalResponses:
 
         billing = Agent(name="billing", tools=[find])
         triage = Agent(name="triage", handoffs=[billing])
-        script = [handoff("billing"), function_call("find", {"order": "42"}), message("Found it.")]
+        script = [handoff("billing"), function_call("find", {"order": "42"}), assistant_message("Found it.")]
 
         async def streamed() -> Any:
             result = Runner.run_streamed(triage, "Hello", run_config=config(LocalResponses(script)))
@@ -193,7 +193,7 @@ class TestLocalResponses:
         assert plain.last_agent is billing
 
     def test_a_stream_arrives_while_it_is_still_being_said(self) -> None:
-        local = LocalResponses([message("one two three")], pause=0.01)
+        local = LocalResponses([assistant_message("one two three")], pause=0.01)
 
         async def first_delta() -> str:
             client = local.client()
@@ -207,11 +207,11 @@ class TestLocalResponses:
         assert asyncio.run(first_delta()) == "one "
 
     def test_the_model_that_was_asked_for_answers(self) -> None:
-        assert asyncio.run(ask(LocalResponses([message("Hi")]).client())).model == "gpt-asked"
+        assert asyncio.run(ask(LocalResponses([assistant_message("Hi")]).client())).model == "gpt-asked"
         assert asyncio.run(ask(LocalResponses([ANSWER]).client())).model == "gpt-test"
 
     def test_usage_that_is_not_given_is_estimated(self) -> None:
-        guessed = asyncio.run(ask(LocalResponses([message("Hi")]).client())).usage
+        guessed = asyncio.run(ask(LocalResponses([assistant_message("Hi")]).client())).usage
 
         assert guessed is not None
         assert guessed.input_tokens > 0
@@ -224,19 +224,21 @@ class TestLocalResponses:
         assert told.total_tokens == 120
 
     def test_an_error_is_the_error_that_the_client_raises(self) -> None:
-        client = LocalResponses([error(401, "no such key")]).client()
+        client = LocalResponses([http_error(401, "no such key")]).client()
 
         with pytest.raises(openai.AuthenticationError, match="no such key"):
             asyncio.run(ask(client))
 
     def test_the_client_tries_again_when_it_is_told_to(self) -> None:
-        local = LocalResponses([error(429, retry_after=0.001), error(503, retry_after=0.001), message("Now.")])
+        local = LocalResponses(
+            [http_error(429, retry_after=0.001), http_error(503, retry_after=0.001), assistant_message("Now.")]
+        )
 
         assert asyncio.run(ask(local.client())).output_text == "Now."
         assert len(local.requests) == 3
 
     def test_a_client_without_retries_gives_up(self) -> None:
-        client = LocalResponses([error(429, retry_after=0.001), message("Now.")]).client(max_retries=0)
+        client = LocalResponses([http_error(429, retry_after=0.001), assistant_message("Now.")]).client(max_retries=0)
 
         with pytest.raises(openai.RateLimitError) as raised:
             asyncio.run(ask(client))
@@ -261,3 +263,42 @@ class TestLocalResponses:
 async def ask(client: AsyncOpenAI) -> Response:
     async with client:
         return await client.responses.create(input="Hello", model="gpt-asked")
+
+
+# --- what a script may hold ---
+
+
+def told(*script: Any) -> Any:
+    local = LocalResponses(list(script))
+    return asyncio.run(Runner.run(Agent(name="support"), "Hello", run_config=local.run_config())).final_output
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Hi",
+        assistant_message("Hi"),
+        [assistant_message("Hi")],
+        (assistant_message("Hi"),),
+        response(assistant_message("Hi")),
+    ],
+)
+def test_an_answer_is_a_text_an_item_a_list_of_items_or_a_response(answer: Any) -> None:
+    assert told(answer) == "Hi"
+
+
+@pytest.mark.parametrize("answer", [5, None, ["Hi"], b"Hi"])
+def test_an_answer_that_is_none_says_which_one_and_what_it_may_be(answer: Any) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"answer 1 of the script is a '\w+', not a text, an item, a list"):
+        told(answer)
+
+
+@pytest.mark.parametrize("script", ["Hi", assistant_message("Hi")])
+def test_a_script_of_one_answer_is_a_list_too(script: Any) -> None:
+    with pytest.raises(TypeError, match="script must be a list of answers, or a function, not a single"):
+        LocalResponses(script)
+
+
+def test_a_run_config_takes_the_other_arguments_too() -> None:
+    config = LocalResponses([]).run_config(workflow_name="refunds")
+    assert (config.workflow_name, config.tracing_disabled) == ("refunds", True)

@@ -31,8 +31,10 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from agents_sessions.errors import (
     ApprovalPendingError,
+    InvalidDecisionError,
     InvalidItemError,
     NothingToResumeError,
+    NothingToRetryError,
     SessionAmbiguousError,
     SessionClosedError,
     SessionConflictError,
@@ -833,7 +835,7 @@ class Sessions(stateful.RuleBasedStateMachine):
             (InvalidItemError, lambda: store.append(key, [good, part])),
             (InvalidItemError, lambda: store.rewrite(key, lambda old: old.with_entries([*old.entries, nan]))),
             (InvalidItemError, lambda: store.rewrite(key, lambda old: old.with_entries([part]))),
-            (InvalidItemError, lambda: store.rewrite(key, lambda old: old.with_facts(metadata={"x": float("inf")}))),
+            (ValueError, lambda: store.rewrite(key, lambda old: old.with_facts(metadata={"x": float("inf")}))),
             (ZeroDivisionError, lambda: store.rewrite(key, lambda old: old.with_entries([1 // 0]))),
             (ValueError, lambda: store.rewrite(key, stranger)),
             (InvalidItemError, lambda: self.sessions[key].add_items([good["item"], {"x": {1}}])),
@@ -1253,10 +1255,12 @@ def decisions_of(kept: Kept, verb: str, options: dict[str, Any]) -> tuple[type[B
     """Return the outputs of calls that a turn begins with, or why it is refused."""
     pending = kept.pending
     if verb == "retry":
-        return None if kept.status in TO_RETRY else NothingToResumeError, {}
+        return None if kept.status in TO_RETRY else NothingToRetryError, {}
     if verb == "resume":
-        outputs = None if pending is None else decided(pending.calls, **options)
-        return NothingToResumeError if outputs is None else None, outputs or {}
+        if pending is None:
+            return NothingToResumeError, {}
+        outputs = decided(pending.calls, **options)
+        return InvalidDecisionError if outputs is None else None, outputs or {}
     if pending is None:
         return None, {}
     if options.get("on_pending") != "reject":

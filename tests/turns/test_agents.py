@@ -179,3 +179,33 @@ def test_a_factory_that_gives_no_agent_is_an_error():
 
     with pytest.raises(UnknownAgentError):
         asyncio.run(run())
+
+
+# --- what agents= takes ---
+
+
+def test_one_agent_may_stand_alone():
+    support = Agent(name="support")
+    assert entry(support, "support") is support
+
+
+@pytest.mark.parametrize("of", [tuple, lambda agents: dict(enumerate(agents)).values(), iter])
+def test_any_iterable_of_agents_will_do(of):
+    support = Agent(name="support")
+    assert entry(of([Agent(name="other"), support]), "support") is support
+
+
+@pytest.mark.parametrize("agents", [["support"], {"support": "x"}, 5, "support", None])
+def test_what_is_no_agent_is_refused_by_the_manager_itself(agents):
+    with pytest.raises(TypeError, match=r"agents= takes Agent objects, a mapping to them, or a factory, not a '\w+'"):
+        SessionManager(MemoryStore(), agents=agents)
+
+
+def test_a_factory_that_makes_no_agent_is_told_which_session_it_was_for():
+    with pytest.raises(UnknownAgentError, match="the factory in agents= returned a 'NoneType' for session 's', not an"):
+        entry(lambda _info: None, "support")
+
+
+def test_an_unknown_agent_may_have_been_renamed():
+    with pytest.raises(UnknownAgentError, match=r"Keep the old name, agents=\{'billing': agent, …\}, or send"):
+        by_name([Agent(name="support")], "billing")

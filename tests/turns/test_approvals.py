@@ -16,6 +16,7 @@ from script import QUIET, agent, calls, check_totals, managed, opened, says, sto
 
 from agents_sessions.errors import (
     ApprovalPendingError,
+    InvalidDecisionError,
     NothingToResumeError,
     ReplyNotStoredError,
     TurnNotResumableError,
@@ -178,7 +179,7 @@ def test_a_partial_decision_leaves_the_rest_pending(store):
 
 def test_an_unknown_call_is_an_error_before_anything_happens(store):
     awaits(store)
-    with pytest.raises(NothingToResumeError, match=r"'c7' .* waiting: c1"):
+    with pytest.raises(InvalidDecisionError, match=r"'c7' .* waiting: c1"):
         go_on(store, "done", approve=["c1", "c7"])
     assert paid == []
     assert stored(store) == ASKED
@@ -187,7 +188,7 @@ def test_an_unknown_call_is_an_error_before_anything_happens(store):
 
 def test_a_call_cannot_be_approved_and_rejected(store):
     awaits(store)
-    with pytest.raises(NothingToResumeError, match="c1"):
+    with pytest.raises(InvalidDecisionError, match="c1"):
         go_on(store, "done", approve=["c1"], reject=["c1"])
     assert stored(store) == ASKED
 
@@ -646,7 +647,7 @@ def test_all_calls_of_one_id_can_be_rejected(store, decision):
 @pytest.mark.parametrize("decision", [{"approve": ["c1"]}, {"reject": ["c1"]}], ids=str)
 def test_an_id_of_two_calls_names_neither(store, decision):
     awaits_with_one_id(store)
-    with pytest.raises(NothingToResumeError, match="'c1' is ambiguous: 2 calls"):
+    with pytest.raises(InvalidDecisionError, match="'c1' is ambiguous: 2 calls"):
         decide_on_one_id(store, "resume", **decision)
     assert paid == []
     assert decide_on_one_id(store, "resume", approve=True).text == "done"

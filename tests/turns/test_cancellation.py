@@ -12,7 +12,7 @@ import pytest
 from agents import function_tool
 from script import agent, calls, check_totals, managed, opened, scripted, stored
 
-from agents_sessions.errors import NothingToResumeError, SessionNotFoundError, TurnCancelledError
+from agents_sessions.errors import NothingToResumeError, NothingToRetryError, SessionNotFoundError, TurnCancelledError
 from agents_sessions.keys import SessionKey
 from agents_sessions.session import StoredSession
 from agents_sessions.stores.file import store as file_store
@@ -147,7 +147,7 @@ async def go_on(store):
     if await manager.pending_approvals("s"):
         await manager.resume("s", approve=True)
     elif info.context.open_turn is not None or info.context.last_status in RETRYABLE:
-        with contextlib.suppress(NothingToResumeError):
+        with contextlib.suppress(NothingToRetryError):
             await manager.retry("s")
     await managed(store, support("next")).send_message("s", "next", lock_timeout=0)
 

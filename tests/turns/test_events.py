@@ -249,3 +249,24 @@ def test_an_interrupted_turn_is_a_warning(caplog):
     turn(store, agent("support", "hi"), act=run)
     assert "turn dead of session 's' of agent 'support' was interrupted before its end was stored" in caplog.text
     assert stored(store)[:2] == ["user", "interrupted"]
+
+
+def test_a_listener_can_be_decorated():
+    events = []
+
+    async def run(manager, session_id):
+        @manager.on(TurnFinished)
+        async def finished(event: TurnFinished) -> None:
+            events.append(event.last_agent)
+
+        await manager.send_message(session_id, "hello")
+        return finished
+
+    assert asyncio.iscoroutinefunction(turn(MemoryStore(), agent("support", "hi"), act=run))
+    assert events == ["support"]
+
+
+@pytest.mark.parametrize("kind", ["TurnFinished", int, None, (TurnFinished, TurnFailed)])
+def test_a_kind_that_is_no_class_of_events_is_refused_at_once(kind):
+    with pytest.raises(TypeError, match=r"kind must be TurnEvent or one of its classes, such as TurnFinished, not "):
+        managed(MemoryStore()).on(kind, print)

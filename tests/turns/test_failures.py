@@ -7,7 +7,13 @@ from agents import GuardrailFunctionOutput, InputGuardrail, InputGuardrailTripwi
 from agents.testing import ModelStep
 from script import QUIET, agent, calls, check_totals, echo, managed, opened, says, scripted, stored, to, turn, word
 
-from agents_sessions.errors import InvalidItemError, NothingToResumeError, ReplyNotStoredError, SessionLimitError
+from agents_sessions.errors import (
+    InvalidItemError,
+    MessageNotKeptError,
+    NothingToRetryError,
+    ReplyNotStoredError,
+    SessionLimitError,
+)
 from agents_sessions.keys import SessionKey
 from agents_sessions.manager import SessionManager
 from agents_sessions.stores.file.store import FileStore
@@ -250,7 +256,7 @@ def test_a_retry_finds_the_message_of_a_turn_that_failed_before_it_was_stored(st
 
 def test_only_a_failed_turn_can_be_retried(store):
     turn(store, agent("support", "done"))
-    with pytest.raises(NothingToResumeError, match="has not failed"):
+    with pytest.raises(NothingToRetryError, match="has not failed"):
         retried(store)
 
 
@@ -378,7 +384,7 @@ def test_a_message_that_was_too_large_to_keep_is_not_retried_without_it(tmp_path
     async def run(manager, session_id):
         with pytest.raises(SessionLimitError):
             await manager.send_message(session_id, "x" * 2000)
-        with pytest.raises(NothingToResumeError, match="too large to be kept; send it again"):
+        with pytest.raises(MessageNotKeptError, match="too large to be kept; send it again"):
             await manager.retry(session_id)
         return await manager.send_message(session_id, "shorter")
 

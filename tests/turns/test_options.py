@@ -8,7 +8,7 @@ from agents.testing import function_call
 from openai.types.responses.response_reasoning_item import ResponseReasoningItem
 from script import QUIET, agent, calls, managed, says, scripted, stored, turn
 
-from agents_sessions.errors import InvalidItemError
+from agents_sessions.errors import InvalidValueError
 from agents_sessions.manager import SessionManager
 from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.turns.options import RunArguments, SendOptions, TurnSettings
@@ -164,7 +164,7 @@ def test_a_limit_of_a_session_can_be_changed_and_taken_away(store, name):
 
 @pytest.mark.parametrize("name", ["max_turns", "history_limit"])
 def test_a_limit_of_a_session_is_positive(store, name):
-    with pytest.raises(ValueError, match=f"invalid value of {name}"):
+    with pytest.raises(ValueError, match=f"{name} must be greater than or equal to 1"):
         asyncio.run(SessionManager(store).create_session("support", **{name: 0}))
 
 
@@ -240,7 +240,7 @@ def test_a_history_that_fits_a_limit_is_shown_whole(limit, seen):
 @pytest.mark.parametrize("content", [None, 5, {"role": "user", "content": "hello"}, ("hello",)])
 def test_a_message_is_a_text_or_a_list_of_items(content):
     async def run(manager, session_id):
-        with pytest.raises(InvalidItemError, match=r"the message: is a '\w+', not a text or a list of items"):
+        with pytest.raises(InvalidValueError, match=r"content must be a text or a list of items, not a '\w+'"):
             await manager.send_message(session_id, content)
 
     turn(MemoryStore(), agent("support"), act=run)

@@ -21,7 +21,7 @@ from script import USAGE, agent, calls, check_totals, managed, opened, says, scr
 
 from agents_sessions.keys import SessionKey
 from agents_sessions.stores.memory import MemoryStore
-from agents_sessions.testing import LocalResponses, message
+from agents_sessions.testing import LocalResponses, assistant_message
 
 KEY = SessionKey("support", "s")
 
@@ -147,7 +147,7 @@ def test_a_request_names_the_model_of_its_agent(store):
 
 
 def test_a_request_of_an_agent_that_names_no_model_names_the_sdks_default(store):
-    local = LocalResponses([message("hi")])
+    local = LocalResponses([assistant_message("hi")])
     config = RunConfig(tracing_disabled=True, model_provider=OpenAIProvider(openai_client=local.client()))
     turn(store, Agent(name="support"), run_config=config)
     assert rows(store)[0]["model"] == local.requests[0]["model"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents_sessions.errors import InvalidItemError
+from agents_sessions.errors import InvalidItemError, InvalidValueError
 from agents_sessions.turns.request import Decisions, Prompt
 
 HELLO = {"role": "user", "content": "hello"}
@@ -19,9 +19,15 @@ def test_items_are_given_as_they_are_stored():
     assert prompt.content == prompt.items == [HELLO]
 
 
-@pytest.mark.parametrize("content", [None, 5, b"hello", {"role": "user"}, ["hello"], [{"content": {1}}]])
+@pytest.mark.parametrize("content", [["hello"], [{"content": {1}}]])
 def test_what_cannot_be_stored_is_refused(content):
     with pytest.raises(InvalidItemError):
+        Prompt.of(content)
+
+
+@pytest.mark.parametrize("content", [None, 5, b"hello", {"role": "user"}])
+def test_what_is_neither_a_text_nor_a_list_is_refused(content):
+    with pytest.raises(InvalidValueError, match="content must be a text or a list of items"):
         Prompt.of(content)
 
 

@@ -413,3 +413,64 @@ def test_a_stream_that_is_cancelled_before_the_runner_is_called_can_be_tried_aga
         "hello",
         "done",
     ]
+
+
+# --- the short forms ---
+
+
+def test_the_text_comes_piece_by_piece(store):
+    async def run(manager, session_id):
+        return [text async for text in manager.stream_message(session_id, "hello").text_deltas()]
+
+    assert "".join(turn(store, looking(), act=run)) == "done"
+
+
+def test_a_reader_of_the_text_that_breaks_off_lets_the_run_end(store):
+    async def run(manager, session_id):
+        stream = manager.stream_message(session_id, "hello")
+        async for _ in stream.text_deltas():
+            break
+        return await asyncio.wait_for(stream.reply(), 60)
+
+    assert turn(store, looking(), act=run).status == "completed"
+
+
+def test_the_turn_is_over_when_its_block_is_left(store):
+    async def run(manager, session_id):
+        async with manager.stream_message(session_id, "hello") as stream:
+            async for _ in stream.stream_events():
+                break
+        assert await is_free(manager, session_id)
+        return await stream.reply()
+
+    assert turn(store, looking(), act=run).status == "completed"
+
+
+def test_an_error_in_the_block_cancels_the_turn(store):
+    async def run(manager, session_id):
+        with contextlib.suppress(KeyError):
+            async with manager.stream_message(session_id, "hello") as stream:
+                async for _ in stream.stream_events():
+                    raise KeyError
+        assert await is_free(manager, session_id)
+        return await stream.reply()
+
+    assert turn(store, agent("support", calls("wait"), "next", tools=[wait]), act=run).status == "cancelled"
+
+
+def test_what_ended_the_turn_is_raised_at_the_end_of_its_block(store):
+    async def run(manager, session_id):
+        with pytest.raises(ConnectionError):
+            async with manager.stream_message(session_id, "hello"):
+                pass
+
+    turn(store, agent("support", ConnectionError("gone")), act=run)
+
+
+def test_an_error_that_the_block_has_seen_is_not_raised_again(store):
+    async def run(manager, session_id):
+        async with manager.stream_message(session_id, "hello") as stream:
+            with contextlib.suppress(ConnectionError):
+                await stream.reply()
+
+    turn(store, agent("support", ConnectionError("gone")), act=run)

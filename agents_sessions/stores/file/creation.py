@@ -36,7 +36,7 @@ class Creation:
         codec: Its codec.
 
     Raises:
-        SessionIdError, InvalidItemError: See `transitions.new_session`.
+        SessionIdError, InvalidValueError: See `transitions.new_session`.
     """
 
     def __init__(self, info: SessionInfo, codec: SessionCodec) -> None:

@@ -71,7 +71,7 @@ class FileStore(SessionStore):
     """Sessions in a folder of a local disk, for any number of processes of one machine.
 
     Args:
-        root: The folder. It is made, with mode 0700, by the first session that is stored.
+        root: The folder; `~` is the user's own. It is made, with mode 0700, by the first session that is stored.
         durability: `full` syncs every acknowledged write, so that it survives a power cut; `process` leaves
             syncing to the kernel, so that it survives the death of the process only. A batch is all or nothing
             with both.
@@ -94,7 +94,7 @@ class FileStore(SessionStore):
             raise ValueError(f"durability must be 'full' or 'process', not {durability!r}")
         limits = Limits(max_item_bytes, max_session_bytes)
         limits.check()
-        self.root = Path(root).absolute()
+        self.root = Path(root).expanduser().absolute()
         self.durability: Durability = durability
         self._files = FileWriter(self.root, durable=durability == "full", limits=limits, codec=codec)
 

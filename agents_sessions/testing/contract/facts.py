@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agents_sessions.errors import InvalidItemError
+from agents_sessions.errors import InvalidValueError
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import MAX_DEPTH
 from agents_sessions.stores.base import History, SessionStore
@@ -37,11 +37,11 @@ class FactContract(ContractPart):
     async def test_facts_that_cannot_be_stored_are_refused(self, store: SessionStore, facts: dict[str, Any]) -> None:
         # As a caller does who goes round the validation of the model.
         spoiled = SessionInfo.model_construct(**{**dict(info_of()), **facts})
-        with pytest.raises(InvalidItemError):
+        with pytest.raises(InvalidValueError):
             await store.create(spoiled)
         assert await store.load(KEY) is None
         before = await store.create(info_of(), [said("a")])
-        with pytest.raises(InvalidItemError):
+        with pytest.raises(InvalidValueError):
             await store.rewrite(KEY, lambda history: History(spoiled, history.entries))
         assert await store.load(KEY) == before
 

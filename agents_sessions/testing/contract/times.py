@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from agents_sessions.errors import InvalidItemError
+from agents_sessions.errors import InvalidValueError
 from agents_sessions.model.entries import now, timestamp
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.testing.contract.part import ContractPart
@@ -64,11 +64,11 @@ class TimeContract(ContractPart):
         with pytest.raises(ValueError, match=name):
             info_of(**facts)
         spoiled = info_of().model_copy(update=facts)  # which validates nothing
-        with pytest.raises(InvalidItemError, match=name):
+        with pytest.raises(InvalidValueError, match=name):
             await store.create(spoiled)
 
     async def test_a_string_is_not_taken_for_a_time(self, store: SessionStore) -> None:
         spoiled = info_of().model_copy(update={"created_at": "2026-01-01T00:00:00.000Z"})
-        with pytest.raises(InvalidItemError, match="created_at"):
+        with pytest.raises(InvalidValueError, match="created_at"):
             await store.create(spoiled)
         assert await store.load(KEY) is None
