@@ -98,7 +98,8 @@ class UnknownAgentError(SessionError, LookupError):
 
     def __str__(self) -> str:
         known = ", ".join(repr(name) for name in self.known) or "none; give agents= to the manager"
-        return f"no agent named {self.name!r}; known agents: {known}"
+        ways = f"send with start='entry', or register it under this name too: agents={{{self.name!r}: agent}}"
+        return f"no agent named {self.name!r}; known agents: {known}; {ways}"
 
 
 class _OfSession(SessionError):
