@@ -120,8 +120,8 @@ class UnknownAgentError(SessionError, LookupError):
         if not self.known:
             return f"no agent named {self.name!r}; known agents: none; give agents= to the manager"
         known = ", ".join(repr(name) for name in self.known)
-        renamed = f"was it renamed? Keep the old name, agents={{{self.name!r}: agent, …}}, or send with start='entry'"
-        return f"no agent named {self.name!r}; known agents: {known}; {renamed}"
+        ways = f"was it renamed? Keep its old name too, agents={{{self.name!r}: agent, …}}, or send with start='entry'"
+        return f"no agent named {self.name!r}; known agents: {known}; {ways}"
 
 
 class _OfSession(SessionError):

@@ -12,7 +12,7 @@ from agents_sessions.manager.history import HistoryFacade
 from agents_sessions.manager.sessions import SessionFacade
 from agents_sessions.manager.turns import TurnFacade
 from agents_sessions.stores.base import SessionStore
-from agents_sessions.turns.agents import AgentRegistry, Agents
+from agents_sessions.turns.agents import AgentRegistry, Agents, MissingAgent
 from agents_sessions.turns.options import RunArguments, check_options
 from agents_sessions.turns.turn import Turns
 
@@ -29,6 +29,8 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade):
         store_or_root: A store, or the folder of a `FileStore`.
         agents: The agents that sessions belong to: one, a list, a mapping from names, or a factory that makes the
             agent of a session. Needed only for sending messages.
+        missing_agent: If the agent that a conversation was handed to is gone, its next message is an `error`, or goes
+            to the session's own agent: `entry`.
         lock_timeout: Seconds that a message waits for the turns before it on the same session; None for no limit.
         defaults: Arguments of `Runner.run` for every turn: context, max_turns, hooks, run_config, error_handlers.
     """
@@ -38,12 +40,13 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade):
         store_or_root: SessionStore | str | os.PathLike[str] = "sessions",
         *,
         agents: Agents = (),
+        missing_agent: MissingAgent = "error",
         lock_timeout: float | None = 300.0,
         **defaults: Unpack[RunArguments],
     ) -> None:
         self._owns_store = not isinstance(store_or_root, SessionStore)
         self.store = store_or_root if isinstance(store_or_root, SessionStore) else _file_store(store_or_root)
-        self._registry = AgentRegistry(agents)
+        self._registry = AgentRegistry(agents, missing_agent)
         check_options(RunArguments, defaults)
         self._lock_timeout = lock_timeout
         self._defaults = defaults

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from agents import Agent, Handoff
 
@@ -19,6 +19,8 @@ from agents_sessions.turns.sdk_internals import target_of
 
 AgentFactory: TypeAlias = Callable[[SessionInfo], "Agent[Any] | Awaitable[Agent[Any]]"]
 Agents: TypeAlias = "Agent[Any] | Iterable[Agent[Any]] | Mapping[str, Agent[Any]] | AgentFactory"
+MissingAgent = Literal["error", "entry"]
+"""What becomes of a message whose agent is gone: an error, or the session's own agent takes it."""
 
 
 class AgentRegistry:
@@ -26,10 +28,13 @@ class AgentRegistry:
 
     Raises:
         TypeError: What is given is neither agents nor a function that makes them.
-        ValueError: Two agents of a list have one name.
+        ValueError: Two agents of a list have one name, or `missing_agent` is none of its values.
     """
 
-    def __init__(self, agents: Agents = ()) -> None:
+    def __init__(self, agents: Agents = (), missing_agent: MissingAgent = "error") -> None:
+        if missing_agent not in get_args(MissingAgent):
+            raise ValueError(f"missing_agent must be 'error' or 'entry', not {missing_agent!r:.80}")
+        self.missing_agent = missing_agent
         self._factory: AgentFactory | None = None
         self._named: dict[str, Agent[Any]] = {}
         if isinstance(agents, Mapping):

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from time import monotonic
 from typing import Any
+from weakref import ref
 
 import agents
 
@@ -31,8 +32,8 @@ class _Holding:
     place: Hashable
     key: SessionKey
     since: float
-    task: asyncio.Task[Any] | None
-    """The task that holds it."""
+    task: ref[asyncio.Task[Any]] | None
+    """The task that holds it, weakly: one whose loop was closed must be collected, which frees the session."""
     active: bool = True
     """False once the turn is over: a task that outlives the turn still has it in its context."""
     waits_for: list[Hashable] = field(default_factory=list)
@@ -70,7 +71,11 @@ def _awaiting_turns() -> list[_Holding]:
     """Return the turns of this context that certainly await the current task."""
     task = current_task()
     inside = [holding for holding in _holdings.get() if holding.active]
-    return inside if _is_of_sdk(task) else [holding for holding in inside if _is_awaited(task, holding.task)]
+    return (
+        inside
+        if _is_of_sdk(task)
+        else [holding for holding in inside if _is_awaited(task, None if holding.task is None else holding.task())]
+    )
 
 
 def _is_awaited(task: asyncio.Task[Any] | None, holder: asyncio.Task[Any] | None) -> bool:
@@ -151,7 +156,7 @@ async def exclusive_turn(store: SessionStore, key: SessionKey, lock_timeout: flo
 @contextlib.contextmanager
 def _noted(place: Hashable, key: SessionKey) -> Iterator[None]:
     """Note who holds a session, for the checks of this module."""
-    holding = _Holding(place, key, monotonic(), current_task())
+    holding = _Holding(place, key, monotonic(), None if (task := current_task()) is None else ref(task))
     token = _holdings.set((*_holdings.get(), holding))
     _open[place] = holding
     try:

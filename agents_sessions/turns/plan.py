@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
@@ -22,6 +23,8 @@ from agents_sessions.turns.ledger import Ledger
 from agents_sessions.turns.past import has_message_to_answer, newest_end, unstored_message
 from agents_sessions.turns.request import REJECT_ALL, Prompt, Resume, Send
 from agents_sessions.turns.sdk_internals import last_response_of
+
+logger = logging.getLogger("agents_sessions")
 
 if TYPE_CHECKING:
     from agents import Agent, ModelResponse, RunState
@@ -149,8 +152,23 @@ class Planner:
         if start == "entry" or last is None:
             agent = await self.registry.entry(self.info)
         else:
-            agent = await self.registry.by_name(self.info, last)
+            agent = await self._speaker(last)
         return Plan(agent, prompt.content, Ledger(turn=uuid4().hex[:12], message=prompt.items))
+
+    async def _speaker(self, name: str) -> Agent[Any]:
+        """Return the agent that ended the last turn.
+
+        Without any handoff, that was the session's own agent, perhaps under a name that it had then.
+        """
+        try:
+            return await self.registry.by_name(self.info, name)
+        except UnknownAgentError:
+            if self.registry.missing_agent == "error" and self.info.context.handoffs:
+                raise
+            agent = await self.registry.entry(self.info)
+        text = "agent %r is gone; session %r goes on with %r"
+        logger.warning(text, name, self.info.id, agent.name)
+        return agent
 
     async def _start_instead(self, reason: str, prompt: Prompt) -> Plan:
         """Give up the turn that awaits approval, and plan a new one with this message."""

@@ -207,5 +207,54 @@ def test_a_factory_that_makes_no_agent_is_told_which_session_it_was_for():
 
 
 def test_an_unknown_agent_may_have_been_renamed():
-    with pytest.raises(UnknownAgentError, match=r"Keep the old name, agents=\{'billing': agent, …\}, or send"):
+    with pytest.raises(UnknownAgentError, match=r"Keep its old name too, agents=\{'billing': agent, …\}, or send"):
         by_name([Agent(name="support")], "billing")
+
+
+# --- agents that are gone ---
+
+
+def handed(store):
+    async def run():
+        billing = agent("billing", "I am billing")
+        manager = managed(store, agent("support", to("billing"), handoffs=[billing]))
+        await manager.send_message(await opened(manager), "hello")
+
+    asyncio.run(run())
+
+
+def test_the_error_of_an_agent_that_is_gone_names_the_ways_out(store):
+    handed(store)
+    with pytest.raises(UnknownAgentError, match=r"agents=\{'billing': agent, …\}, or send with start='entry'"):
+        asyncio.run(managed(store, agent("support", "hi")).send_message("s", "more"))
+
+
+def test_a_manager_can_give_the_messages_of_a_missing_agent_to_the_sessions_own(store):
+    handed(store)
+    manager = managed(store, agent("support", "hi"), missing_agent="entry")
+    assert asyncio.run(manager.send_message("s", "more")).last_agent == "support"
+
+
+def test_an_agent_is_found_under_its_old_name_too(store):
+    handed(store)
+    manager = SessionManager(
+        store, agents={"support": agent("support"), "billing": agent("billing 2", "hi")}, run_config=QUIET
+    )
+    assert asyncio.run(manager.send_message("s", "more")).last_agent == "billing 2"
+
+
+def test_a_session_without_handoffs_goes_on_with_its_agent_under_another_name(store):
+    async def run():
+        def team(name):
+            return SessionManager(store, agents={"support": agent(name, "hi")}, run_config=QUIET)
+
+        await team("Support 1.0").create_session("support", session_id="s")
+        await team("Support 1.0").send_message("s", "hello")
+        return await team("Support 1.1").send_message("s", "more")
+
+    assert asyncio.run(run()).last_agent == "Support 1.1"
+
+
+def test_an_unknown_choice_for_missing_agents_is_refused(store):
+    with pytest.raises(ValueError, match="missing_agent"):
+        managed(store, missing_agent="bogus")
