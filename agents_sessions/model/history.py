@@ -52,7 +52,7 @@ class ItemEntry(_Envelope):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def text(self) -> str:
-        """The text of a message; empty for any other item."""
+        """The text of a message, with a word for each picture or file in it; empty for any other item."""
         return _text_of(self.item)
 
 
@@ -182,5 +182,20 @@ def _text_of(item: dict[str, Any]) -> str:
         return content
     if not isinstance(content, list):
         return ""
-    parts = (part.get("text", part.get("refusal")) for part in content if isinstance(part, dict))
-    return "".join(part for part in parts if isinstance(part, str))
+    texts, media = [], []
+    for part in content:
+        if isinstance(part, dict):
+            said = part.get("text", part.get("refusal"))
+            texts += [said] if isinstance(said, str) else []
+            media += [] if isinstance(said, str) else _media_of(part)
+    return " ".join([*media, *filter(None, ["".join(texts)])])
+
+
+_MEDIA = {"input_image": "[image]", "input_file": "[file]", "input_audio": "[audio]"}
+
+
+def _media_of(part: dict[str, Any]) -> list[str]:
+    """Return a word for a part that is no text, so that a chat does not show nothing; none for an unknown part."""
+    name = part.get("filename")
+    word = f"[file {name}]" if isinstance(name, str) else _MEDIA.get(str(part.get("type")))
+    return [] if word is None else [word]

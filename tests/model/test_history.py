@@ -52,7 +52,7 @@ def test_the_kind_of_an_item(item, kind):
         ("hi", "hi"),
         ([{"type": "output_text", "text": "a"}, {"type": "output_text", "text": "b"}], "ab"),
         ([{"type": "refusal", "refusal": "no"}], "no"),
-        ([{"type": "input_image", "image_url": "x"}, {"type": "input_text", "text": "what?"}], "what?"),
+        ([{"type": "input_image", "image_url": "x"}, {"type": "input_text", "text": "what?"}], "[image] what?"),
         ([], ""),
         (None, ""),
         ([{"type": "input_text", "text": None}, "odd"], ""),
@@ -121,3 +121,21 @@ def test_a_message_whose_type_is_null_is_a_message_like_any_other():
     item = {"role": "user", "content": "hi", "type": None, "phase": None}
     assert typed({**ENVELOPE, "item": item}).kind == "user"
     assert [message.text for message in messages([{**ENVELOPE, "item": item}])] == ["hi"]
+
+
+@pytest.mark.parametrize(
+    ("part", "shown"),
+    [
+        ({"type": "input_image", "image_url": "data:image/png;base64,AA=="}, "[image]"),
+        ({"type": "input_file", "file_id": "f1"}, "[file]"),
+        ({"type": "input_file", "filename": "bill.pdf", "file_data": "AA=="}, "[file bill.pdf]"),
+        ({"type": "input_audio", "input_audio": {}}, "[audio]"),
+        ({"type": "refusal", "refusal": "No."}, "No."),
+        ({"type": "input_text", "text": "hi"}, "hi"),
+        ({"type": "of tomorrow"}, ""),
+        ({"type": "input_text", "text": None}, ""),
+    ],
+)
+def test_a_message_says_something_for_what_is_no_text(part, shown):
+    item = {"role": "user", "content": [part]}
+    assert messages([{**ENVELOPE, "item": item}])[0].text == typed({**ENVELOPE, "item": item}).text == shown

@@ -42,10 +42,11 @@ def remove_empty(root: str, where: tuple[str, ...]) -> None:
 
     It is not synced: an empty folder that a cut of the power brings back does no harm.
     """
-    for depth in range(len(where), 1, -1):
-        with directory(root, *where[: depth - 1]) as above:
-            if not remove_empty_folder(above, where[depth - 1]):
-                return
+    with contextlib.suppress(OSError, NotRegular):  # nor does one that stays
+        for depth in range(len(where), 1, -1):
+            with directory(root, *where[: depth - 1]) as above:
+                if not remove_empty_folder(above, where[depth - 1]):
+                    return
 
 
 def prepare(root: str, documents: Mapping[SidecarNames, bytes], hidden: str, *, durable: bool) -> None:

@@ -39,7 +39,7 @@ from agents_sessions.stores.file.layout import SidecarNames
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES, Limits
 from agents_sessions.stores.file.names import encode_name
 from agents_sessions.stores.file.queries import INFO_QUERY, Query, entries_query, items_query
-from agents_sessions.stores.file.turn_lock import NO_DESCRIPTOR, Holder, this_process
+from agents_sessions.stores.file.turn_lock import Holder, this_process
 from agents_sessions.stores.file.writer import FileWriter
 from agents_sessions.stores.transitions import created
 
@@ -50,6 +50,9 @@ _SCAN_BATCH = 64
 
 WRITE_TIMEOUT = 60.0
 """Seconds that one operation waits for others on the same file before it raises `SessionBusyError`."""
+
+DESCRIPTOR_TIMEOUT = 1.0
+"""Seconds that an operation waits for a free descriptor: others of this process free theirs in milliseconds."""
 
 
 class _ChangeRaised(Exception):
@@ -161,7 +164,7 @@ class FileStore(SessionStore):
         batch = self._files.encode_batch(key, entries, expected_seq)
         try:
             begin = partial(self._files.begin_append, key, batch)
-            return await self._write(key, partial(self._files.append, key, batch), begin)
+            return await self._write(key, partial(self._files.append, key, batch), begin, again=True)
         finally:
             batch.abandon()
 
@@ -173,7 +176,7 @@ class FileStore(SessionStore):
                 raise _ChangeRaised(error) from None
 
         try:
-            return await self._write(key, partial(self._files.rewrite, key, apart))
+            return await self._write(key, partial(self._files.rewrite, key, apart), again=True)
         except _ChangeRaised as raised:
             raise raised.error from raised.error.__cause__
 
@@ -214,7 +217,7 @@ class FileStore(SessionStore):
         return await self._attempt(key, partial(self._files.read_sidecar, key, name), _plainly)
 
     async def write_sidecar(self, key: SessionKey, name: str, data: bytes, *, turn: TurnLock | None = None) -> None:
-        await self._write(key, partial(self._files.write_sidecar, key, name, data))
+        await self._write(key, partial(self._files.write_sidecar, key, name, data), again=True)
 
     async def list_sidecars(self, key: SessionKey) -> list[str]:
         return await self._attempt(key, partial(self._files.list_sidecars, key), _plainly)
@@ -245,10 +248,13 @@ class FileStore(SessionStore):
     def place(self, key: SessionKey) -> tuple[str, ...]:
         return self._files.place(key)
 
-    async def _write(self, key: SessionKey, operation: Callable[[], _T], begin: Callable[[], None] = _nothing) -> _T:
+    async def _write(
+        self, key: SessionKey, operation: Callable[[], _T], begin: Callable[[], None] = _nothing, *, again: bool = False
+    ) -> _T:
         """Run a mutation in its turn, and await its outcome whatever happens to the caller.
 
-        `begin` does what needs no waiting, on the event loop.
+        `begin` does what needs no waiting, on the event loop. `again` says that the operation has changed nothing if it
+        finds no free descriptor, and so can wait for one.
         """
         begun = monotonic()
         lock = process.writers.hold(self.place(key), WRITE_TIMEOUT)
@@ -258,7 +264,7 @@ class FileStore(SessionStore):
             raise SessionBusyError(key, monotonic() - begun, this_process()) from None
         try:
             begin()
-            return await self._attempt(key, operation, settle)
+            return await self._attempt(key, operation, settle, again=again)
         finally:
             await lock.__aexit__()
 
@@ -271,10 +277,15 @@ class FileStore(SessionStore):
             return self._files.read_at_once(key, query)
         # BlockingIOError: someone has a lease of the file. SessionIOError: perhaps no descriptor is free.
         except (WouldWait, BlockingIOError, SessionCorruptedError, SessionIOError):
-            return await self._attempt(key, partial(self._files.read, key, query), _plainly)
+            return await self._attempt(key, partial(self._files.read, key, query), _plainly, again=True)
 
     async def _attempt(
-        self, key: SessionKey, operation: Callable[[], _T], wait: Callable[[Awaitable[_T]], Awaitable[_T]]
+        self,
+        key: SessionKey,
+        operation: Callable[[], _T],
+        wait: Callable[[Awaitable[_T]], Awaitable[_T]],
+        *,
+        again: bool = False,
     ) -> _T:
         """Run an operation in a worker thread, again and again while another process holds the file's lock."""
         begun = monotonic()
@@ -282,16 +293,15 @@ class FileStore(SessionStore):
         while True:
             try:
                 return await wait(in_thread(operation))
-            except (BlockingIOError, SessionIOError) as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE):
-                    holder = "others: no more files can be open (see ulimit -n)"
-                elif isinstance(error, BlockingIOError):
-                    holder = "another process"
-                else:
+            except SessionIOError as error:
+                if not again or error.errno not in (errno.EMFILE, errno.ENFILE):
                     raise
+                if monotonic() - begun > DESCRIPTOR_TIMEOUT:
+                    raise
+            except BlockingIOError:
                 waited = monotonic() - begun
                 if waited > WRITE_TIMEOUT:
-                    raise SessionBusyError(key, waited, holder) from None
+                    raise SessionBusyError(key, waited, "another process") from None
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.02)
 
@@ -300,20 +310,18 @@ class FileStore(SessionStore):
     ) -> contextlib.ExitStack:
         """Wait for other processes. Each try is made on the event loop: nothing of it is synced to the disk."""
         pause = 0.001
-        while isinstance(taken := _taken(take), Holder):
+        while True:
             waited = monotonic() - begun
-            if timeout is not None and waited >= timeout:
-                raise SessionBusyError(key, waited, *taken)
+            over = timeout is not None and waited >= timeout
+            try:
+                taken = take()
+            except SessionIOError as error:
+                if over or error.errno not in (errno.EMFILE, errno.ENFILE):
+                    raise
+            else:
+                if not isinstance(taken, Holder):
+                    return taken
+                if over:
+                    raise SessionBusyError(key, waited, *taken)
             await asyncio.sleep(pause if timeout is None else min(pause, max(0.0, timeout - waited)))
             pause = min(pause * 2, 0.01)
-        return taken
-
-
-def _taken(take: Callable[[], contextlib.ExitStack | Holder]) -> contextlib.ExitStack | Holder:
-    """Take a lock, or say who has it; for want of a descriptor one waits, too."""
-    try:
-        return take()
-    except SessionIOError as error:
-        if error.errno not in (errno.EMFILE, errno.ENFILE):
-            raise
-        return NO_DESCRIPTOR

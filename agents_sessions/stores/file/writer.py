@@ -193,6 +193,8 @@ class FileWriter(FileReader):
         except (io.WouldWait, BlockingIOError):
             return
         except UNTOLD as error:
+            if getattr(error, "errno", None) in NO_DESCRIPTOR:
+                return  # `append` waits for one
             raise self._told(key, error) from error
 
     def append(self, key: SessionKey, batch: Batch) -> Appended:
