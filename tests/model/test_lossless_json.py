@@ -252,7 +252,7 @@ class Kind(Enum):
         float("nan"), float("inf"), b"x", {1}, frozenset("a"), (1,), {1: 2}, {None: 1}, {1.5: 1}, Decimal(1),
         UUID(int=1), Kind.A, object(), "\ud800", {"\ud83d\ude00": 1}, 10**4000, -(10**4000), nested(MAX_DEPTH + 1),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )  # fmt: skip
 def test_what_would_be_lost_or_is_in_doubt_is_not_encoded_exactly(value):
     assert encode_exactly([{"a": value}]) is None
