@@ -10,9 +10,9 @@ OF_PYTHON_3_11 = {
     "create with the first turn": (525, 610, 22),
     "append of 1": (148, 138, 14),
     "append of 4": (155, 168, 14),
-    "read all": (50, 44, 9),
-    "read the last 20": (50, 50, 9),
-    "info": (56, 53, 8),
+    "read all": (41, 40, 8),
+    "read the last 20": (41, 47, 8),
+    "info": (47, 49, 7),
     "managed send, more than a run without a session": (3500, 4200, 71),
 }
 """Calls of Python, of C and of the system."""

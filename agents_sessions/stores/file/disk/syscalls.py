@@ -210,7 +210,13 @@ def open_file(dir_fd: int, name: str) -> int:
         FileNotFoundError: There is none.
         NotRegular: It is something else than a regular file.
     """
-    return open_regular(dir_fd, name, os.O_RDONLY | OPEN)
+    return open_sized_file(dir_fd, name)[0]
+
+
+def open_sized_file(dir_fd: int, name: str) -> tuple[int, int]:
+    """Open a regular file, as `open_file`, and return it with the size that it had then."""
+    fd, status = open_status(dir_fd, name, os.O_RDONLY | OPEN)
+    return fd, status.st_size
 
 
 @contextlib.contextmanager
