@@ -15,6 +15,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
+from os import stat_result
 from pathlib import Path
 from typing import NamedTuple
 
@@ -259,7 +260,7 @@ def open_regular(dir_fd: int, name: str, flags: int) -> int:
     return open_status(dir_fd, name, flags)[0]
 
 
-def open_status(dir_fd: int, name: str, flags: int) -> tuple[int, os.stat_result]:
+def open_status(dir_fd: int, name: str, flags: int) -> tuple[int, stat_result]:
     """Open a regular file, as `open_regular`, and return what it was found to be."""
     try:
         fd = os.open(name, flags, FILE_MODE, dir_fd=dir_fd)
@@ -305,7 +306,7 @@ def leads_to(dir_fd: int, name: str, fd: int) -> bool:
     return size_at(dir_fd, name, os.fstat(fd)) is not None
 
 
-def size_at(dir_fd: int, name: str, opened: os.stat_result) -> int | None:
+def size_at(dir_fd: int, name: str, opened: stat_result) -> int | None:
     """Return the size of a file that was opened, or None if a name does not lead to it any more."""
     try:
         there = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
