@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Literal, TypeVar
 
 from agents_sessions.concurrency import process
-from agents_sessions.concurrency.settle import Outcome, settle
+from agents_sessions.concurrency.settle import settle
 from agents_sessions.concurrency.worker_threads import in_thread
 from agents_sessions.errors import SessionBusyError, SessionCorruptedError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
@@ -62,7 +62,7 @@ def _nothing() -> None:
     pass
 
 
-async def _plainly(begun: Outcome[_T]) -> _T:
+async def _plainly(begun: Awaitable[_T]) -> _T:
     return await begun
 
 
@@ -247,7 +247,7 @@ class FileStore(SessionStore):
             raise SessionBusyError(key, monotonic() - begun, this_process()) from None
         try:
             begin()
-            return await self._attempt(key, operation, Outcome.settled)
+            return await self._attempt(key, operation, settle)
         finally:
             await lock.__aexit__()
 
@@ -262,7 +262,7 @@ class FileStore(SessionStore):
             return await self._attempt(key, partial(self._files.read, key, query), _plainly)
 
     async def _attempt(
-        self, key: SessionKey, operation: Callable[[], _T], wait: Callable[[Outcome[_T]], Awaitable[_T]]
+        self, key: SessionKey, operation: Callable[[], _T], wait: Callable[[Awaitable[_T]], Awaitable[_T]]
     ) -> _T:
         """Run an operation in a worker thread, again and again while another process holds the file's lock."""
         begun = monotonic()
