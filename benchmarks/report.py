@@ -5,6 +5,7 @@ import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.contenders import FLOOR, NAIVE, OURS, SQLITE
@@ -37,19 +38,35 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal was reached; None if there is none."""
-        value = self.figures[OURS.name].median if self.bound is not None else self.ratio
+        """Whether the goal was reached; None if there is none, or if the quartiles lie on both sides of it."""
         goal = self.goal if self.bound is None else self.bound
-        if value is None or goal is None:
+        spread = self._spread()
+        if spread is None or goal is None or spread[0] <= goal < spread[1]:
             return None
-        return value <= goal if self.goal_is == "at most" else value >= goal
+        return spread[1] <= goal if self.goal_is == "at most" else spread[0] >= goal
+
+    def _spread(self) -> tuple[float, float] | None:
+        """Return between what the value lies that the goal is for, as far as the quartiles of both sides say."""
+        ours, theirs = self.figures[OURS.name], self.figures.get(self.against)
+        if self.bound is not None:
+            return ours.low, ours.high
+        return None if theirs is None else (ours.low / theirs.high, ours.high / theirs.low)
 
 
 def environment(file_system: str) -> str:
     """Return the machine in a line."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     sdk = version("openai-agents")
-    return f"Python {platform.python_version()}, openai-agents {sdk}, {platform.system()}, {cpus} CPUs, {file_system}"
+    system = f"{platform.system()}, {cpus} x {_processor()}, {file_system}, load {os.getloadavg()[0]:.1f}"
+    return f"Python {platform.python_version()}, openai-agents {sdk}, {system}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(": ", 1)[1] for line in lines if line.startswith("model name")), platform.machine())
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -62,7 +79,7 @@ def table(rows: Iterable[Row]) -> str:
 def _cells(row: Row) -> Sequence[str]:
     figures = [_show(row.figures.get(name), row.unit) for name in _COLUMNS]
     ratio = "" if row.ratio is None else f"**{row.ratio:.2f}**"
-    met = {True: "yes", False: "**no**", None: ""}[row.met]
+    met = {True: "yes", False: "**no**", None: "" if row.goal is None and row.bound is None else "noise"}[row.met]
     return [row.case, *figures, ratio, _goal(row), met]
 
 

@@ -5,13 +5,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+running_loop = asyncio._get_running_loop
+"""Return the event loop that runs in this thread, or None.
 
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in this thread, or None.
-
-    `asyncio.get_running_loop` raises where there is none, and a raised error is too much on the way of every write.
-    """
-    return asyncio._get_running_loop()
+`asyncio.get_running_loop` raises where there is none, and a raised error is too much on the way of every write.
+"""
 
 
 def hide_from_loop(task: asyncio.Task[Any]) -> None:

@@ -11,6 +11,7 @@ Entries are plain dicts inside the package, because ten thousand of them are rea
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal, NotRequired, TypedDict
 
 from agents_sessions.errors import InvalidItemError
@@ -101,7 +102,7 @@ class Entry(TypedDict, total=False):
 
 def item_entry(item: Item, *, agent: str | None = None, turn: str | None = None) -> Entry:
     """Return a new entry around an SDK item."""
-    return _addressed({"item": item}, agent, turn)
+    return {"item": item} if agent is None and turn is None else _addressed({"item": item}, agent, turn)
 
 
 def record_entry(record: Record, *, agent: str | None = None, turn: str | None = None) -> Entry:
@@ -156,8 +157,12 @@ def envelope_of(entry: Entry) -> JsonObject:
 
 def timestamp(moment: datetime | None = None) -> str:
     """Return a moment, by default now, as UTC text with milliseconds. Texts sort as the moments do."""
-    moment = datetime.now(UTC) if moment is None else moment.astimezone(UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _text_of(datetime.now(UTC) if moment is None else moment)
+
+
+@lru_cache(maxsize=64)  # an append needs the text of its moment three times
+def _text_of(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_time(text: str) -> datetime:
@@ -173,13 +178,13 @@ def as_stored(moment: datetime) -> datetime:
 
 def now() -> datetime:
     """Return the current time as stored."""
-    return as_stored(datetime.now(UTC))
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def item_kind(item: Item) -> str:
     """Return what an SDK item is: `user`, `assistant` or another role for a message, else its `type`."""
     kind = item.get("type") or "message"  # pydantic models dump a type that was not given as null
-    role = item.get("role")
-    if kind == "message" and isinstance(role, str):
+    if kind == "message" and isinstance(role := item.get("role"), str):
         return role
     return kind if isinstance(kind, str) else "unknown"

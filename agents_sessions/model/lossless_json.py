@@ -93,8 +93,7 @@ def _check_all(values: Iterable[object], depth: int) -> None:
 def encode_exactly(values: list[Any]) -> tuple[list[bytes], list[Any]] | None:
     """Return the texts of values, and the values that are read from them, if these are equal: then nothing was lost.
 
-    None says that `check_json` must tell. Two things a comparison does not see: nesting, and an integer that no other
-    reader takes. A text that has room for one of them is checked in full.
+    None says that `check_json` must tell.
     """
     try:
         text = _encoder.encode_lines(values)
@@ -102,12 +101,18 @@ def encode_exactly(values: list[Any]) -> tuple[list[bytes], list[Any]] | None:
         if found != values:
             return None
         texts = text.split(b"\n", len(values))[:-1]
-        for line, value in zip(texts, values, strict=True):
-            if len(line) > _DIGITS or line.count(b"{") + line.count(b"[") > MAX_DEPTH:
-                check_json(value)
+        if _hides_something(text):
+            for line, value in zip(texts, values, strict=True):
+                if _hides_something(line):
+                    check_json(value)
     except (*UNDECODED, TypeError):
         return None
     return texts, found
+
+
+def _hides_something(text: bytes) -> bool:
+    """Tell whether a text has room for what a comparison does not see: deep nesting, or an integer few readers take."""
+    return len(text) > _DIGITS or text.count(b"{") + text.count(b"[") > MAX_DEPTH
 
 
 def encode_json(value: object) -> bytes:

@@ -93,10 +93,16 @@ def fold(stats: ContextStats, entries: Iterable[Entry]) -> ContextStats:
     Raises:
         InvalidItemError: A record lacks a part, or has one of another type, or a total is too large for a float.
     """
-    totals: dict[str, Any] = stats.to_json()
+    totals: dict[str, Any] = dict(stats.__dict__)
     try:
         for entry in entries:
-            _count(totals, entry)
+            if "turn" in entry:
+                totals["open_turn"] = entry["turn"]
+            if "item" in entry:
+                totals["items"] += 1
+                totals[_COUNTED.get(item_kind(entry["item"]), "other_items")] += 1
+            elif "record" in entry:
+                _count_record(totals, entry["record"])
         _check_totals(totals)
     except OverflowError:
         raise InvalidItemError("a record", "has a number that makes a total too large") from None
@@ -107,21 +113,12 @@ def fold(stats: ContextStats, entries: Iterable[Entry]) -> ContextStats:
     return after
 
 
-def _count(totals: dict[str, Any], entry: Entry) -> None:
-    if "item" in entry:
-        totals["items"] += 1
-        totals[_COUNTED.get(item_kind(entry["item"]), "other_items")] += 1
-    elif "record" in entry:
-        _count_record(totals, entry["record"])
-    _follow_turn(totals, entry)
-
-
 def _check_totals(totals: dict[str, Any]) -> None:
     for name in ("last_agent", "last_status", "open_turn"):
-        if not isinstance(totals[name], str | None):
+        if totals[name] is not None and not isinstance(totals[name], str):
             raise TypeError(name)
     for name in _SUMS:
-        if isinstance(totals[name], float) and not math.isfinite(totals[name]):
+        if type(totals[name]) is float and not math.isfinite(totals[name]):
             raise OverflowError(name)
 
 
@@ -146,15 +143,8 @@ def _count_request(totals: dict[str, Any], row: RequestRow) -> None:
 
 
 def _count_turn(totals: dict[str, Any], record: TurnRecord) -> None:
+    totals["open_turn"] = None
     totals["turns"] += record["status"] != "awaiting_approval"
     totals["failed_turns"] += record["status"] == "failed"
     totals["last_status"] = record["status"]
     totals["last_agent"] = record.get("last_agent", totals["last_agent"])
-
-
-def _follow_turn(totals: dict[str, Any], entry: Entry) -> None:
-    record = entry.get("record")
-    if record is not None and record["type"] == "turn":
-        totals["open_turn"] = None
-    elif "turn" in entry:
-        totals["open_turn"] = entry["turn"]

@@ -309,7 +309,7 @@ def check_decoded(decoded):
 
 def check_sealed(sealed, data, decoded):
     planned(sealed, [MESSAGE], AT)
-    newest = read_newest(reader(data), sealed.tail, 2, items_only=False)
+    newest = read_newest(reader(data), sealed.tail, 2)
     items = read_items(reader(data), sealed.tail)
     if decoded is not None:
         assert items == [entry["item"] for entry in decoded.entries if "item" in entry]

@@ -18,6 +18,7 @@ from agents_sessions.stores.file.format.sealed import (
     read_entries,
     read_items,
     read_newest,
+    read_newest_items,
     read_oldest,
     read_since,
 )
@@ -64,7 +65,7 @@ def items_query(limit: int | None) -> Query[list[Item]]:
     def of_sealed(read: Read, sealed: Sealed, codec: SessionCodec = PLAIN_SESSION) -> list[Item]:
         if limit is None:
             return read_items(read, sealed.tail, codec)
-        return newest_of(_items_of(read_newest(read, sealed.tail, limit, items_only=True, codec=codec)), limit)
+        return newest_of(read_newest_items(read, sealed.tail, limit, codec), limit)
 
     return Query(of_sealed, lambda whole: newest_of(_items_of(whole.entries), limit))
 

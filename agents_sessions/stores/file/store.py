@@ -257,7 +257,7 @@ class FileStore(SessionStore):
         finds no free descriptor, and so can wait for one.
         """
         begun = monotonic()
-        lock = process.writers.hold(self.place(key), WRITE_TIMEOUT)
+        lock = process.writers.hold(self._files.place(key), WRITE_TIMEOUT)
         try:
             await lock.__aenter__()
         except TimeoutError:

@@ -4,6 +4,7 @@ Everything is tried once, as in `reader`.
 """
 
 import contextlib
+import errno
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -193,8 +194,8 @@ class FileWriter(FileReader):
         except (io.WouldWait, BlockingIOError):
             return
         except UNTOLD as error:
-            if getattr(error, "errno", None) in NO_DESCRIPTOR:
-                return  # `append` waits for one
+            if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+                return  # `append` waits for a descriptor
             raise self._told(key, error) from error
 
     def append(self, key: SessionKey, batch: Batch) -> Appended:

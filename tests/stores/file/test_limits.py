@@ -16,7 +16,7 @@ from agents_sessions.model.entries import item_entry, record_entry
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.session import FileSession, StoredSession
 from agents_sessions.stores.file.format.document import Document, encode_document
-from agents_sessions.stores.file.format.lines import EncodedEntry, encode_entry
+from agents_sessions.stores.file.format.lines import encode_entry
 from agents_sessions.stores.file.limits import Limits
 from agents_sessions.stores.file.store import FileStore
 from agents_sessions.testing import StoreContract
@@ -325,7 +325,7 @@ def test_the_largest_of_all_is_64_mib_an_item_and_1_gib_a_session():
     with pytest.raises(SessionLimitError, match="it has 1,073,741,825 bytes, and max_session_bytes is 1,073,741,824"):
         Limits().check_file(KEY, "it", (1 << 30) + 1)
     with pytest.raises(SessionLimitError, match="max_item_bytes is 67,108,864"):
-        Limits().check_items(KEY, [EncodedEntry(b"", b'"item":' + bytes((64 << 20) + 1))])
+        Limits().check_items(KEY, [(b"", b'"item":' + bytes((64 << 20) + 1))])
 
 
 def test_a_limit_may_be_one_byte_or_none():

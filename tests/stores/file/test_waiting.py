@@ -81,7 +81,7 @@ def test_a_reader_of_an_edited_file_holds_its_lock_only_while_it_reads_the_bytes
 def test_a_reader_waits_until_a_lease_of_the_file_is_given_up(store, monkeypatch, read):
     create(store, "a")
     expected = asyncio.run(read(store))
-    real = file_io.open_file
+    real = file_io.open_sized_file
     leased = iter(range(3))
 
     def refused(folder, name):
@@ -89,5 +89,5 @@ def test_a_reader_waits_until_a_lease_of_the_file_is_given_up(store, monkeypatch
             raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK))
         return real(folder, name)
 
-    monkeypatch.setattr(file_io, "open_file", refused)
+    monkeypatch.setattr(file_io, "open_sized_file", refused)
     assert asyncio.run(read(store)) == expected

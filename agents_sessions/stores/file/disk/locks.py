@@ -16,7 +16,6 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from agents_sessions.concurrency import process
 from agents_sessions.concurrency.forks import run_in_child
@@ -34,20 +33,15 @@ FOLDER_SECONDS = 1.0
 """How long the lock of a folder is waited for, in the thread that needs it."""
 
 
-class LockedFile(NamedTuple):
-    """A file that is open and locked. To be closed with `close_locked`."""
-
-    fd: int
-    size: int
-
-
 def open_locked(dir_fd: int, name: str, *, shared: bool = False, create: bool = False) -> int:
     """Open and lock a file, as `open_locked_file`."""
-    return open_locked_file(dir_fd, name, shared=shared, create=create).fd
+    return open_locked_file(dir_fd, name, shared=shared, create=create)[0]
 
 
-def open_locked_file(dir_fd: int, name: str, *, shared: bool = False, create: bool = False) -> LockedFile:
-    """Open and lock a file, exclusively or shared with other readers. To be closed with `close_locked`.
+def open_locked_file(dir_fd: int, name: str, *, shared: bool = False, create: bool = False) -> tuple[int, int]:
+    """Open and lock a file, exclusively or shared with other readers, and return it with its size.
+
+    It is to be closed with `close_locked`.
 
     Raises:
         BlockingIOError: Someone else holds the lock at this moment.
@@ -62,7 +56,7 @@ def open_locked_file(dir_fd: int, name: str, *, shared: bool = False, create: bo
             # Asked after the lock was taken: the name may lead elsewhere by then, and a writer may have made it longer.
             size = size_at(dir_fd, name, status)
             if size is not None:
-                return LockedFile(fd, size)
+                return fd, size
         except BaseException:
             close_locked(fd)
             raise
@@ -78,8 +72,10 @@ def close_locked(fd: int) -> None:
 
 def _unlock(fd: int) -> None:
     process.locked_files.discard(fd)
-    with contextlib.suppress(OSError):  # close() releases it all the same, if no child was forked meanwhile
+    try:  # noqa: SIM105 -- `suppress` is three calls more, for every write
         fcntl.flock(fd, fcntl.LOCK_UN)
+    except OSError:  # close() releases it all the same, if no child was forked meanwhile
+        pass
 
 
 def lock(fd: int, *, shared: bool = False) -> None:

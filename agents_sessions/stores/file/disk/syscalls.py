@@ -16,6 +16,7 @@ import resource
 import stat
 import sys
 from collections.abc import Iterator
+from os import stat_result
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,8 +105,10 @@ def is_scarce(fd: int) -> bool:
 
 def close(fd: int) -> None:
     """Close a file. What it holds was synced before, or nobody promised it: an error here says nothing of it."""
-    with contextlib.suppress(OSError):
+    try:  # noqa: SIM105 -- `suppress` is three calls more, for every operation
         os.close(fd)
+    except OSError:
+        pass
 
 
 def open_directory(root: str, *parts: str, create: bool = False, durable: bool = True) -> int:
@@ -229,7 +232,13 @@ def open_file(dir_fd: int, name: str) -> int:
         FileNotFoundError: There is none.
         NotRegular: It is something else than a regular file.
     """
-    return open_regular(dir_fd, name, os.O_RDONLY | OPEN)
+    return open_sized_file(dir_fd, name)[0]
+
+
+def open_sized_file(dir_fd: int, name: str) -> tuple[int, int]:
+    """Open a regular file, as `open_file`, and return it with the size that it had then."""
+    fd, status = open_status(dir_fd, name, os.O_RDONLY | OPEN)
+    return fd, status.st_size
 
 
 @contextlib.contextmanager
@@ -272,7 +281,7 @@ def open_regular(dir_fd: int, name: str, flags: int) -> int:
     return open_status(dir_fd, name, flags)[0]
 
 
-def open_status(dir_fd: int, name: str, flags: int) -> tuple[int, os.stat_result]:
+def open_status(dir_fd: int, name: str, flags: int) -> tuple[int, stat_result]:
     """Open a regular file, as `open_regular`, and return what it was found to be."""
     try:
         fd = os.open(name, flags, FILE_MODE, dir_fd=dir_fd)
@@ -318,7 +327,7 @@ def leads_to(dir_fd: int, name: str, fd: int) -> bool:
     return size_at(dir_fd, name, os.fstat(fd)) is not None
 
 
-def size_at(dir_fd: int, name: str, opened: os.stat_result) -> int | None:
+def size_at(dir_fd: int, name: str, opened: stat_result) -> int | None:
     """Return the size of a file that was opened, or None if a name does not lead to it any more."""
     try:
         there = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)

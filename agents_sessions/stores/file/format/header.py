@@ -7,7 +7,7 @@ from typing import cast
 
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.lossless_json import JsonObject, decode_json, encode_json
-from agents_sessions.stores.codec import PLAIN_SESSION, Codec, SessionCodec
+from agents_sessions.stores.codec import PLAIN, PLAIN_SESSION, Codec, SessionCodec
 
 FORMAT_NAME = "agents-sessions"
 FORMAT_VERSION = 1
@@ -93,6 +93,8 @@ def codec_of(header: JsonObject, codec: Codec) -> SessionCodec:
     Raises:
         SessionVersionError: Another codec wrote the file.
     """
+    if codec is PLAIN and "codec" not in header:
+        return PLAIN_SESSION
     key = SessionKey(str(header.get("agent_id")), str(header.get("id")))
     return codec.open(key, cast("JsonObject | None", header.get("codec")))
 

@@ -5,7 +5,7 @@ checksum covers the line without the first byte and without the checksum itself,
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, TypeAlias, cast
 from zlib import crc32
 
 import msgspec
@@ -29,11 +29,8 @@ _TEXT = frozenset({str})
 _NO_RECORD = msgspec.Raw()
 
 
-class EncodedEntry(NamedTuple):
-    """The two parts of a line that do not depend on its place in the file, without braces."""
-
-    envelope: bytes
-    body: bytes
+EncodedEntry: TypeAlias = "tuple[bytes, bytes]"
+"""Envelope and body: the two parts of a line that do not depend on its place in the file, without braces."""
 
 
 # --- entries to lines ---
@@ -43,7 +40,7 @@ def encode_entry(entry: Entry, at: str) -> EncodedEntry:
     """Encode an entry without its number and checksum. An entry without a time gets the time `at`."""
     envelope = {"at": at, **{name: value for name, value in entry.items() if name not in _NOT_ENVELOPE}}
     body = {"item": entry["item"]} if "item" in entry else {"record": entry["record"]}
-    return EncodedEntry(encode_json(envelope)[1:-1], encode_json(body)[1:-1])
+    return encode_json(envelope)[1:-1], encode_json(body)[1:-1]
 
 
 def encode_batch(
@@ -58,7 +55,7 @@ def encode_batch(
         head = b'{"seq":%d%s' % (first_seq + place - 1, of)
         stored = body if codec is PLAIN_SESSION else codec.encode_body(body, Place(first_seq + place - 1, place, size))
         rest = b"%s,%s}\n" % (envelope, stored)
-        lines.append(b'%s%s%s%08x",%s' % (lead, head, CRC_OPENS, crc32(rest, crc32(head, salt)), rest))
+        lines.append(b'%s%s%s%08x",%s' % (lead, head, CRC_OPENS, crc32(head + rest, salt), rest))
     return b"".join(lines)
 
 
@@ -91,7 +88,7 @@ def _encode_plain(entries: Sequence[Entry], at: str) -> NewEntries | None:
         labels: dict[str, Any] = {"at": at, **entry}
         name = "item" if "item" in entry else "record"
         body = labels.pop(name, None)
-        if type(body) is not dict or not _LABELS.issuperset(labels) or not _TEXT.issuperset(map(type, labels.values())):
+        if type(body) is not dict or not labels.keys() <= _LABELS or not _TEXT.issuperset(map(type, labels.values())):
             return None
         if (name == "record" or "at" in entry) and flaw_of(entry):
             return None
@@ -100,10 +97,9 @@ def _encode_plain(entries: Sequence[Entry], at: str) -> NewEntries | None:
     if exact is None:
         return None
     texts, found = exact
-    encoded = [EncodedEntry(labels[1:-1], body[1:-1]) for labels, body in zip(texts[::2], texts[1::2], strict=True)]
-    return NewEntries(
-        encoded, [cast("Entry", {**labels, **body}) for labels, body in zip(found[::2], found[1::2], strict=True)]
-    )
+    encoded = [(labels[1:-1], body[1:-1]) for labels, body in zip(texts[::2], texts[1::2], strict=True)]
+    whole: list[Any] = [{**labels, **body} for labels, body in zip(found[::2], found[1::2], strict=True)]
+    return NewEntries(encoded, whole)
 
 
 # --- lines to entries ---

@@ -4,8 +4,8 @@ The seal is trusted, so nothing here looks at the checksums of single lines; `ve
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from agents_sessions.model.entries import Entry, Item
 from agents_sessions.model.lossless_json import JsonObject
@@ -18,6 +18,9 @@ _CHUNK = 1 << 20
 _PROBE = 4096
 _NUMBER = re.compile(rb'[ ,]\{"seq":(\d{1,16}),')
 _NUMBER_BYTES = 32
+
+_Decoded = TypeVar("_Decoded")
+Decode: TypeAlias = Callable[[bytearray, int, SessionCodec], list[_Decoded]]
 
 
 class Sealed(NamedTuple):
@@ -84,25 +87,29 @@ def _read_chunks(read: Read, offset: int, end: int, length: int | None = None) -
 
 
 def read_newest(
-    read: Read,
-    tail: Tail,
-    count: int,
-    *,
-    items_only: bool = False,
-    end: int | None = None,
-    codec: SessionCodec = PLAIN_SESSION,
+    read: Read, tail: Tail, count: int, *, end: int | None = None, codec: SessionCodec = PLAIN_SESSION
 ) -> list[Entry]:
     """Return the newest entries of a sealed file, read from its end: at least `count`, or all there are.
 
-    With `items_only`, records are returned but not counted. Lines from offset `end` on are left out.
+    Lines from offset `end` on are left out.
 
     Raises:
         Damage: As in `read_entries`.
     """
-    newest: list[Entry] = []
-    position = tail.end if end is None else end
+    return _read_newest(read, tail, count, tail.end if end is None else end, decode_lines, codec)
+
+
+def read_newest_items(read: Read, tail: Tail, count: int, codec: SessionCodec = PLAIN_SESSION) -> list[Item]:
+    """Return the newest SDK items of a sealed file, under the same conditions as `read_newest`."""
+    return _read_newest(read, tail, count, tail.end, decode_items, codec)
+
+
+def _read_newest(
+    read: Read, tail: Tail, count: int, position: int, decode: Decode[_Decoded], codec: SessionCodec
+) -> list[_Decoded]:
+    newest: list[_Decoded] = []
     length = _guess_length(tail, count)
-    while position > tail.body and _count(newest, items_only=items_only) < count:
+    while position > tail.body and len(newest) < count:
         begin = max(tail.body, position - length)
         chunk = _read_all(read, begin, position - begin)
         length *= 2
@@ -112,7 +119,7 @@ def read_newest(
                 continue
             del chunk[:cut]
         position -= len(chunk)
-        newest = decode_lines(chunk, position, codec) + newest
+        newest = decode(chunk, position, codec) + newest
     return newest
 
 
@@ -188,7 +195,3 @@ def _read_all(read: Read, offset: int, length: int) -> bytearray:
 def _guess_length(tail: Tail, count: int) -> int:
     average = (tail.end - tail.body) // max(1, tail.seq)
     return min(tail.end - tail.body, count * (average + average // 4) + 2048)
-
-
-def _count(entries: Iterable[Entry], *, items_only: bool) -> int:
-    return sum("item" in entry or not items_only for entry in entries)

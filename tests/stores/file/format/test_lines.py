@@ -33,7 +33,7 @@ def test_an_entry_keeps_the_time_that_it_has():
 
 
 def encoded_at(entry, at):
-    return json.loads(b"{" + encode_entry(entry, at).envelope + b"}")["at"]
+    return json.loads(b"{" + encode_entry(entry, at)[0] + b"}")["at"]
 
 
 def test_items_are_read_without_decoding_what_is_around_them(monkeypatch):

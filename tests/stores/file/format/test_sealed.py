@@ -8,7 +8,13 @@ from session_bytes import Watched, appended, grown, new_file, reader, said
 from agents_sessions.model.entries import record_entry
 from agents_sessions.stores.file.format.header import Damage
 from agents_sessions.stores.file.format.reading import decode_document
-from agents_sessions.stores.file.format.sealed import read_entries, read_items, read_newest, read_sealed
+from agents_sessions.stores.file.format.sealed import (
+    read_entries,
+    read_items,
+    read_newest,
+    read_newest_items,
+    read_sealed,
+)
 
 
 def test_a_reader_needs_the_last_batch_only():
@@ -40,7 +46,7 @@ def test_a_file_that_changes_while_it_is_read_is_damage_and_no_endless_loop():
     with pytest.raises(Damage):
         read_entries(other, tail)
     with pytest.raises(Damage):
-        read_newest(other, tail, 3, items_only=False)
+        read_newest(other, tail, 3)
 
 
 def test_a_file_that_went_on_is_read_anew():
@@ -56,7 +62,7 @@ def test_the_newest_entries_are_found_with_one_read_of_little_more():
     line = (tail.end - tail.body) // 3000
     for count in (1, 20, 500):
         watched = Watched(data)
-        assert len(read_newest(watched, tail, count, items_only=True)) >= count
+        assert len(read_newest_items(watched, tail, count)) >= count
         assert len(watched.lengths) == 1
         assert sum(watched.lengths) < count * line * 1.3 + 2100
 
@@ -65,11 +71,12 @@ def test_the_newest_entries_are_read_further_until_there_are_enough():
     data = new_file([said("y")] * 300 + [said("x" * 9000), record_entry({"type": "handoff", "from": "a", "to": "b"})])
     tail = read_sealed(reader(data), len(data)).tail
     watched = Watched(data)
-    assert len(read_newest(watched, tail, 1, items_only=False)) >= 1
+    assert len(read_newest(watched, tail, 1)) >= 1
     assert sum(watched.lengths) < 3000
     watched = Watched(data)
-    newest = read_newest(watched, tail, 2, items_only=True)
-    assert [entry["seq"] for entry in newest] == list(range(newest[0]["seq"], 303))
+    newest = read_newest_items(watched, tail, 2)
+    assert newest == read_items(reader(data), tail)[-len(newest) :]
+    assert len(newest) >= 2
     assert 10_000 < sum(watched.lengths) < 60_000
 
 
@@ -77,8 +84,8 @@ def test_no_entries_are_read_of_none():
     data = new_file([said("a")])
     tail = read_sealed(reader(data), len(data)).tail
     watched = Watched(data)
-    assert read_newest(watched, tail, 0, items_only=False) == []
-    assert read_newest(watched, tail, -1, items_only=True) == []
+    assert read_newest(watched, tail, 0) == []
+    assert read_newest_items(watched, tail, -1) == []
     assert watched.lengths == []
 
 
@@ -115,14 +122,17 @@ def test_the_items_are_those_of_the_entries(monkeypatch, text):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.text(max_size=700), max_size=30), st.integers(0, 40), st.booleans())
-def test_the_newest_entries_are_the_end_of_all(contents, count, items_only):
+@given(st.lists(st.text(max_size=700), max_size=30), st.integers(0, 40))
+def test_the_newest_entries_are_the_end_of_all(contents, count):
     data = new_file([said(text) for text in contents])
     sealed = read_sealed(reader(data), len(data))
     everything = decode_document(data).entries
-    newest = read_newest(reader(data), sealed.tail, count, items_only=items_only)
+    newest = read_newest(reader(data), sealed.tail, count)
     assert len(newest) >= min(count, len(everything))
     assert newest == everything[len(everything) - len(newest) :]
+    items = read_newest_items(reader(data), sealed.tail, count)
+    assert len(items) >= min(count, len(everything))
+    assert items == [entry["item"] for entry in everything[len(everything) - len(items) :]]
 
 
 def test_a_history_longer_than_a_chunk_comes_whole(monkeypatch):
@@ -139,7 +149,7 @@ def test_a_file_that_is_cut_while_it_is_read_is_damage_and_no_endless_loop():
     with pytest.raises(Damage):
         read_entries(cut, sealed.tail)
     with pytest.raises(Damage):
-        read_newest(cut, sealed.tail, 30, items_only=False)
+        read_newest(cut, sealed.tail, 30)
 
 
 # --- damage under a seal that holds ------------------------------------------------------------------------------
@@ -185,7 +195,7 @@ def readings(data):
     read, tail = reader(data), read_sealed(reader(data), len(data)).tail
     yield lambda: read_entries(read, tail)
     yield lambda: read_items(read, tail)
-    yield lambda: read_newest(read, tail, 9, items_only=False)
+    yield lambda: read_newest(read, tail, 9)
 
 
 def test_damage_under_a_seal_tells_where_it_is():
