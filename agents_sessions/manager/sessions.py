@@ -9,15 +9,14 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from agents_sessions.errors import InvalidValueError, SessionCorruptedError, SessionExistsError
+from agents_sessions.errors import InvalidValueError, SessionExistsError
 from agents_sessions.keys import SessionKey
 from agents_sessions.manager.checks import check_choice, check_limit
 from agents_sessions.model.history import refusals
 from agents_sessions.model.ids import check_id
 from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
 from agents_sessions.not_given import NOT_GIVEN, NotGiven, given
-from agents_sessions.session import ManagedSession, delete_run_states
-from agents_sessions.turns.lock import exclusive_turn
+from agents_sessions.session import ManagedSession
 
 if TYPE_CHECKING:
     from agents.memory import SessionSettings
@@ -214,12 +213,7 @@ class SessionFacade:
             SessionBusyError: A turn runs on it and did not end in time.
         """
         key = await self._lookup.key(session_id, agent_id)
-        try:
-            await self._turns.clear(key, self._lock_timeout)
-        except SessionCorruptedError:
-            async with exclusive_turn(self.store, key, self._lock_timeout) as lock:
-                await self.store.start_over(key, turn=lock)
-        await delete_run_states(self.store, key)
+        await self._turns.clear(key, self._lock_timeout)
 
     async def delete_session(self, session_id: str, *, agent_id: str | None = None) -> None:
         """Remove a session and all that belongs to it, for good. Waits for a turn that runs on it.

@@ -19,8 +19,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from agents import Runner, RunResult, RunResultStreaming
 
 from agents_sessions.concurrency.settle import settle
-from agents_sessions.errors import NothingToResumeError, ReplyNotStoredError, SessionLimitError
-from agents_sessions.session import RUN_STATE
+from agents_sessions.errors import (
+    NothingToResumeError,
+    ReplyNotStoredError,
+    SessionCorruptedError,
+    SessionLimitError,
+)
+from agents_sessions.session import RUN_STATE, delete_run_states
 from agents_sessions.turns.approvals import AwaitingTurn, asked_for, load_awaiting
 from agents_sessions.turns.ends import awaits_approval, end_interrupted, give_up
 from agents_sessions.turns.events import ApprovalNeeded, Listeners, TurnFailed, TurnFinished, TurnStarted
@@ -216,8 +221,11 @@ class Turns:
     async def clear(self, key: SessionKey, lock_timeout: float | None) -> None:
         """Remove the history, and a turn that awaits approval."""
         async with exclusive_turn(self.store, key, lock_timeout) as lock:
-            await self.store.rewrite(key, lambda history: history.with_entries([]), turn=lock)
-            await self.store.delete_sidecar(key, RUN_STATE, turn=lock)
+            try:
+                await self.store.rewrite(key, lambda history: history.with_entries([]), turn=lock)
+            except SessionCorruptedError:  # clearing is the way out of damage: the file is kept aside
+                await self.store.start_over(key, turn=lock)
+            await delete_run_states(self.store, key, turn=lock)
 
     async def give_up(self, key: SessionKey, lock_timeout: float | None) -> None:
         """End the turn that awaits approval, or whose process died, without any agent."""

@@ -9,7 +9,7 @@ from agents.testing import assistant_message
 from agents.usage import Usage
 from script import agent, managed, opened, stored
 
-from agents_sessions.errors import InvalidItemError
+from agents_sessions.errors import InvalidValueError
 from agents_sessions.manager import SessionManager
 from agents_sessions.turns.events import TurnFinished
 
@@ -39,9 +39,9 @@ def test_an_empty_message_is_refused(store, content):
     async def run():
         manager = managed(store, agent("support", "never"))
         await opened(manager)
-        with pytest.raises(InvalidItemError, match="empty"):
+        with pytest.raises(InvalidValueError, match="empty"):
             await manager.send_message("s", content)
-        with pytest.raises(InvalidItemError, match="empty"):
+        with pytest.raises(InvalidValueError, match="empty"):
             manager.stream_message("s", content)
 
     asyncio.run(run())

@@ -7,7 +7,7 @@ from agents import Runner
 from agents.testing import function_call
 from script import QUIET, agent, check_totals, managed, opened, stored
 
-from agents_sessions.errors import NothingToResumeError
+from agents_sessions.errors import NothingToRetryError
 from agents_sessions.keys import SessionKey
 from agents_sessions.session import StoredSession
 
@@ -81,7 +81,7 @@ def test_a_rollback_takes_out_what_nested_agents_stored(store):
         assert await store.items(KEY) == []
         support = agent("support", "again")
         await managed(store, support).retry("s")
-        with pytest.raises(NothingToResumeError):
+        with pytest.raises(NothingToRetryError):
             await manager.retry("s")
         return support.model.last_call.input
 

@@ -7,7 +7,7 @@ from agents import function_tool
 from agents.testing import function_call
 from script import agent, calls, managed, opened, stored, to
 
-from agents_sessions.errors import NothingToResumeError
+from agents_sessions.errors import NothingToResumeError, NothingToRetryError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import item_entry
 from agents_sessions.session import RUN_STATE
@@ -198,7 +198,7 @@ def test_a_message_that_was_popped_is_not_tried_again_with_nothing(store):
         with pytest.raises(ConnectionError):
             await manager.send_message("s", "again")
         await pop(manager, 1)
-        with pytest.raises(NothingToResumeError, match="taken back"):
+        with pytest.raises(NothingToRetryError, match="taken back"):
             await manager.retry("s")
 
     asyncio.run(run())
