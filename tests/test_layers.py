@@ -51,6 +51,7 @@ FLOORS = [
     },
     {"stores.file.reader"},
     {"stores.file.writer"},
+    {"stores.file.files"},
     {"stores.memory", "stores.file.store"},
     {"compaction", "lookup"},
     {"session"},

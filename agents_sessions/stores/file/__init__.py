@@ -7,7 +7,7 @@ Each floor imports from those above it in this table:
     disk/atomic, turn_lock               changes that happen whole or not at all; the lock of a session's turns
     limits, queries, errors              how large; what a session is read for; what went wrong, in terms of the session
     sidecars, aside, creation            what lies beside a session; sessions out of sight; a session made in parts
-    reader, writer                       the work on files, tried once, in the thread that asks
+    reader, writer, files                the work on files, tried once, in the thread that asks
     store                                the backend: waits in the event loop, and hands the work to a thread
 
 To follow one append, read `store.append`, `writer.append`, `format/append` and `disk/atomic`, in this order.

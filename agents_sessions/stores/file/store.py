@@ -35,12 +35,12 @@ from agents_sessions.stores.base import (
 from agents_sessions.stores.codec import PLAIN, Codec
 from agents_sessions.stores.file.creation import Creation, pages
 from agents_sessions.stores.file.disk.syscalls import WouldWait
+from agents_sessions.stores.file.files import SessionFiles
 from agents_sessions.stores.file.layout import SidecarNames
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES, Limits
 from agents_sessions.stores.file.names import encode_name
 from agents_sessions.stores.file.queries import INFO_QUERY, Query, entries_query, items_query
 from agents_sessions.stores.file.turn_lock import Holder, this_process
-from agents_sessions.stores.file.writer import FileWriter
 from agents_sessions.stores.transitions import created
 
 Durability = Literal["full", "process"]
@@ -99,7 +99,7 @@ class FileStore(SessionStore):
         limits.check()
         self.root = Path(root).expanduser().absolute()
         self.durability: Durability = durability
-        self._files = FileWriter(self.root, durable=durability == "full", limits=limits, codec=codec)
+        self._files = SessionFiles(self.root, durable=durability == "full", limits=limits, codec=codec)
 
     def __repr__(self) -> str:
         return f"FileStore({str(self.root)!r}, durability={self.durability!r})"

@@ -1,0 +1,186 @@
+"""All that is done to the session files below one root: to `writer`'s changes it adds those of whole sessions.
+
+A session is written in parts, out of sight, until it is whole; and set aside, out of sight, until it is brought back.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from functools import partial
+
+from agents_sessions.errors import SessionExistsError, SessionNotFoundError
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.stores.base import SetAside
+from agents_sessions.stores.file import aside, sidecars
+from agents_sessions.stores.file.disk import atomic, locks
+from agents_sessions.stores.file.disk import syscalls as io
+from agents_sessions.stores.file.format.header import Damage, NewerFormat
+from agents_sessions.stores.file.format.sealed import read_sealed
+from agents_sessions.stores.file.layout import SUFFIX, SessionNames, SidecarNames, beside, names_of
+from agents_sessions.stores.file.names import decode_name, encode_name
+from agents_sessions.stores.file.turn_lock import forget_turn
+from agents_sessions.stores.file.writer import FileWriter
+
+
+class SessionFiles(FileWriter):
+    """The sessions below a root: see `FileWriter`."""
+
+    # --- in parts ---
+
+    def grow(self, key: SessionKey) -> "GrowingSession":
+        """Begin the file of a new session that is written in parts."""
+        name = names_of(key).file
+        with self._errors(key, creating=True), contextlib.ExitStack() as stack:
+            folder = stack.enter_context(self._folder(key, create=True))
+            self._clear_place(folder, name)
+            file = atomic.GrowingFile(folder, name)
+            stack.callback(file.close)
+            return GrowingSession(self, key, folder, file, stack.pop_all())
+
+    # --- out of sight ---
+
+    def set_aside(self, key: SessionKey, note: str) -> SetAside:
+        """Put a session out of sight."""
+        aside.check_note(note)
+        names = names_of(key)
+        with self._errors(key), self._folder(key) as folder, locks.locked(folder, names.file) as fd:
+            self._check_holds(key, fd)
+            name = aside.put(folder, names.file, note, durable=self._durable)
+            forget_turn(folder, names.file)
+        found = aside.parse(name)
+        assert found is not None  # noqa: S101 -- it was made just now
+        return SetAside(f"{names.folder}/{name}", key, found.at, found.note)
+
+    def bring_back(self, token: str) -> SessionInfo:
+        """Put a session that was set aside back in its place."""
+        names, hidden = _parse_token(token)
+        with self._aside_errors(token), io.directory(self._root, names.folder) as folder:
+            # Read first: an error after the move would tell of a failure that did not happen.
+            info = self._info_in(folder, names.folder, hidden)
+            try:
+                with locks.locked(folder, hidden), locks.held(folder):
+                    aside.take(folder, hidden, names.file, durable=self._durable)
+            except FileExistsError:
+                raise SessionExistsError(info.key) from None
+        return info
+
+    def list_aside(self) -> list[SetAside]:
+        """Return the sessions that were set aside, the oldest first."""
+        found = []
+        for agent in self.agents():
+            here = SessionKey(agent, "*")
+            with (
+                contextlib.suppress(SessionNotFoundError),
+                self._errors(here),
+                io.directory(self._root, agent) as folder,
+            ):
+                for name in io.hidden_names(folder, suffix=".aside"):
+                    parts = aside.parse(name)
+                    if parts is not None and not self._finish_return(folder, name, parts.file):
+                        key = self._key_of_aside(folder, name, SessionNames(agent, parts.file))
+                        found.append(SetAside(f"{agent}/{name}", key, parts.at, parts.note))
+        return sorted(found, key=lambda each: (each.at, each.token))
+
+    def _finish_return(self, folder: int, name: str, file: str) -> bool:
+        """Remove the hidden name of a session that has its old one again: who brought it back died in between."""
+        if not aside.is_back(folder, name, file):
+            return False
+        with contextlib.suppress(OSError), locks.locked(folder, name):
+            atomic.remove(folder, name, durable=self._durable)
+        return True
+
+    def discard(self, token: str) -> None:
+        """Remove a session that was set aside."""
+        names, hidden = _parse_token(token)
+        with self._aside_errors(token), io.directory(self._root, names.folder) as folder:
+            with locks.locked(folder, hidden):
+                aside.destroy(folder, hidden, durable=self._durable)
+
+    def _key_of_aside(self, folder: int, hidden: str, names: SessionNames) -> SessionKey:
+        """Return the key in the header of a file, or what its name says if it cannot be read."""
+        with contextlib.suppress(Damage, NewerFormat), io.opened(folder, hidden) as fd:
+            sealed = read_sealed(partial(io.read_range, fd), io.size_of(fd))
+            header = sealed.header if sealed is not None else self._decode(SessionKey(*names), fd).header
+            key = SessionKey(str(header.get("agent_id")), str(header.get("id")))
+            if names_of(key) == names:
+                return key
+        return SessionKey(decode_name(names.folder), decode_name(names.file.removesuffix(SUFFIX)))
+
+    @contextlib.contextmanager
+    def _aside_errors(self, token: str) -> Iterator[None]:
+        try:
+            with self._errors(SessionKey("*", token)):
+                yield
+        except SessionNotFoundError:
+            raise LookupError(f"no session was set aside as {token!r:.300}") from None
+
+
+def _parse_token(token: str) -> tuple[SessionNames, str]:
+    """Return where a session that was set aside was, and the name that it has now. No other path can be named."""
+    agent, _, hidden = token.partition("/")
+    parts = aside.parse(hidden) if "/" not in hidden and agent and encode_name(decode_name(agent)) == agent else None
+    if parts is None:
+        raise LookupError(f"no session was set aside as {token!r:.300}")
+    return SessionNames(agent, parts.file), hidden
+
+
+class GrowingSession:
+    """The file of a new session while it is written, out of sight. To be closed, whatever happens."""
+
+    def __init__(
+        self, files: SessionFiles, key: SessionKey, folder: int, file: atomic.GrowingFile, stack: contextlib.ExitStack
+    ) -> None:
+        self._files = files
+        self._key = key
+        self._folder = folder
+        self._file = file
+        self._stack = stack
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Add bytes to the end.
+
+        Raises:
+            SessionLimitError: The session would be larger than is allowed.
+        """
+        self._files.limits.check_file(self._key, "the session, with this,", self._file.size + len(data))
+        with self._files._errors(self._key, creating=True):
+            self._file.write(data)
+
+    def publish(self, documents: Mapping[SidecarNames, bytes]) -> None:
+        """Let the session appear, with its sidecars.
+
+        Raises:
+            SessionExistsError: Its id is taken; what is there was not touched.
+        """
+        with self._files._errors(self._key, creating=True):
+            try:
+                self._publish(documents)
+            except FileExistsError:
+                raise SessionExistsError(self._key) from None
+
+    def _publish(self, documents: Mapping[SidecarNames, bytes]) -> None:
+        durable, name = self._files._durable, names_of(self._key).file
+        if not documents:
+            self._file.publish(durable=durable)
+            return
+        hidden = atomic.temporary_name(beside(name))
+        try:
+            sidecars.prepare(self._files._root, documents, hidden, durable=durable)
+            # The sidecars come first, so that no one meets the session without them. Under the folder's lock no one
+            # takes them for those of a deleted session. Someone who makes the same session in just this moment wins.
+            with locks.held(self._folder):
+                if io.exists(self._folder, name):
+                    raise FileExistsError(name)
+                atomic.move_folder(self._folder, hidden, beside(name))
+                try:
+                    self._file.publish(durable=durable)
+                except BaseException:
+                    atomic.move_folder(self._folder, beside(name), hidden)
+                    raise
+        finally:
+            with contextlib.suppress(OSError):  # what stays is swept some day
+                atomic.remove_tree(self._folder, hidden, durable=False)
+
+    def close(self) -> None:
+        """Give back what is open. A session that was not published leaves nothing."""
+        self._stack.close()
