@@ -44,9 +44,9 @@ bench: .venv/ready ## figures against SQLiteSession, side by side
 	@$(BIN)/python -m benchmarks
 
 soak: .venv/ready ## the trust tests at length: kills, power cuts, concurrency, growth, the model, broken files; over an hour
-	@TRUST_KILLS=5000 TRUST_SECONDS=60 TRUST_SENDS=100000 TRUST_EXAMPLES=500 POWER_CUT_STATES=1200000 \
+	@TRUST_KILLS=5000 TRUST_SECONDS=60 TRUST_SENDS=100000 TRUST_STEPS=5000 POWER_CUT_STATES=1200000 \
 		$(BIN)/python -m pytest -s tests/trust/test_crash.py tests/trust/test_concurrency.py tests/trust/test_growth.py \
-		tests/trust/test_model.py tests/trust/test_power_cut.py
+		tests/trust/test_invariants.py tests/trust/test_power_cut.py
 	@$(BIN)/python tests/trust/fuzz_document.py 1000000
 
 mutants: .venv/ready ## deliberate mistakes in a copy of the package: each must be caught

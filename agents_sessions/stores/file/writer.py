@@ -395,10 +395,8 @@ class FileWriter(FileReader):
         try:
             with self._folder(key) as folder:
                 taken._replace(folder=folder).release()
-        except (
-            OSError,
-            io.NotRegular,
-        ):  # it is gone, or no descriptor is free: the next one takes the file over
+        except (OSError, io.NotRegular):
+            # The folder is gone, or no descriptor is free to open it: the lock file stays, and the next one takes it over.
             taken.abandon()
 
     def try_reserve(self, key: SessionKey) -> contextlib.ExitStack | Holder:

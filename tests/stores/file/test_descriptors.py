@@ -12,6 +12,7 @@ from file_sessions import create
 from system import descriptors
 
 from agents_sessions.keys import SessionKey
+from agents_sessions.stores.file.store import FileStore
 
 CROWD = """
     import asyncio, resource, sys
@@ -55,6 +56,16 @@ def test_more_turns_than_descriptors_wait_for_each_other_and_all_end(tmp_path):
         [sys.executable, "-c", textwrap.dedent(CROWD), tmp_path], capture_output=True, text=True, timeout=60
     )
     assert (run.stdout, run.stderr) == ("120\n", "")
+    # A lock that found no descriptor for its folder when it was released leaves its file: the next turn takes it over.
+    left = [name for name in os.listdir(tmp_path / "a") if name.startswith(".")]
+
+    async def take_over():
+        store = FileStore(tmp_path)
+        for name in left:
+            async with store.turn_lock(SessionKey("a", name.split(".")[1]), timeout=0):
+                pass
+
+    asyncio.run(take_over())
     assert [name for name in os.listdir(tmp_path / "a") if name.startswith(".")] == []
 
 
