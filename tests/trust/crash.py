@@ -252,6 +252,12 @@ def create(w: World, key: SessionKey, tag: str, sizes: list[int]) -> Any:
     return w.store.create(info, [item_entry(item) for item in items_of(tag, sizes)])
 
 
+def cleared(state: State) -> Stages:
+    """What awaits approval goes with the history, and so does the state that was saved beside it."""
+    empty = state._replace(words=())
+    return [state, empty, empty._replace(sidecar=None)]
+
+
 async def hide(w: World, key: SessionKey) -> None:
     """Set a session aside and bring it back. Who dies in between leaves it to the parent to bring back."""
     await w.store.bring_back((await w.store.set_aside(key, "crash")).token)
@@ -310,9 +316,7 @@ OPERATIONS = {
         cut,
         never_waited,
     ),
-    "clear": Operation(
-        1, draw_nothing, lambda w, key: w.manager.clear_session(key.session_id), lambda s: [s, s._replace(words=())]
-    ),
+    "clear": Operation(1, draw_nothing, lambda w, key: w.manager.clear_session(key.session_id), cleared),
     "save": Operation(
         4,
         draw_tag,

@@ -19,7 +19,7 @@ import zlib
 from multiprocessing import Process, Queue
 from pathlib import Path
 
-from agents_sessions.errors import InvalidItemError
+from agents_sessions.errors import InvalidItemError, InvalidValueError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import item_entry, parse_time, record_entry
 from agents_sessions.model.totals import ContextStats, fold
@@ -299,7 +299,7 @@ def check_decoded(decoded):
     """What was read can be written, appended to and read again."""
     try:
         check_new(decoded.entries)  # as a store does before it writes
-    except InvalidItemError:
+    except (InvalidItemError, InvalidValueError):
         return
     again = bytes(encode_document(decoded))
     more = decode_document(grown(again, [MESSAGE]))

@@ -21,6 +21,7 @@ from seeds import SEED
 
 from agents_sessions.errors import (
     InvalidItemError,
+    InvalidValueError,
     SessionCorruptedError,
     SessionError,
     SessionIdError,
@@ -38,7 +39,7 @@ from agents_sessions.stores.file.store import FileStore
 KEY = SessionKey("support", "order-42")
 FILE = grown(grown(new_file([MESSAGE]), [CALL, OUTPUT]), [USAGE, HANDOFF, RUN])
 WHOLE = [MESSAGE, CALL, OUTPUT, USAGE, HANDOFF, RUN]
-REFUSALS = (SessionCorruptedError, SessionVersionError, SessionPathError, InvalidItemError)
+REFUSALS = (SessionCorruptedError, SessionVersionError, SessionPathError, InvalidItemError, InvalidValueError)
 ENDLESS = 120
 """Seconds after which a test is taken for endless, and the process ends with the place where it stands."""
 

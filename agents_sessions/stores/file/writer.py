@@ -396,7 +396,7 @@ class FileWriter(FileReader):
             with self._folder(key) as folder:
                 taken._replace(folder=folder).release()
         except (OSError, io.NotRegular):
-            # The folder is gone, or no descriptor is free to open it: the lock file stays, and the next one takes it over.
+            # The folder is gone, or no descriptor is free to open it. The lock file stays; the next turn takes it over.
             taken.abandon()
 
     def try_reserve(self, key: SessionKey) -> contextlib.ExitStack | Holder:
