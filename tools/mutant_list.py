@@ -109,8 +109,8 @@ MUTANTS = [
     Mutant(
         "a lock counts on a file that was replaced",
         "stores.file.disk",
-        "open_locked",
-        condition("leads_to", "True"),
+        "open_locked_file",
+        condition("size", "True"),
         f"{FILES}/disk/test_locks.py -k before_it_is_locked",
     ),
     Mutant(
@@ -226,7 +226,7 @@ MUTANTS = [
         "a tool waits for its own turn",
         "turns",
         "check_reentry",
-        condition("active", "False"),
+        condition("own", "False"),
         "tests/turns/test_lock.py -k one_who_holds_two_sessions",
     ),
     Mutant(
