@@ -9,6 +9,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from agents_sessions.concurrency.fair_locks import FairLocks
+from agents_sessions.concurrency.forks import run_in_child
 from agents_sessions.concurrency.recent import Recent
 
 writers = FairLocks()
@@ -19,6 +20,9 @@ turn_takers = FairLocks()
 
 makers = FairLocks()
 """Who makes a session of an id next: the id is free for one agent only."""
+
+open_turns: dict[Hashable, Any] = {}
+"""Who holds which session for a turn, since when and waiting for what: for the age in an error, and to find circles."""
 
 locked_files: set[int] = set()
 """Descriptors of files that this process has locked, or is about to. `disk.locks` closes them in a forked child."""
@@ -32,12 +36,15 @@ synced_folders: Recent[tuple[int, int], bool] = Recent(4096)
 swept_folders: Recent[tuple[int, int], bool] = Recent(4096)
 """Folders in which this process has looked for what dead processes left."""
 
+run_in_child(open_turns.clear)  # the turns of the parent
+
 
 def open_resources() -> dict[str, int]:
     """Return how much of each kind is in use. Where nothing runs, the locks are at zero."""
     return {
         "writers": len(writers),
         "turn_takers": len(turn_takers),
+        "open_turns": len(open_turns),
         "makers": len(makers),
         "locked_files": len(locked_files),
         "file_ends": len(file_ends),

@@ -22,6 +22,7 @@ from weakref import ref
 
 import agents
 
+from agents_sessions.concurrency import process
 from agents_sessions.errors import SessionBusyError, SessionDeadlockError, SessionReentryError
 from agents_sessions.keys import SessionKey
 from agents_sessions.stores.base import SessionStore, TurnLock
@@ -40,9 +41,6 @@ class _Holding:
     """The sessions that tools of the turn wait for."""
 
 
-_open: dict[Hashable, _Holding] = {}
-"""The sessions that this process holds, for the age in `SessionBusyError`: a store's lock need not know it."""
-
 _SDK = os.path.join(os.path.dirname(agents.__file__), "")  # noqa: PTH118, PTH120 -- compared with a code object's text
 
 _holdings: ContextVar[tuple[_Holding, ...]] = ContextVar("agents_sessions_turns", default=())
@@ -50,7 +48,7 @@ _holdings: ContextVar[tuple[_Holding, ...]] = ContextVar("agents_sessions_turns"
 
 def open_turns() -> int:
     """Return how many sessions this process holds for a turn."""
-    return len(_open)
+    return len(process.open_turns)
 
 
 def check_reentry(store: SessionStore, key: SessionKey) -> None:
@@ -94,7 +92,7 @@ def _circle(place: Hashable, held: set[Hashable]) -> tuple[SessionKey, ...]:
     paths: list[tuple[Hashable, tuple[SessionKey, ...]]] = [(place, ())]
     seen: set[Hashable] = set()
     for at, path in paths:
-        holding = _open.get(at)
+        holding = process.open_turns.get(at)
         if holding is None or at in seen:
             continue
         seen.add(at)
@@ -158,20 +156,20 @@ def _noted(place: Hashable, key: SessionKey) -> Iterator[None]:
     """Note who holds a session, for the checks of this module."""
     holding = _Holding(place, key, monotonic(), None if (task := current_task()) is None else ref(task))
     token = _holdings.set((*_holdings.get(), holding))
-    _open[place] = holding
+    process.open_turns[place] = holding
     try:
         yield
     finally:
         # A coroutine that is finalised with its loop may find the next turn here, and must leave that one alone.
-        if _open.get(place) is holding:
-            del _open[place]
+        if process.open_turns.get(place) is holding:
+            del process.open_turns[place]
         holding.active = False
         with contextlib.suppress(ValueError):  # such a coroutine ends in another context
             _holdings.reset(token)
 
 
 def _with_age(error: SessionBusyError, place: Hashable) -> SessionBusyError:
-    holding = _open.get(place)
+    holding = process.open_turns.get(place)
     if error.held_for is not None or holding is None:
         return error
     age = timedelta(seconds=monotonic() - holding.since)

@@ -179,7 +179,7 @@ class Play:
         for shown in self.shown:
             self.check_shown(shown)
         in_use = process.open_resources()
-        assert not any(in_use[name] for name in ("writers", "turn_takers", "locked_files")), in_use
+        assert not any(in_use[name] for name in ("writers", "turn_takers", "locked_files", "open_turns")), in_use
 
     def check_numbers(self, key, info, entries):
         numbers = [entry["seq"] for entry in entries]
