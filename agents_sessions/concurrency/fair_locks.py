@@ -22,9 +22,9 @@ LOOK_AGAIN = 1.0
 class FairLocks:
     """One gate per name.
 
-    The garbage collector may throw a coroutine away at any bytecode, in here too, and so make it leave. Whoever comes
-    or leaves is therefore put down as news, which is atomic, and the news are seen to one by one: by whoever has
-    the mutex and does not do it already further up its stack.
+    The garbage collector can finalise a waiting coroutine between any two bytecodes, even inside this class, and its
+    finaliser re-enters us. Arrivals and departures are therefore queued, which is one atomic append, and handled one at
+    a time by whoever holds the mutex and is not handling them already further up its stack.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class FairLocks:
     def _leave(self, ticket: "_Ticket") -> None:
         ticket.left = True
         self._news.append(ticket)
-        # Not to wait: a finaliser runs in whatever code, and that may hold a lock which the owner of the mutex needs.
+        # Never block here: this may run in a finaliser, above code that holds a lock the mutex's owner is waiting for.
         self._settle(wait=False)
 
     def _settle(self, *, wait: bool) -> None:
