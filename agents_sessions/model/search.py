@@ -4,7 +4,7 @@ import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -35,6 +35,8 @@ MAX_TEXT = 1_000_000
 """So many characters of one entry are looked through."""
 
 _NAME_FIRST = 1_000_000
+
+_AnyPlaced = TypeVar("_AnyPlaced", bound="Placed")
 _NOT_SAID = frozenset({"type", "id", "call_id", "status", "role", "encrypted_content", "phase", "namespace"})
 
 
@@ -79,18 +81,19 @@ class SearchQuery:
         """What must be found. None at all finds nothing."""
         return phrases_of(self.text)
 
-    def page_of(self, found: Iterable["Found"], window: str | None = None, next_window: str | None = None) -> "HitPage":
-        """Return the page that is asked for, out of all that was found in one window, in any order.
+    def page_of(
+        self, found: Iterable[_AnyPlaced], behind: "Place | None", window: str | None = None, below: str | None = None
+    ) -> Page[_AnyPlaced]:
+        """Return the page behind a place, out of all that was found, in any order.
 
-        A backend that ranks some hits at a time names the window that it has looked through, and the one behind it.
+        A backend that ranks some hits at a time names the window that it has looked through, and the one below it.
         """
-        _, behind = self.position()
         rest = (one for one in found if behind is None or one.place > behind)
         first = heapq.nsmallest(self.limit + 1, rest, key=lambda one: one.place)
         if len(first) > self.limit:
-            first = first[: self.limit]
+            del first[self.limit :]
             return Page(first, encode_cursor(self.digest(), window, *first[-1].place))
-        return Page(first, None if next_window is None else encode_cursor(self.digest(), next_window))
+        return Page(first, None if below is None else encode_cursor(self.digest(), below))
 
     def position(self) -> "tuple[str | None, Place | None]":
         """Return the window that the cursor names, and the place in it; None and None without a cursor.
@@ -128,6 +131,19 @@ class Place(NamedTuple):
     kind: str
 
 
+class Placed(Protocol):
+    """What stands among hits."""
+
+    @property
+    def place(self) -> Place:
+        """Where it stands."""
+
+
+def rank_of(kind: str, text: str, phrases: Sequence[Phrase]) -> int:
+    """Return how good a text is, the better the smaller. Names come first."""
+    return -(relevance(text, phrases) + _NAME_FIRST * (kind == "name"))
+
+
 class Text(NamedTuple):
     """A text that can be searched through, and where it stands."""
 
@@ -140,9 +156,9 @@ class Text(NamedTuple):
     agent: str | None = None
 
     def place(self, key: SessionKey, phrases: Sequence[Phrase]) -> Place:
-        """Return where the text stands among all that were found. Names come first."""
-        rank = relevance(self.text, phrases) + _NAME_FIRST * (self.kind == "name")
-        return Place(-rank, newest_first(self.at), key.agent_id, key.session_id, self.seq, self.kind)
+        """Return where the text stands among all that were found."""
+        rank = rank_of(self.kind, self.text, phrases)
+        return Place(rank, newest_first(self.at), key.agent_id, key.session_id, self.seq, self.kind)
 
 
 class Found(NamedTuple):
@@ -151,9 +167,6 @@ class Found(NamedTuple):
     place: Place
     info: SessionInfo
     text: Text
-
-
-HitPage = Page[Found]
 
 
 class SearchHit(BaseModel):
@@ -188,12 +201,8 @@ class SearchHit(BaseModel):
         return self.session.id
 
 
-def hits(page: HitPage, phrases: Sequence[Phrase]) -> Page[SearchHit]:
+def hit(found: Found, phrases: Sequence[Phrase]) -> SearchHit:
     """Return what was found as users see it."""
-    return Page((_hit(found, phrases) for found in page), page.next_cursor)
-
-
-def _hit(found: Found, phrases: Sequence[Phrase]) -> SearchHit:
     text = found.text
     shown = snippet(text.text, places(text.text, phrases) or [Mark(0, 0)])
     return SearchHit.model_construct(

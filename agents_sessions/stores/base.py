@@ -35,7 +35,7 @@ from agents_sessions.model.entries import Entry, Item
 from agents_sessions.model.history import Message, messages
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
-from agents_sessions.model.search import Found, SearchHit, SearchQuery, Text, hits, name_of, texts_of
+from agents_sessions.model.search import Found, SearchHit, SearchQuery, Text, hit, name_of, texts_of
 from agents_sessions.model.totals import ContextStats
 from agents_sessions.model.words import places
 
@@ -374,7 +374,8 @@ class SessionStore(ABC):
         """
         phrases = query.phrases
         found = [one async for one in self._looked_through(query)] if phrases else []
-        return hits(query.page_of(found), phrases)
+        page = query.page_of(found, query.position()[1])
+        return Page((hit(one, phrases) for one in page), page.next_cursor)
 
     async def _looked_through(self, query: SearchQuery) -> AsyncIterator[Found]:
         phrases = query.phrases
