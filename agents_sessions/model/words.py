@@ -23,7 +23,9 @@ SNIPPET = 160
 """How many characters of a text are shown around the first place that was found, about."""
 
 _BEFORE = 40
-_HEAD = 4000
+RANKED = 2000
+"""So many characters of a text say how good it is."""
+
 _USUAL = 300
 
 
@@ -207,13 +209,16 @@ def relevance(text: str, phrases: Sequence[Phrase]) -> int:
     """Return how much a text is about what was found in it, from 0 to 1000 for each phrase.
 
     More is more, but each time less, and a short text counts more than a long one. It depends on the text alone and on
-    no other, so that a hit keeps its place while sessions change: a cursor needs that. To be cheap, it counts letters
-    in the first 4,000 characters.
+    no other, so that a hit keeps its place while sessions change: a cursor needs that. To be cheap, it counts letters,
+    and looks at the first `RANKED` characters.
     """
-    head = text[:_HEAD].lower()
+    head = text[:RANKED].lower()
     length = 0.25 + 0.75 * len(head) / _USUAL
-    counts = (max(1, head.count("".join(phrase.words[:1]))) for phrase in phrases)
-    return round(sum(1000 * count / (count + length) for count in counts))
+    score = 0.0
+    for phrase in phrases:
+        count = head.count(phrase.words[0]) or 1
+        score += count / (count + length)
+    return round(1000 * score)
 
 
 def snippet(text: str, marks: Sequence[Mark]) -> Snippet:

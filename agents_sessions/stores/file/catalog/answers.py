@@ -1,7 +1,7 @@
 """What a catalog answers once it is up to date."""
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
 
 from agents_sessions.model.entries import parse_time
 from agents_sessions.model.info import SessionInfo
@@ -9,17 +9,13 @@ from agents_sessions.model.lossless_json import decode_json
 from agents_sessions.model.query import Page, SessionQuery, moment_of
 from agents_sessions.model.search import Found, Place, SearchHit, SearchKind, SearchQuery, Text, hit, rank_of
 from agents_sessions.model.totals import ContextStats
+from agents_sessions.model.words import Phrase
 from agents_sessions.stores.base import Standing
 from agents_sessions.stores.codec import info_of
 from agents_sessions.stores.file.catalog import questions
 from agents_sessions.stores.file.catalog.database import Database
-from agents_sessions.stores.file.catalog.questions import WINDOW, TextRow
+from agents_sessions.stores.file.catalog.questions import WINDOW, PlacedRow
 from agents_sessions.stores.file.catalog.rows import text_of
-
-
-class _Ranked(NamedTuple):
-    place: Place
-    row: TextRow
 
 
 class Answers:
@@ -57,13 +53,23 @@ class Answers:
         epoch = self._database.epoch
         newest, behind = self._position(query)
         while True:
-            hits = [TextRow(*row) for row in self._database.connection.execute(*questions.hits(query, newest))]
-            oldest = hits[-1].number - 1 if len(hits) == WINDOW else None
+            found = self._database.connection.execute(*questions.texts(query, newest)).fetchall()
+            oldest = found[-1][0] - 1 if len(found) == WINDOW else None
             below = None if oldest is None else f"{epoch}:{oldest}"
-            page = query.page_of(_ranked(hits, query), behind, f"{epoch}:{newest}", below)
+            best = self._placed(_best(found, query, behind), query.phrases)
+            page = query.page_of(best, behind, f"{epoch}:{newest}", below)
             if page or oldest is None:
-                return Page(self._hits(page, query), page.next_cursor)
+                return Page((hit(one, query.phrases) for one in page), page.next_cursor)
             newest, behind = oldest, None
+
+    def _placed(self, best: Iterable[tuple[int, int, int]], phrases: Sequence[Phrase]) -> Iterator[Found]:
+        for rank, age, number in best:
+            row = PlacedRow(*self._database.connection.execute(questions.PLACED, (number,)).fetchone())
+            kind, agent = cast("SearchKind", row.kind), None if row.agent is None else text_of(row.agent)
+            place = Place(rank, age, text_of(row.agent_id), text_of(row.session_id), row.seq, kind)
+            yield Found(
+                place, _info(row.facts, row.standing), Text(kind, row.seq, moment_of(age), row.text, row.role, agent)
+            )
 
     def scrub(self) -> None:
         """Overwrite what was deleted."""
@@ -78,24 +84,20 @@ class Answers:
         (last,) = self._database.connection.execute("SELECT ifnull(max(id), 0) FROM message").fetchone()
         return int(last), behind
 
-    def _hits(self, page: Iterable[_Ranked], query: SearchQuery) -> Iterator[SearchHit]:
-        execute = self._database.connection.execute
-        for _, row in page:
-            info = _info(*execute("SELECT facts, standing FROM detail WHERE id = ?", (row.session,)).fetchone())
-            text = row.head
-            if len(text) == questions.HEAD:
-                (text,) = execute("SELECT text FROM message WHERE id = ?", (row.number,)).fetchone()
-            agent = None if row.agent is None else text_of(row.agent)
-            whole = Text(cast("SearchKind", row.kind), row.seq, moment_of(row.age), text, row.role, agent)
-            yield hit(Found(whole.place(info.key, query.phrases), info, whole), query.phrases)
 
-
-def _ranked(hits: Iterable[TextRow], query: SearchQuery) -> Iterator[_Ranked]:
+def _best(
+    found: Iterable[tuple[int, str, int, str]], query: SearchQuery, behind: Place | None
+) -> list[tuple[int, int, int]]:
+    """Return rank, age and number of the texts of which a page is made, and of all that are as good as its last one."""
     phrases = query.phrases
-    for row in hits:
-        rank = rank_of(row.kind, row.head, phrases)
-        place = Place(rank, row.age, text_of(row.agent_id), text_of(row.session_id), row.seq, row.kind)
-        yield _Ranked(place, row)
+    ranked = [(rank_of(kind, head, phrases), age, number) for number, kind, age, head in found]
+    if behind is not None:
+        ranked = [one for one in ranked if one[:2] >= behind[:2]]
+    ranked.sort()
+    count = query.limit + 1 + sum(behind is not None and one[:2] == behind[:2] for one in ranked)
+    while 0 < count < len(ranked) and ranked[count][:2] == ranked[count - 1][:2]:
+        count += 1
+    return ranked[:count]
 
 
 def _info(facts: bytes, standing: bytes) -> SessionInfo:

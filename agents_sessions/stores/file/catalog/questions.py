@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 from agents_sessions.model.query import EQUAL, SessionQuery, newest_first
 from agents_sessions.model.search import SearchQuery
-from agents_sessions.model.words import Phrase
-from agents_sessions.stores.file.catalog.rows import blob, metadata_label, tag_label
+from agents_sessions.model.words import RANKED, Phrase
+from agents_sessions.stores.file.catalog.rows import blob, metadata_label, owner_words, tag_label
 
 WINDOW = 2000
 """So many hits, the newest, are ranked among each other: all of a common word would take ten times as long."""
 
-HEAD = 4000
+HEAD = RANKED
 """So many characters of a text are read to rank it."""
 
 _SORTS = {
@@ -25,18 +25,28 @@ _SORTS = {
 
 
 class TextRow(NamedTuple):
-    """A text that was found: what `hits` selects."""
+    """A text that was found: what `texts` selects."""
 
     number: int
-    session: int
-    agent_id: bytes
-    session_id: bytes
+    kind: str
+    age: int
+    head: str
+
+
+class PlacedRow(NamedTuple):
+    """Where a text stands, and of which session it is: what `places` selects."""
+
+    number: int
     seq: int
     kind: str
     age: int
     role: str | None
     agent: bytes | None
-    head: str
+    text: str
+    agent_id: bytes
+    session_id: bytes
+    facts: bytes
+    standing: bytes
 
 
 class Statement(NamedTuple):
@@ -70,19 +80,34 @@ def count(query: SessionQuery) -> Statement:
     return Statement("SELECT count(*) FROM session") + _where(list(_conditions(query)))
 
 
-def hits(query: SearchQuery, newest: int) -> Statement:
+def texts(query: SearchQuery, newest: int) -> Statement:
     """Return the statement for a window of texts in which all phrases stand, from a number on to older ones."""
-    match = f"{{{' '.join(query.kinds)}}} : ({' AND '.join(map(_quoted, query.phrases))})"
-    conditions = [Statement("word MATCH ? AND word.rowid <= ?", (match, newest)), *_conditions(query.sessions)]
+    conditions = list(_conditions(query.sessions))
+    of_session = Statement("CROSS JOIN session ON session.id = message.session" if conditions else "")
     return (
-        Statement(
-            f"SELECT message.id, session.id, agent_id, session_id, seq, kind, age, role, agent, substr(text, 1, {HEAD})"  # noqa: S608
-            " FROM word CROSS JOIN message ON message.id = word.rowid"
-            " CROSS JOIN session ON session.id = message.session"
-        )
-        + _where(conditions)
+        Statement(f"SELECT message.id, kind, age, substr(text, 1, {HEAD}) FROM word")  # noqa: S608 -- a constant
+        + Statement("CROSS JOIN message ON message.id = word.rowid")
+        + of_session
+        + _where([Statement("word MATCH ? AND word.rowid <= ?", (_match(query), newest)), *conditions])
         + Statement(f"ORDER BY word.rowid DESC LIMIT {WINDOW}")
     )
+
+
+PLACED = """
+    SELECT message.id, seq, kind, age, role, agent, text, agent_id, session_id, facts, standing
+    FROM message CROSS JOIN session ON session.id = message.session CROSS JOIN detail ON detail.id = session.id
+    WHERE message.id = ?
+"""
+"""The statement for one text with all that a hit tells."""
+
+
+def _match(query: SearchQuery) -> str:
+    """Return what is looked for in the language of FTS5.
+
+    Whose text it is stands in the index too: what one user of many has is found without a look at what others have.
+    """
+    owners = "".join(f"owner : {word} AND " for word in owner_words(query.sessions.agent_id, query.sessions.user_id))
+    return f"{owners}{{{' '.join(query.kinds)}}} : ({' AND '.join(map(_quoted, query.phrases))})"
 
 
 def _quoted(phrase: Phrase) -> str:

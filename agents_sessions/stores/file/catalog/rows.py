@@ -43,11 +43,11 @@ CREATE TABLE message (
 );
 CREATE INDEX message_by_session ON message (session);
 CREATE VIRTUAL TABLE word USING fts5 (
-    name, message, tool_call, tool_output, content = '', columnsize = 0, tokenize = 'ascii'
+    owner, name, message, tool_call, tool_output, content = '', columnsize = 0, tokenize = 'ascii'
 );
 """
 """`word` keeps no text and finds the rows of `message`, each in the column of its kind. Its tokenizer only splits: what
-a word is was decided before, by `model.words`."""
+a word is was decided before, by `model.words`. `owner` says whose it is."""
 
 
 def blob(text: str | None) -> bytes | None:
@@ -85,6 +85,15 @@ def tag_label(tag: str) -> tuple[bytes, int]:
 def metadata_label(key: str, value: object) -> tuple[bytes, int]:
     """Return the label of a key of metadata with a value: values that Python takes for equal have the same."""
     return b"metadata:" + key.encode("utf-8", "surrogatepass"), _number(value)
+
+
+def owner_words(agent_id: str | None, user_id: str | None) -> list[str]:
+    """Return the words in `owner`: one for the agent, one for the user. None has none."""
+    owners = (("a", agent_id), ("u", user_id))
+    return [f"{letter}{_number(owner) & _WORD:x}" for letter, owner in owners if owner is not None]
+
+
+_WORD = (1 << 40) - 1
 
 
 def _number(value: object) -> int:

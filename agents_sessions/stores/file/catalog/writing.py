@@ -9,7 +9,7 @@ from agents_sessions.model.query import newest_first
 from agents_sessions.model.search import Text
 from agents_sessions.model.words import indexable
 from agents_sessions.stores.file.catalog.reading import Content, Reading
-from agents_sessions.stores.file.catalog.rows import blob, labels_of, session_row
+from agents_sessions.stores.file.catalog.rows import blob, labels_of, owner_words, session_row, text_of
 from agents_sessions.stores.file.disk.listing import FileState
 from agents_sessions.stores.file.layout import SessionNames
 
@@ -44,10 +44,14 @@ def write(connection: sqlite3.Connection, name: SessionNames, number: int | None
 
 def _forget(connection: sqlite3.Connection, number: int) -> None:
     """Remove all that is known of the session in a file."""
+    row = connection.execute("SELECT agent_id, user_id FROM session WHERE id = ?", (number,)).fetchone()
+    if row is None:
+        return
+    owner = " ".join(owner_words(*(None if column is None else text_of(column) for column in row)))
     texts = connection.execute("SELECT kind, id, text FROM message WHERE session = ?", (number,)).fetchall()
     for kind, place, text in texts:
-        command = f"INSERT INTO word (word, rowid, {kind}) VALUES ('delete', ?, ?)"  # noqa: S608 -- one of four kinds
-        connection.execute(command, (place, indexable(text)))
+        command = f"INSERT INTO word (word, rowid, owner, {kind}) VALUES ('delete', ?, ?, ?)"  # noqa: S608 -- four kinds
+        connection.execute(command, (place, owner, indexable(text)))
     for table, column in (("message", "session"), ("label", "session"), ("detail", "id"), ("session", "id")):
         connection.execute(f"DELETE FROM {table} WHERE {column} = ?", (number,))  # noqa: S608 -- constants
 
@@ -71,13 +75,13 @@ def _put_session(connection: sqlite3.Connection, number: int, content: Content) 
         connection.executemany(
             "INSERT INTO label (name, value, session) VALUES (?, ?, ?)", [(*label, number) for label in labels_of(info)]
         )
-    _put_texts(connection, number, content.texts)
+    _put_texts(connection, number, " ".join(owner_words(info.agent_id, info.user_id)), content.texts)
 
 
-def _put_texts(connection: sqlite3.Connection, number: int, texts: Iterable[Text]) -> None:
+def _put_texts(connection: sqlite3.Connection, number: int, owner: str, texts: Iterable[Text]) -> None:
     message = "INSERT INTO message (session, seq, kind, age, role, agent, text) VALUES (?, ?, ?, ?, ?, ?, ?)"
     for text in texts:
         row = (number, text.seq, text.kind, newest_first(text.at), text.role, blob(text.agent), text.text)
         place = connection.execute(message, row).lastrowid
-        command = f"INSERT INTO word (rowid, {text.kind}) VALUES (?, ?)"  # noqa: S608 -- one of four kinds
-        connection.execute(command, (place, indexable(text.text)))
+        command = f"INSERT INTO word (rowid, owner, {text.kind}) VALUES (?, ?, ?)"  # noqa: S608 -- one of four kinds
+        connection.execute(command, (place, owner, indexable(text.text)))

@@ -37,7 +37,8 @@ class FileState(NamedTuple):
 
 def file_states(root: str, folder: str, suffix: str) -> dict[str, FileState]:
     """Return the states of the files in a folder whose names end with a suffix and do not begin with a dot."""
-    found = {}
+    found: dict[str, FileState] = {}
+    new = tuple.__new__
     with directory(root, folder) as fd, os.scandir(fd) as items:
         for item in items:
             name = item.name
@@ -46,7 +47,8 @@ def file_states(root: str, folder: str, suffix: str) -> dict[str, FileState]:
                     status = item.stat(follow_symlinks=False)
                 except FileNotFoundError:  # it has gone in between
                     continue
-                found[name] = FileState(status.st_ctime_ns, status.st_size, status.st_ino)
+                # Without the call of the tuple's own constructor: there may be ten thousand of them.
+                found[name] = new(FileState, (status.st_ctime_ns, status.st_size, status.st_ino))
     return found
 
 
