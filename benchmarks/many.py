@@ -28,7 +28,23 @@ from benchmarks.measure import Arm, Figure, ask, figure, interleave
 from benchmarks.report import Row, environment, table
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
-WORDS = ["order", "invoice", "refund", "parcel", "address", "password", "delay", "carrier", "blue", "lamp", "size", "return", "voucher", "card", "status"]
+WORDS = [
+    "order",
+    "invoice",
+    "refund",
+    "parcel",
+    "address",
+    "password",
+    "delay",
+    "carrier",
+    "blue",
+    "lamp",
+    "size",
+    "return",
+    "voucher",
+    "card",
+    "status",
+]
 CJK = ["订单42已经退款了吗", "東京タワーはどこですか", "환불해 주세요 부탁합니다", "请帮我查一下这个订单的状态"]
 COMMON = "order"
 RARE = "voucher-77"
@@ -165,7 +181,7 @@ async def scans(root: Path) -> Row:
 
 
 async def by_sql(root: Path, rounds: int) -> Row:
-    """The newest hundred sessions, against SQL over the database of `SQLiteSession`, which knows their ids and times."""
+    """The newest hundred sessions, against SQL over what `SQLiteSession` has of sessions: their ids and times."""
     path = root.with_name("theirs.db")
     theirs = sqlite3.connect(path)
     theirs.execute(

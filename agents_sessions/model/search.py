@@ -92,8 +92,12 @@ class SearchQuery:
         first = heapq.nsmallest(self.limit + 1, rest, key=lambda one: one.place)
         if len(first) > self.limit:
             del first[self.limit :]
-            return Page(first, encode_cursor(self.digest(), window, *first[-1].place))
-        return Page(first, None if below is None else encode_cursor(self.digest(), below))
+            return Page(first, self.cursor_at(window, first[-1].place))
+        return Page(first, None if below is None else self.cursor_at(below))
+
+    def cursor_at(self, window: str | None, place: "Place | None" = None) -> str:
+        """Return the cursor of the page behind a place in a window, or of the first one in it."""
+        return encode_cursor(self.digest(), window, *(place or ()))
 
     def position(self) -> "tuple[str | None, Place | None]":
         """Return the window that the cursor names, and the place in it; None and None without a cursor.
