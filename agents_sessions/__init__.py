@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agents_sessions.errors import SessionError
+    from agents_sessions.features.bulk import SessionOutcome
     from agents_sessions.keys import SessionKey
     from agents_sessions.manager import SessionManager
+    from agents_sessions.manager.bulk import NewSession
+    from agents_sessions.model.conversation import Conversation
     from agents_sessions.model.entries import TurnStatus
     from agents_sessions.model.history import (
         DecisionEntry,
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
         UsageEntry,
     )
     from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
+    from agents_sessions.model.query import Page, SessionFilters, SessionQuery
+    from agents_sessions.model.search import SearchHit, SearchKind, SearchQuery
     from agents_sessions.model.totals import ContextStats
     from agents_sessions.model.usage import TokenUsage
     from agents_sessions.not_given import NOT_GIVEN, NotGiven
@@ -61,6 +66,7 @@ __all__ = [
     "ApprovalNeeded",
     "Content",
     "ContextStats",
+    "Conversation",
     "DecisionEntry",
     "Durability",
     "FileSession",
@@ -75,20 +81,28 @@ __all__ = [
     "MemoryStore",
     "Message",
     "ModelRequest",
+    "NewSession",
     "NotGiven",
     "OnFailure",
     "OnPending",
+    "Page",
     "PendingApproval",
     "Reply",
     "ReplyStream",
     "ReplySummary",
     "RetryOptions",
     "RunArguments",
+    "SearchHit",
+    "SearchKind",
+    "SearchQuery",
     "SendOptions",
     "SessionError",
+    "SessionFilters",
     "SessionInfo",
     "SessionKey",
     "SessionManager",
+    "SessionOutcome",
+    "SessionQuery",
     "SessionStatus",
     "SessionStore",
     "SessionType",
@@ -112,6 +126,7 @@ _HOME = {
     "ApprovalNeeded": "turns.events",
     "Content": "turns.request",
     "ContextStats": "model.totals",
+    "Conversation": "model.conversation",
     "DecisionEntry": "model.history",
     "Durability": "stores.file.store",
     "FileSession": "session",
@@ -126,21 +141,29 @@ _HOME = {
     "MemoryStore": "stores.memory",
     "Message": "model.history",
     "ModelRequest": "model.history",
+    "NewSession": "manager.bulk",
     "NOT_GIVEN": "not_given",
     "NotGiven": "not_given",
     "OnFailure": "turns.options",
     "OnPending": "turns.options",
+    "Page": "model.query",
     "PendingApproval": "turns.approvals",
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
     "ReplySummary": "turns.reply",
     "RetryOptions": "turns.options",
     "RunArguments": "turns.options",
+    "SearchHit": "model.search",
+    "SearchKind": "model.search",
+    "SearchQuery": "model.search",
     "SendOptions": "turns.options",
     "SessionError": "errors",
+    "SessionFilters": "model.query",
     "SessionInfo": "model.info",
     "SessionKey": "keys",
     "SessionManager": "manager.manager",
+    "SessionOutcome": "features.bulk",
+    "SessionQuery": "model.query",
     "SessionStatus": "model.info",
     "SessionStore": "stores.base",
     "SessionType": "model.info",

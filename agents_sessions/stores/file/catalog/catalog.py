@@ -4,6 +4,7 @@ An `Update` goes on where it was when it is tried again, and each step of it is 
 the lock between two steps is `FileStore`, in its event loop.
 """
 
+import errno
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ from agents_sessions.stores.file.catalog.reading import Reading, Stand, check_pl
 from agents_sessions.stores.file.catalog.rows import blob, text_of
 from agents_sessions.stores.file.catalog.writing import NO_STATE, kept_state, write
 from agents_sessions.stores.file.disk.listing import FileState, file_states
-from agents_sessions.stores.file.errors import UNTOLD
+from agents_sessions.stores.file.disk.syscalls import NotRegular
+from agents_sessions.stores.file.errors import UNTOLD, told
 from agents_sessions.stores.file.layout import SUFFIX, SessionNames
 from agents_sessions.stores.file.reader import FileReader
 
@@ -86,6 +88,10 @@ class Catalog:
                     asked.answers.append(asked.question(Answers(self._database)))
         except Damaged:
             asked.pending = None
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise told(SessionKey("*", "*"), self._reader.root, error, creating=True) from error
 
     def close(self) -> None:
         """Give the connection back."""
@@ -113,7 +119,9 @@ class Catalog:
     def _states(self, folder: str) -> dict[str, FileState]:
         try:
             return file_states(self._reader.root_name, folder, SUFFIX)
-        except UNTOLD as error:
+        except FileNotFoundError:
+            return {}
+        except (PermissionError, NotRegular) as error:
             logger.warning("left out the folder %s: %s", printable(f"{self._reader.root_name}/{folder}"), error)
             return {}
 
@@ -128,15 +136,15 @@ class Catalog:
         """Read some of the files that differ, and put them down in one transaction."""
         assert asked.pending is not None  # noqa: S101 -- looked at before
         some, rest = asked.pending[:STEP], asked.pending[STEP:]
-        with self._database.held():
-            with self._database.mended():
-                if self._database.has_moved():  # another process was faster: look again
-                    asked.pending = None
-                    self._known = self._load_known()
-                    return
-                known = {name: self._stand(name) for name in some}
-            readings = {name: self._read(name, number[1], asked) for name, number in known.items()}
-            with self._database.mended(), self._database.transaction() as connection:
+        # The right to change it is given back before what is damaged is removed, which needs it too.
+        with self._database.mended(), self._database.held():
+            if self._database.has_moved():  # another process was faster: look again
+                asked.pending = None
+                self._known = self._load_known()
+                return
+            known = {name: self._stand(name) for name in some}
+            readings = {name: self._read(name, stand, asked) for name, (_, stand) in known.items()}
+            with self._database.transaction() as connection:
                 for name, reading in readings.items():
                     write(connection, name, known[name][0], reading)
         for name, reading in readings.items():
@@ -165,6 +173,8 @@ class Catalog:
                 raise
             return Reading(NO_STATE, None, error)
         except (*UNTOLD, SessionError) as error:
+            if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+                raise
             where = printable(f"{self._reader.root_name}/{name.folder}/{name.file}")
             logger.warning("left out %s: %s", where, error)
             return self._unreadable(name, error)
