@@ -17,6 +17,7 @@ from agents_sessions.testing.contract.rewrite import RewriteContract
 from agents_sessions.testing.contract.scan import ScanContract
 from agents_sessions.testing.contract.sharing import SharingContract
 from agents_sessions.testing.contract.sidecars import SidecarContract
+from agents_sessions.testing.contract.spend import SpendContract
 from agents_sessions.testing.contract.times import TimeContract
 from agents_sessions.testing.contract.turn_lock import TurnLockContract
 
@@ -37,6 +38,7 @@ class StoreContract(
     IdContract,
     ScanContract,
     QueryContract,
+    SpendContract,
     SidecarContract,
     TurnLockContract,
     ConcurrencyContract,
