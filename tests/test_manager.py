@@ -260,6 +260,9 @@ def test_a_root_may_begin_at_the_users_own_folder(tmp_path, monkeypatch):
 DAILY = ("agent_id", "lock_timeout", "start", "on_failure", "on_pending")
 
 
+METHODS = [name for name, value in inspect.getmembers(SessionManager, callable) if not name.startswith("_")]
+
+
 @pytest.mark.parametrize(
     ("method", "daily"),
     [
@@ -275,7 +278,7 @@ def test_help_shows_the_arguments_of_every_day(method, daily):
     assert set(daily) <= set(inspect.signature(getattr(SessionManager, method)).parameters)
 
 
-@pytest.mark.parametrize("name", [name for name in dir(SessionManager) if not name.startswith("_")])
+@pytest.mark.parametrize("name", METHODS)
 def test_help_shows_defaults_that_can_be_read(name):
     assert "object at 0x" not in str(inspect.signature(getattr(SessionManager, name)))
 

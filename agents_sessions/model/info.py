@@ -19,6 +19,8 @@ from agents_sessions.model.entries import as_stored, now, parse_time, timestamp
 from agents_sessions.model.totals import ContextStats
 
 SessionStatus = Literal["active", "paused", "closed"]
+GivenStatus = Literal["active", "paused", "closed", "completed"]
+"""A status as it may be given: other session managers call a closed session completed."""
 SessionType = Literal["user", "sub_agent", "scheduled"]
 
 _TOTALS = {"seq", "updated_at", "context"}
@@ -30,7 +32,7 @@ Tag = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 def closed_if_completed(status: object) -> object:
-    """Return a status as it is stored and shown: other session managers call a closed session completed."""
+    """Return a status as it is stored and shown."""
     return "closed" if status == "completed" else status
 
 

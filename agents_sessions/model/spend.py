@@ -170,6 +170,11 @@ class SessionSpend(NamedTuple):
     spend: Spend | None
     """None if the history cannot be read."""
 
+    @classmethod
+    def of(cls, info: SessionInfo, spend: Spend | None) -> SessionSpend:
+        """Return the spend of a session."""
+        return cls(info.key, info.user_id, info.name, spend)
+
 
 def _copied(value: Any) -> Any:
     return value.copy() if isinstance(value, dict | set) else value

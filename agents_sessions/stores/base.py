@@ -376,7 +376,7 @@ class SessionStore(ABC):
         except SessionBusyError:
             return True
 
-    async def spend_of(self, info: SessionInfo) -> SessionSpend:
+    async def spend_of(self, info: SessionInfo) -> Spend:
         """Return what a session has done and spent, without what it has from its parent.
 
         Raises:
@@ -386,7 +386,7 @@ class SessionStore(ABC):
         while page:
             spend = fold_spend(spend, page)
             page = await self.entries(info.key, after=page[-1]["seq"], limit=PAGE)
-        return SessionSpend(info.key, info.user_id, info.name, spend)
+        return spend
 
     async def spend(self, query: SessionQuery) -> AsyncIterator[SessionSpend]:
         """Yield what each session that a question asks for has done and spent; limit and cursor do not matter.
@@ -397,11 +397,11 @@ class SessionStore(ABC):
         async for info in self.scan(query.agent_id):
             if query.matches(info):
                 try:
-                    yield await self.spend_of(info)
+                    yield SessionSpend.of(info, await self.spend_of(info))
                 except SessionNotFoundError:  # it was deleted meanwhile
                     continue
                 except SessionStorageError:
-                    yield SessionSpend(info.key, info.user_id, info.name, None)
+                    yield SessionSpend.of(info, None)
 
     async def titled(self, infos: Iterable[SessionInfo]) -> list[SessionInfo]:
         """Return sessions with the titles that those without a name get from their first message.

@@ -9,7 +9,7 @@ from agents_sessions.errors import SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item, TurnStatus, item_entry, parse_time, record_entry, timestamp
 from agents_sessions.model.query import SessionQuery
-from agents_sessions.model.spend import Line, Origin, Spend, Sums, fold_spend
+from agents_sessions.model.spend import Line, Origin, SessionSpend, Spend, Sums, fold_spend
 from agents_sessions.model.usage import NOTHING, RequestRow
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.testing.contract.part import ContractPart
@@ -57,10 +57,10 @@ class SpendContract(ContractPart):
     async def test_a_spend_is_the_fold_of_the_history(self, store: SessionStore) -> None:
         entries = turn("1", "completed", request(1000, agent="support", model="gpt-4.1"), request(50, nested=True))
         info = await store.create(info_of(user_id="ann", name="Order"), entries)
-        found = await store.spend_of(info)
-        assert (found.key, found.user_id, found.name) == (KEY, "ann", "Order")
-        assert found.spend == fold_spend(Spend(), await store.entries(KEY))
-        assert total(found.spend).total_tokens == 1100 + 55
+        spend = await store.spend_of(info)
+        assert spend == fold_spend(Spend(), await store.entries(KEY))
+        assert total(spend).total_tokens == 1100 + 55
+        assert [found async for found in store.spend(SessionQuery())] == [SessionSpend(KEY, "ann", "Order", spend)]
 
     async def test_a_spend_grows_with_what_is_appended_and_goes_with_what_is_cleared(self, store: SessionStore) -> None:
         await store.create(info_of(), turn("1", "completed", request(1000, model="gpt-4.1")))
@@ -80,7 +80,7 @@ class SpendContract(ContractPart):
         usage = record_entry({"type": "usage", "requests": [request(10, model="gpt-4.1")]})
         await store.create(info_of(), [usage] * 1203)
         found = await store.spend_of(await store.existing(KEY))
-        assert total(found.spend).requests == 1203
+        assert total(found).requests == 1203
 
     async def test_spend_is_asked_as_sessions_are(self, store: SessionStore) -> None:
         for number, agent in enumerate(["a", "a", "b"]):
@@ -115,12 +115,11 @@ class SpendContract(ContractPart):
         usage = record_entry({"type": "usage", "requests": rows})
         await store.create(info_of(), [{**usage, "at": timestamp(NOON)}])
         found = await store.spend_of(await store.existing(KEY))
-        assert found.spend is not None
-        assert {line: sums.input_tokens for line, sums in found.spend.lines.items()} == {
+        assert {line: sums.input_tokens for line, sums in found.lines.items()} == {
             Line("2026-11-20", "a", "m", nested=False, size=0): 11,
             Line("2026-11-20", "b", "m", nested=False, size=0): 7,
         }
-        assert found.spend.origin == Origin()
+        assert found.origin == Origin()
 
     # --- titles ---
 
