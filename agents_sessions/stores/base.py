@@ -28,7 +28,13 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from agents_sessions.concurrency import process
-from agents_sessions.errors import SessionBusyError, SessionNotFoundError, SessionStorageError, UnsupportedError
+from agents_sessions.errors import (
+    SessionBusyError,
+    SessionIOError,
+    SessionNotFoundError,
+    SessionStorageError,
+    UnsupportedError,
+)
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item
 from agents_sessions.model.history import Message, messages
@@ -400,6 +406,8 @@ class SessionStore(ABC):
                     yield SessionSpend.of(info, await self.spend_of(info))
                 except SessionNotFoundError:  # it was deleted meanwhile
                     continue
+                except SessionIOError:  # of the system, and perhaps of the moment: it says nothing of the session
+                    raise
                 except SessionStorageError:
                     yield SessionSpend.of(info, None)
 
@@ -411,11 +419,14 @@ class SessionStore(ABC):
         return [info if info.name is not None else info.with_title(await self._title(info)) for info in infos]
 
     async def _title(self, info: SessionInfo) -> str | None:
-        if info.context.user_messages:
-            with contextlib.suppress(SessionNotFoundError, SessionStorageError):  # it has no title then
-                for limit in FIRST_ENTRIES:
-                    if title := title_of(await self.entries(info.key, after=0, limit=limit)):
-                        return title
+        try:
+            for limit in FIRST_ENTRIES if info.context.user_messages else ():
+                if title := title_of(await self.entries(info.key, after=0, limit=limit)):
+                    return title
+        except SessionIOError:
+            raise
+        except (SessionNotFoundError, SessionStorageError):  # a title is not worth an error that others will raise
+            pass
         return None
 
     async def find(self, session_id: str) -> list[SessionKey]:
