@@ -29,13 +29,21 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from agents_sessions.concurrency import process
-from agents_sessions.errors import SessionNotFoundError, SessionStorageError, UnsupportedError
+from agents_sessions.errors import (
+    SessionBusyError,
+    SessionIOError,
+    SessionNotFoundError,
+    SessionStorageError,
+    UnsupportedError,
+)
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item
 from agents_sessions.model.history import Message, messages
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
 from agents_sessions.model.search import Found, SearchHit, SearchQuery, Text, hit, name_of, texts_of
+from agents_sessions.model.spend import Origin, SessionSpend, Spend, fold_spend
+from agents_sessions.model.titles import title_of
 from agents_sessions.model.totals import ContextStats
 from agents_sessions.model.words import places
 
@@ -45,6 +53,9 @@ Entries: TypeAlias = "Iterable[Entry] | AsyncIterable[Entry]"
 """Entries at hand, or a stream of them: a history that is copied need not fit into memory."""
 
 NO_SIDECARS: Mapping[str, bytes] = MappingProxyType({})
+
+FIRST_ENTRIES = (8, 100)
+"""How many entries are read to find a title: few, and if the first message is not among them some more. Then none."""
 
 PAGE = 500
 """How many entries the base class reads at a time where it walks through a history."""
@@ -406,6 +417,65 @@ class SessionStore(ABC):
         What was deleted or rewritten is not found from then on in any case. This is for the bytes: when it returns, no
         file of the store holds them, but the files of sessions.
         """
+
+    async def is_running(self, key: SessionKey) -> bool:
+        """Tell whether someone holds the turn lock of a session now, without waiting for it.
+
+        Here that is found out by taking the lock for a moment, in which someone else who will not wait is refused. A
+        backend that can look without taking overrides it.
+        """
+        try:
+            async with self.turn_lock(key, timeout=0):
+                return False
+        except SessionBusyError:
+            return True
+
+    async def spend_of(self, info: SessionInfo) -> Spend:
+        """Return what a session has done and spent, without what it has from its parent.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        spend, page = Spend(origin=Origin.of(info)), await self.entries(info.key, after=0, limit=PAGE)
+        while page:
+            spend = fold_spend(spend, page)
+            page = await self.entries(info.key, after=page[-1]["seq"], limit=PAGE)
+        return spend
+
+    async def spend(self, query: SessionQuery) -> AsyncIterator[SessionSpend]:
+        """Yield what each session that a question asks for has done and spent; limit and cursor do not matter.
+
+        One whose history cannot be read comes without its spend. Here every history is read from end to end; a backend
+        that keeps what it has folded overrides this.
+        """
+        async for info in self.scan(query.agent_id):
+            if query.matches(info):
+                try:
+                    yield SessionSpend.of(info, await self.spend_of(info))
+                except SessionNotFoundError:  # it was deleted meanwhile
+                    continue
+                except SessionIOError:  # of the system, and perhaps of the moment: it says nothing of the session
+                    raise
+                except SessionStorageError:
+                    yield SessionSpend.of(info, None)
+
+    async def titled(self, infos: Iterable[SessionInfo]) -> list[SessionInfo]:
+        """Return sessions with the titles that those without a name get from their first message.
+
+        Here the first entries of each are read; a backend that has them at hand overrides this.
+        """
+        return [info if info.name is not None else info.with_title(await self._title(info)) for info in infos]
+
+    async def _title(self, info: SessionInfo) -> str | None:
+        try:
+            for limit in FIRST_ENTRIES if info.context.user_messages else ():
+                if title := title_of(await self.entries(info.key, after=0, limit=limit)):
+                    return title
+        except SessionIOError:
+            raise
+        except (SessionNotFoundError, SessionStorageError):  # a title is not worth an error that others will raise
+            pass
+        return None
 
     async def find(self, session_id: str) -> list[SessionKey]:
         """Return the keys of all sessions of an id, one per agent that has it."""

@@ -263,6 +263,10 @@ class FileStore(SessionStore):
             stack.enter_context(await self._await_lock(partial(self._files.try_turn, key), key, begun, timeout))
             yield TurnLock(key)
 
+    async def is_running(self, key: SessionKey) -> bool:
+        # A turn of this process is known in its memory. Its lock file would be opened once more, for nothing.
+        return process.turn_takers.is_held(self.place(key)) or self._files.is_turn_held(key)
+
     @contextlib.asynccontextmanager
     async def reserve(self, session_id: str) -> AsyncIterator[None]:
         begun, key = monotonic(), SessionKey("*", session_id)
