@@ -7,7 +7,7 @@ import sys
 import pytest
 
 OF_PYTHON_3_11 = {
-    "create with the first turn": (525, 610, 22),
+    "create with the first turn": (545, 630, 22),
     "append of 1": (148, 138, 14),
     "append of 4": (155, 168, 14),
     "read all": (41, 40, 8),

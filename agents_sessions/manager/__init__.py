@@ -2,6 +2,7 @@
 
     checks                       arguments, refused where they are given
     sessions, turns, history     three façades: signatures, docstrings and a few lines each
+    features                     the nouns: `manager.branches` and so on
     manager                      `SessionManager`, put together from them
 
 What they do is done by the store, the lookup and `agents_sessions.turns`.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 from weakref import WeakSet
 
 from agents_sessions.lookup import SessionLookup
+from agents_sessions.manager.features import FeatureFacade
 from agents_sessions.manager.history import HistoryFacade
 from agents_sessions.manager.sessions import SessionFacade
 from agents_sessions.manager.turns import TurnFacade
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from agents_sessions.turns.stream import ReplyStream
 
 
-class SessionManager(SessionFacade, TurnFacade, HistoryFacade):
+class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
     """Finds sessions, runs turns on them, and keeps their history.
 
     Args:

@@ -1,18 +1,51 @@
 """What a session is, without its history."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field, field_serializer, field_validator
 
 from agents_sessions.keys import SessionKey
-from agents_sessions.model.entries import as_stored, now, timestamp
+from agents_sessions.model.entries import as_stored, now, parse_time, timestamp
 from agents_sessions.model.totals import ContextStats
 
 SessionStatus = Literal["active", "paused", "closed"]
 SessionType = Literal["user", "sub_agent", "scheduled"]
 
 _TOTALS = {"seq", "updated_at", "context"}
+_DERIVED = {"last_active_at"}
+_RARE = ("forked_at", "compaction")
+
+MAX_TAGS = 100
+"""How many tags a session may have."""
+Tag = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class ForkPoint(BaseModel):
+    """Where a session left the one that it was forked from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    seq: int
+    """The last entry of the parent that the fork has."""
+    turn: str | None = None
+    """The turn that ends there."""
+    moved: bool = False
+    """True if the fork was asked for inside this turn, and was moved to its end."""
+
+
+class Compaction(BaseModel):
+    """When the model's input is shortened, and to what. Nothing is lost by it: the originals stay in the history."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at_tokens: int = Field(ge=1)
+    """Before a turn whose input is larger than this, about: see `SessionManager.summaries`."""
+    keep_turns: int = Field(default=4, ge=0)
+    """How many of the newest turns the model goes on seeing word for word."""
+    summariser: Any = Field(default=None)
+    """Who writes the summary: an agent, the name of one of the manager's, or a function that is called with the items
+    and returns a text. None composes one without a model. A session keeps a name or None only."""
 
 
 class SessionInfo(BaseModel):
@@ -43,6 +76,22 @@ class SessionInfo(BaseModel):
     """How many items of the history the model sees, about, if no run config says it."""
     metadata: dict[str, JsonValue] = Field(default_factory=dict)
     """Anything else the application wants to keep. JSON only."""
+    tags: tuple[Tag, ...] = Field(default=(), max_length=MAX_TAGS)
+    """Labels to find it by, of 1 to 100 characters each. Their order is kept."""
+    pinned: bool = False
+    """Never removed by a rule of retention."""
+    working_dir: str | None = None
+    """The folder that the conversation is about, for programs that go on where they were."""
+    parent_id: str | None = None
+    """The session that this one was made from: forked, or begun by its agent."""
+    forked_at: ForkPoint | None = None
+    """Where it left its parent; None if it is no fork."""
+    compaction: Compaction | None = None
+    """When and how its history is shortened for the model, if not as the manager says."""
+    extensions: dict[str, JsonValue] = Field(default_factory=dict)
+    """Data of other packages, each under a name of its own. JSON only."""
+    indexed: bool = True
+    """False keeps the text of the session out of every search index."""
     created_at: datetime = Field(default_factory=now)
     """UTC, in milliseconds, whatever the time zone it is given in; one without a time zone is refused."""
     updated_at: datetime = Field(default_factory=now)
@@ -62,6 +111,13 @@ class SessionInfo(BaseModel):
         except OverflowError:
             raise ValueError("a time that UTC does not have") from None
 
+    @field_validator("compaction")
+    @classmethod
+    def _by_name(cls, compaction: Compaction | None) -> Compaction | None:
+        if compaction is not None and not isinstance(compaction.summariser, str | None):
+            raise ValueError("only storable with the name of its summariser: an agent of the manager")
+        return compaction
+
     @field_serializer("created_at", "updated_at", when_used="json")
     def _as_stored(self, moment: datetime) -> str:
         return timestamp(moment)
@@ -71,8 +127,18 @@ class SessionInfo(BaseModel):
         """The session's full name in its store."""
         return SessionKey(self.agent_id, self.id)
 
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def last_active_at(self) -> datetime:
+        """When its newest entry was stored. Of a session without entries, when it last changed."""
+        newest = self.context.last_entry_at
+        return self.updated_at if newest is None else parse_time(newest)
+
     def header(self) -> dict[str, Any]:
         """Return the facts, without the totals, as JSON data. The containers in it are the model's own."""
         # Not `model_dump`: it changes a lone surrogate in a key, and a set, in silence.
-        facts = {name: value for name, value in self if name not in _TOTALS}
-        return {**facts, "created_at": timestamp(self.created_at)}
+        facts = {name: value for name, value in self if name not in _TOTALS and name not in _DERIVED}
+        for name in _RARE:  # values of their own, that most sessions do not have
+            if (value := facts.pop(name)) is not None:
+                facts[name] = value.model_dump()
+        return {**facts, "tags": list(self.tags), "created_at": timestamp(self.created_at)}

@@ -68,6 +68,8 @@ class ContextStats:
     """How the newest turn ended."""
     open_turn: str | None = None
     """A turn that has entries but no end: it is running or, if no one holds the turn lock, its process died."""
+    last_entry_at: str | None = None
+    """When the newest entry was stored, UTC with milliseconds: the last activity, which no change of a fact moves."""
     checkpoints: int = 0
     newest_checkpoint: int = 0
     """The number of the newest checkpoint's entry; 0 if there is none."""
@@ -117,6 +119,7 @@ def fold(stats: ContextStats, entries: Iterable[Entry]) -> ContextStats:
         InvalidItemError: A record lacks a part, or has one of another type, or a total is too large for a float.
     """
     totals: dict[str, Any] = dict(stats.__dict__)
+    entry: Entry | None = None
     try:
         for entry in entries:
             if "turn" in entry:
@@ -126,6 +129,8 @@ def fold(stats: ContextStats, entries: Iterable[Entry]) -> ContextStats:
                 totals[_COUNTED.get(item_kind(entry["item"]), "other_items")] += 1
             elif "record" in entry:
                 _count_record(totals, entry["record"], entry)
+        if entry is not None and "at" in entry:
+            totals["last_entry_at"] = entry["at"]
         _check_totals(totals)
     except OverflowError:
         raise InvalidItemError("a record", "has a number that makes a total too large") from None
@@ -137,7 +142,7 @@ def fold(stats: ContextStats, entries: Iterable[Entry]) -> ContextStats:
 
 
 def _check_totals(totals: dict[str, Any]) -> None:
-    for name in ("last_agent", "last_status", "open_turn"):
+    for name in ("last_agent", "last_status", "open_turn", "last_entry_at"):
         if totals[name] is not None and not isinstance(totals[name], str):
             raise TypeError(name)
     for name in _SUMS:

@@ -33,6 +33,7 @@ from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item
 from agents_sessions.model.history import Message, messages
 from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.query import Page, SessionQuery
 from agents_sessions.model.totals import ContextStats
 
 Entries: TypeAlias = "Iterable[Entry] | AsyncIterable[Entry]"
@@ -346,6 +347,17 @@ class SessionStore(ABC):
             SessionExistsError: There is one of the new key already; it was not touched.
         """
         return await self.create(info, self.walk(source, before=before))
+
+    async def query(self, query: SessionQuery) -> Page[SessionInfo]:
+        """Return a page of the sessions that are asked for.
+
+        While sessions change, no session comes twice on the pages of one question, and none that stayed put is missed.
+        """
+        return query.page_of([info async for info in self.scan(query.agent_id) if query.matches(info)])
+
+    async def count(self, query: SessionQuery) -> int:
+        """Return how many sessions a question asks for; limit and cursor do not matter."""
+        return len([None async for info in self.scan(query.agent_id) if query.matches(info)])
 
     async def find(self, session_id: str) -> list[SessionKey]:
         """Return the keys of all sessions of an id, one per agent that has it."""

@@ -10,6 +10,7 @@ from agents_sessions.testing.contract.facts import FactContract
 from agents_sessions.testing.contract.ids import IdContract
 from agents_sessions.testing.contract.items import ItemContract
 from agents_sessions.testing.contract.processes import ProcessContract
+from agents_sessions.testing.contract.query import QueryContract
 from agents_sessions.testing.contract.read import ReadContract
 from agents_sessions.testing.contract.refusals import RefusalContract
 from agents_sessions.testing.contract.rewrite import RewriteContract
@@ -35,6 +36,7 @@ class StoreContract(
     AsideContract,
     IdContract,
     ScanContract,
+    QueryContract,
     SidecarContract,
     TurnLockContract,
     ConcurrencyContract,

@@ -1,0 +1,19 @@
+"""The nouns of a manager: each is made when it is first used, so that a manager costs nothing that is not asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agents_sessions.lookup import SessionLookup
+    from agents_sessions.stores.base import SessionStore
+    from agents_sessions.turns.turn import Turns
+
+
+class FeatureFacade:
+    """What a manager offers beyond sessions, turns and history, one `functools.cached_property` per noun."""
+
+    store: SessionStore
+    _lookup: SessionLookup
+    _turns: Turns
+    _lock_timeout: float | None
