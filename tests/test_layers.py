@@ -18,6 +18,7 @@ FLOORS = [
     {"model.lossless_json", "model.usage"},
     {"model.ids"},
     {"model.entries"},
+    {"model.pairs", "model.view"},
     {"model.totals"},
     {"model.info", "model.history", "model.undo"},
     {"model.query"},

@@ -1,9 +1,10 @@
 """What a history is made of.
 
 A history is a list of entries. An entry is an envelope (`seq`, `at`, `agent`, `turn`) around one body: an SDK
-`item`, stored exactly as the Runner gave it, or a `record` of ours (a handoff, the usage of model requests, a
-decision about tool calls, the end of a turn; a view, a checkpoint, a merge, a redaction). What we know about an item stays in the envelope: a key added to
-the item itself would be sent to the model, which rejects it.
+`item`, stored exactly as the Runner gave it, or a `record` of ours. Some records say what was done: a handoff, the
+usage of model requests, a decision about tool calls, the end of a turn. Others speak of the history itself: a view,
+a checkpoint, a merge, a redaction. What we know about an item stays in the envelope: a key added to the item itself
+would be sent to the model, which rejects it.
 
 Entries are plain dicts inside the package, because ten thousand of them are read in milliseconds;
 `agents_sessions.history` has the typed values that users see.

@@ -3,7 +3,16 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field, field_serializer, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    computed_field,
+    field_serializer,
+    field_validator,
+)
 
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import as_stored, now, parse_time, timestamp
@@ -12,9 +21,8 @@ from agents_sessions.model.totals import ContextStats
 SessionStatus = Literal["active", "paused", "closed"]
 SessionType = Literal["user", "sub_agent", "scheduled"]
 
-_TOTALS = {"seq", "updated_at", "context"}
-_DERIVED = {"last_active_at"}
-_RARE = ("forked_at", "compaction")
+_NOT_AS_THEY_ARE = {"seq", "updated_at", "context", "last_active_at", "forked_at", "compaction"}
+"""Totals, what is computed, and what few sessions have: it is left out where it is None."""
 
 MAX_TAGS = 100
 """How many tags a session may have."""
@@ -46,6 +54,12 @@ class Compaction(BaseModel):
     summariser: Any = Field(default=None)
     """Who writes the summary: an agent, the name of one of the manager's, or a function that is called with the items
     and returns a text. None composes one without a model. A session keeps a name or None only."""
+
+
+def _by_name(compaction: Compaction) -> Compaction:
+    if not isinstance(compaction.summariser, str | None):
+        raise ValueError("only storable with the name of its summariser: an agent of the manager")
+    return compaction
 
 
 class SessionInfo(BaseModel):
@@ -86,7 +100,7 @@ class SessionInfo(BaseModel):
     """The session that this one was made from: forked, or begun by its agent."""
     forked_at: ForkPoint | None = None
     """Where it left its parent; None if it is no fork."""
-    compaction: Compaction | None = None
+    compaction: Annotated[Compaction, AfterValidator(_by_name)] | None = None
     """When and how its history is shortened for the model, if not as the manager says."""
     extensions: dict[str, JsonValue] = Field(default_factory=dict)
     """Data of other packages, each under a name of its own. JSON only."""
@@ -111,13 +125,6 @@ class SessionInfo(BaseModel):
         except OverflowError:
             raise ValueError("a time that UTC does not have") from None
 
-    @field_validator("compaction")
-    @classmethod
-    def _by_name(cls, compaction: Compaction | None) -> Compaction | None:
-        if compaction is not None and not isinstance(compaction.summariser, str | None):
-            raise ValueError("only storable with the name of its summariser: an agent of the manager")
-        return compaction
-
     @field_serializer("created_at", "updated_at", when_used="json")
     def _as_stored(self, moment: datetime) -> str:
         return timestamp(moment)
@@ -137,8 +144,11 @@ class SessionInfo(BaseModel):
     def header(self) -> dict[str, Any]:
         """Return the facts, without the totals, as JSON data. The containers in it are the model's own."""
         # Not `model_dump`: it changes a lone surrogate in a key, and a set, in silence.
-        facts = {name: value for name, value in self if name not in _TOTALS and name not in _DERIVED}
-        for name in _RARE:  # values of their own, that most sessions do not have
-            if (value := facts.pop(name)) is not None:
-                facts[name] = value.model_dump()
+        # Nor `for … in self`, a generator of pydantic's: that is a call for each field, at every write of a header.
+        values = {**self.__dict__, **(self.model_extra or {})}
+        facts = {name: values[name] for name in values if name not in _NOT_AS_THEY_ARE}
+        if self.forked_at is not None:
+            facts["forked_at"] = self.forked_at.model_dump()
+        if self.compaction is not None:
+            facts["compaction"] = self.compaction.model_dump()
         return {**facts, "tags": list(self.tags), "created_at": timestamp(self.created_at)}

@@ -96,10 +96,8 @@ class ContextStats:
         """
         if not isinstance(data, dict):
             raise TypeError("the totals are no dict")
-        view = data.get("view")
-        totals = cls(
-            **{name: data[name] for name in _FIELDS if name in data}, view=None if view is None else View.from_json(view)
-        )
+        view = None if data.get("view") is None else View.from_json(data["view"])
+        totals = cls(**{name: data[name] for name in _FIELDS if name in data}, view=view)
         if not all(type(getattr(totals, name)) in kinds for name, kinds in _FIELDS.items()):
             raise TypeError("the totals hold a value of another type")
         return totals

@@ -15,9 +15,9 @@ A view record stands behind all that it hides. So the end of a history, however 
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from agents_sessions.model.entries import Entry, ViewRecord
+from agents_sessions.model.entries import Entry, ViewReason, ViewRecord
 from agents_sessions.model.lossless_json import JsonObject
 
 ABOUT_THE_HISTORY = frozenset({"view", "checkpoint", "merge", "redaction"})
@@ -31,9 +31,9 @@ class View:
     hidden: tuple[tuple[int, int], ...] = ()
     """What was taken back: first and last number of each range, in order, apart from each other."""
     compacted: int = 0
-    """The model sees a summary in the place of all items up to this number; 0 if there is none."""
+    """The model does not see the items up to this number, but a summary of them."""
     summary: int = 0
-    """The number of the record that holds this summary."""
+    """The number of the record that holds the summary; 0 if that was taken away, and the model sees nothing instead."""
 
     @classmethod
     def of(cls, record: ViewRecord, seq: int) -> "View":
@@ -57,14 +57,23 @@ class View:
         Raises:
             KeyError, TypeError, ValueError: It is none.
         """
-        return cls.of({**data, "summary_at": data.get("summary_at", 0)}, 0)
+        return cls.of(cast("ViewRecord", data), 0)
 
     def to_json(self) -> JsonObject:
         """Return the view as JSON data, as a view record has it too."""
         data: JsonObject = {"hidden": [list(each) for each in self.hidden]}
         if self.compacted:
-            data |= {"compacted": self.compacted, "summary_at": self.summary}
+            data["compacted"] = self.compacted
+        if self.summary:
+            data["summary_at"] = self.summary
         return data
+
+    def record(self, why: ViewReason, takes: tuple[int, int] | None = None) -> ViewRecord:
+        """Return the record that makes this the view, and says why; perhaps which range it has taken or given back."""
+        record = cast("ViewRecord", {"type": "view", "why": why, **self.to_json()})
+        if takes is not None:
+            record["takes"] = list(takes)
+        return record
 
     def is_taken_back(self, seq: int) -> bool:
         """Tell whether what has this number was taken back."""
@@ -117,7 +126,7 @@ def shown(entries: Sequence[Entry]) -> list[Entry]:
     """
     view = view_of(entries)
     summary = summary_entry(entries, view)
-    if view.compacted and summary is None:
+    if view.summary and summary is None:
         view = view.uncompacted()
     seen = [entry for entry in entries if "item" in entry and view.shows(entry["seq"])]
     return seen if summary is None else [summary, *seen]
@@ -133,8 +142,9 @@ def summary_entry(entries: Iterable[Entry], view: View) -> Entry | None:
     if not view.summary:
         return None
     for entry in entries:
-        if entry["seq"] == view.summary and "record" in entry and "summary" in entry["record"]:
-            return {"seq": entry["seq"], "at": entry["at"], "item": entry["record"]["summary"]}
+        record = entry.get("record")
+        if entry["seq"] == view.summary and record is not None and record["type"] == "view" and "summary" in record:
+            return {"seq": entry["seq"], "at": entry["at"], "item": record["summary"]}
     return None
 
 

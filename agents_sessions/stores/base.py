@@ -35,6 +35,7 @@ from agents_sessions.model.history import Message, messages
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
 from agents_sessions.model.totals import ContextStats
+from agents_sessions.model.view import kept, shown_items
 
 Entries: TypeAlias = "Iterable[Entry] | AsyncIterable[Entry]"
 """Entries at hand, or a stream of them: a history that is copied need not fit into memory."""
@@ -303,16 +304,20 @@ class SessionStore(ABC):
     # --- what follows from it: right here, and faster where a backend knows a way ---
 
     async def items(self, key: SessionKey, *, limit: int | None = None) -> list[Item]:
-        """Return the SDK items of a session in order: all of them, or the newest `limit`.
+        """Return the SDK items that the model sees of a session, in order: all of them, or the newest `limit`.
+
+        What was taken back is not among them, and a summary stands in the place of what it sums up: see `model.view`.
 
         Raises:
             SessionNotFoundError: There is no such session.
         """
-        items = [entry["item"] for entry in await self.entries(key) if "item" in entry]
+        items = shown_items(await self.entries(key))
         return items if limit is None else items[max(0, len(items) - limit) :]
 
     async def messages(self, key: SessionKey, *, limit: int) -> list[Message]:
         """Return the newest `limit` messages of user and assistant, oldest first. The cost grows with `limit` alone.
+
+        What was taken back is not among them. What a summary stands for is: people go on seeing it.
 
         Raises:
             SessionNotFoundError: There is no such session.
@@ -320,7 +325,7 @@ class SessionStore(ABC):
         count = limit * 2
         while True:
             entries = await self.entries(key, limit=count)
-            found = messages(entries)
+            found = messages(kept(entries))
             if len(found) >= limit or len(entries) < count:
                 return found[max(0, len(found) - limit) :]
             count *= 4
@@ -337,16 +342,18 @@ class SessionStore(ABC):
                 yield entry
             after = page[-1]["seq"]
 
-    async def copy(self, source: SessionKey, info: SessionInfo, *, before: int | None = None) -> SessionInfo:
+    async def copy(
+        self, source: SessionKey, info: SessionInfo, *, before: int | None = None, behind: Sequence[Entry] = ()
+    ) -> SessionInfo:
         """Create a session with the entries of another one, all or those with a number below `before`.
 
-        They keep their numbers and times. Sidecars stay behind.
+        They keep their numbers and times; the entries given as `behind` follow. Sidecars stay where they are.
 
         Raises:
             SessionNotFoundError: There is no session to copy.
             SessionExistsError: There is one of the new key already; it was not touched.
         """
-        return await self.create(info, self.walk(source, before=before))
+        return await self.create(info, _followed(self.walk(source, before=before), behind))
 
     async def query(self, query: SessionQuery) -> Page[SessionInfo]:
         """Return a page of the sessions that are asked for.
@@ -373,3 +380,10 @@ class SessionStore(ABC):
         if info is None:
             raise SessionNotFoundError(key)
         return info
+
+
+async def _followed(entries: AsyncIterator[Entry], behind: Sequence[Entry]) -> AsyncIterator[Entry]:
+    async for entry in entries:
+        yield entry
+    for entry in behind:
+        yield entry
