@@ -7,6 +7,7 @@ from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.totals import fold
 from agents_sessions.stores.base import Entries
 from agents_sessions.stores.codec import SessionCodec
+from agents_sessions.stores.file.format.copied import outlines
 from agents_sessions.stores.file.format.document import NewFile
 from agents_sessions.stores.transitions import check_new, new_session, numbered
 
@@ -60,6 +61,19 @@ class Creation:
         self._newest = max(self._newest, self._last)
         self._context = fold(self._context, page)
         return self._file.add(page, self._at)
+
+    def copy(self, lines: bytearray, offset: int) -> bytes:
+        """Return lines of another plain file, which stand there at an offset, as lines of this one.
+
+        Raises:
+            Damage: A line is none of ours.
+        """
+        entries = outlines(lines, offset)
+        copied = self._file.add_lines(lines)
+        self._last = entries[-1]["seq"] if entries else self._last
+        self._newest = max(self._newest, self._last)
+        self._context = fold(self._context, entries)
+        return copied
 
     def end(self) -> tuple[SessionInfo, bytes]:
         """Return the session, and its last bytes."""

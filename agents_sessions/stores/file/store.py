@@ -139,6 +139,12 @@ class FileStore(SessionStore):
             await settle(in_thread(growing.close))
         return new
 
+    async def copy(
+        self, source: SessionKey, info: SessionInfo, *, before: int | None = None, behind: Sequence[Entry] = ()
+    ) -> SessionInfo:
+        copied = await self._write(info.key, partial(self._files.copy, source, info, before, behind))
+        return copied or await super().copy(source, info, before=before, behind=behind)
+
     async def load(self, key: SessionKey) -> SessionInfo | None:
         try:
             return await self._read(key, INFO_QUERY)
