@@ -15,11 +15,13 @@ from agents_sessions.manager.turns import TurnFacade
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.turns.agents import AgentRegistry, Agents, MissingAgent
 from agents_sessions.turns.options import RunArguments, check_options
+from agents_sessions.turns.summarising import Summarisers
 from agents_sessions.turns.turn import Turns
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from agents_sessions.model.info import Compaction
     from agents_sessions.turns.stream import ReplyStream
 
 
@@ -33,6 +35,7 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
         missing_agent: If the agent that a conversation was handed to is gone, its next message is an `error`, or goes
             to the session's own agent: `entry`.
         lock_timeout: Seconds that a message waits for the turns before it on the same session; None for no limit.
+        compaction: When and how the model's input is shortened before a turn; None never does. A session's own wins.
         defaults: Arguments of `Runner.run` for every turn: context, max_turns, hooks, run_config, error_handlers.
     """
 
@@ -43,6 +46,7 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
         agents: Agents = (),
         missing_agent: MissingAgent = "error",
         lock_timeout: float | None = 300.0,
+        compaction: Compaction | None = None,
         **defaults: Unpack[RunArguments],
     ) -> None:
         self._owns_store = not isinstance(store_or_root, SessionStore)
@@ -52,7 +56,9 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
         self._lock_timeout = lock_timeout
         self._defaults = defaults
         self._lookup = SessionLookup(self.store)
-        self._turns = Turns(self.store, self._lookup, self._registry)
+        if compaction is not None:
+            Summarisers(self._registry).check(compaction.summariser)
+        self._turns = Turns(self.store, self._lookup, self._registry, compaction)
         self._streams: WeakSet[ReplyStream] = WeakSet()
 
     async def __aenter__(self) -> SessionManager:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agents.memory import SessionSettings
 
     from agents_sessions.lookup import SessionLookup
+    from agents_sessions.model.info import Compaction
     from agents_sessions.stores.base import History, SessionStore
     from agents_sessions.turns.agents import AgentRegistry
     from agents_sessions.turns.turn import Turns
@@ -37,6 +38,7 @@ class NewSessionFacts(TypedDict, total=False):
     max_turns: int | None
     history_limit: int | None
     metadata: dict[str, Any] | None
+    compaction: Compaction | None
 
 
 class SessionFacade:
@@ -60,6 +62,7 @@ class SessionFacade:
         max_turns: int | None = None,
         history_limit: int | None = None,
         metadata: dict[str, Any] | None = None,
+        compaction: Compaction | None = None,
     ) -> SessionInfo:
         """Make a new session of an agent, and return its facts: its id is `info.id`.
 
@@ -74,6 +77,8 @@ class SessionFacade:
             history_limit: About how many items of the history the model sees, where no run config says it. The cut
                 is made at a user message.
             metadata: Anything else to keep, as JSON data.
+            compaction: When and how the model's input is shortened, if not as the manager says. Its summariser is a
+                name.
 
         Raises:
             UnknownAgentError: Agents were given, and this is none of them.
@@ -93,6 +98,7 @@ class SessionFacade:
                 max_turns=max_turns,
                 history_limit=history_limit,
                 metadata=metadata or {},
+                compaction=compaction,
             )
         async with contextlib.AsyncExitStack() as stack:
             if session_id is not None:
@@ -180,6 +186,7 @@ class SessionFacade:
         max_turns: int | NotGiven | None = NOT_GIVEN,
         history_limit: int | NotGiven | None = NOT_GIVEN,
         metadata: dict[str, Any] | NotGiven = NOT_GIVEN,
+        compaction: Compaction | NotGiven | None = NOT_GIVEN,
     ) -> SessionInfo:
         """Change facts of a session; what is not given stays. `metadata` replaces all of it.
 
@@ -195,6 +202,7 @@ class SessionFacade:
             max_turns=max_turns,
             history_limit=history_limit,
             metadata=metadata,
+            compaction=compaction,
         )
 
         def change(history: History) -> History:

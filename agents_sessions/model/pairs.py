@@ -49,16 +49,27 @@ def with_partners(items: Sequence[Item], chosen: Collection[int]) -> set[int]:
     return found
 
 
-def boundary(items: Sequence[Item], place: int) -> int:
-    """Return the last place, up to the given one, where a history can be cut without separating what belongs together.
+def cuts(items: Sequence[Item]) -> list[int]:
+    """Return all places, from 0 to the end, where a history can be cut without separating what belongs together.
 
     A cut at a place keeps the item at that place behind it.
     """
-    crossing = links(items)
-    cut = place
-    while inside := [first for first, second in crossing if first < cut <= second]:
-        cut = min(inside)
-    return cut
+    opened, closed = [0] * (len(items) + 1), [0] * (len(items) + 1)
+    for first, second in links(items):
+        opened[first + 1] += 1
+        closed[second] += 1
+    allowed, crossing = [], 0
+    for place in range(len(items) + 1):
+        crossing += opened[place]
+        if crossing == 0:
+            allowed.append(place)
+        crossing -= closed[place]
+    return allowed
+
+
+def boundary(items: Sequence[Item], place: int) -> int:
+    """Return the last place, up to the given one, where a history can be cut: see `cuts`."""
+    return max(cut for cut in cuts(items) if cut <= place)
 
 
 def _calls_with_outputs(items: Sequence[Item]) -> Iterator[tuple[int, int]]:

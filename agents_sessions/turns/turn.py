@@ -30,6 +30,7 @@ from agents_sessions.model.turn_list import message_of, unstored_message_of
 from agents_sessions.session import RUN_STATE, delete_run_states
 from agents_sessions.turns import rewinding
 from agents_sessions.turns.approvals import AwaitingTurn, asked_for, load_awaiting
+from agents_sessions.turns.compacting import Compactor
 from agents_sessions.turns.ends import awaits_approval, end_interrupted, give_up
 from agents_sessions.turns.events import ApprovalNeeded, Listeners, TurnFailed, TurnFinished, TurnStarted
 from agents_sessions.turns.hooks import TurnHooks
@@ -39,12 +40,13 @@ from agents_sessions.turns.positions import newest_spans
 from agents_sessions.turns.recorder import Recorder
 from agents_sessions.turns.reply import Reply, reply_of
 from agents_sessions.turns.request import Again, Prompt, Resume, Send
+from agents_sessions.turns.summarising import Summarisers
 
 if TYPE_CHECKING:
     from agents_sessions.keys import SessionKey
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import TurnStatus
-    from agents_sessions.model.info import SessionInfo
+    from agents_sessions.model.info import Compaction, SessionInfo
     from agents_sessions.stores.base import SessionStore, TurnLock
     from agents_sessions.turns.agents import AgentRegistry
     from agents_sessions.turns.options import TurnSettings
@@ -194,10 +196,17 @@ class Turn:
 class Turns:
     """Runs turns on the sessions of a store."""
 
-    def __init__(self, store: SessionStore, lookup: SessionLookup, registry: AgentRegistry) -> None:
+    def __init__(
+        self,
+        store: SessionStore,
+        lookup: SessionLookup,
+        registry: AgentRegistry,
+        compaction: Compaction | None = None,
+    ) -> None:
         self.store = store
         self.lookup = lookup
         self.registry = registry
+        self.compaction = compaction
         self.listeners = Listeners()
 
     async def run(self, request: Request) -> Reply:
@@ -252,6 +261,11 @@ class Turns:
         info = await ready(self.store, lock)
         settings = request.settings.of_session(info)
         plan = await self._plan(request, settings, lock, info)
+        compaction = info.compaction or self.compaction
+        if compaction is not None and not isinstance(request, Resume):
+            summarisers = Summarisers(self.registry, settings.runner.get("run_config"))
+            compactor = Compactor(self.store, lock, summarisers)
+            await compactor.compact_if_full(compaction, plan.ledger.turn, plan.ledger.message, self.listeners)
         recorder = Recorder(self.store, lock, plan.ledger, info.history_limit)
         hooks = TurnHooks(plan.ledger, lock.key, self.listeners, settings, plan.last_response)
         return Turn(plan, recorder, hooks, settings, self.listeners)
