@@ -24,6 +24,7 @@
     │   └── NothingToRedoError                   nothing was taken back, or something was said since
     ├── PositionNotFoundError (LookupError)      the history has no such turn or entry
     │   └── PositionTakenBackError               it has, but an undo or a rewind has taken it back
+    ├── NothingToMergeError (LookupError)        the branch has said nothing that the target does not have
     ├── CheckpointNotFoundError (LookupError)    the session has no checkpoint of that id
     ├── TooManyError                             the session has as many of something as it may have
     ├── SummariserError                          the summariser failed, or said nothing
@@ -290,6 +291,10 @@ class PositionNotFoundError(_Refused, LookupError):
 
 class PositionTakenBackError(PositionNotFoundError):
     """An undo or a rewind has taken this position back. `branches.fork` makes a session of it."""
+
+
+class NothingToMergeError(_Refused, LookupError):
+    """The branch has said nothing that the target does not have already."""
 
 
 class CheckpointNotFoundError(_Refused, LookupError):

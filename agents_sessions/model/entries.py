@@ -121,6 +121,8 @@ class MergeRecord(TypedDict):
     strategy: Literal["summary", "select", "append"]
     range: list[int]
     """First and last number, in the source, of what was merged."""
+    items: int
+    """How many items the target has gained, in front of this record."""
     select: NotRequired[list[int]]
     """The numbers that were chosen, in the source."""
 

@@ -145,6 +145,8 @@ class MergeEntry(_Envelope):
     strategy: Literal["summary", "select", "append"]
     range: tuple[int, int]
     """First and last number, in the source, of what was merged."""
+    items: int
+    """How many items the target has gained, in front of this entry."""
     select: tuple[int, ...] = ()
     """The numbers that were chosen, in the source."""
 

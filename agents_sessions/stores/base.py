@@ -34,7 +34,7 @@ from agents_sessions.model.entries import Entry, Item
 from agents_sessions.model.history import Message, messages
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
-from agents_sessions.model.totals import ContextStats
+from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.model.view import kept, shown_items
 
 Entries: TypeAlias = "Iterable[Entry] | AsyncIterable[Entry]"
@@ -100,6 +100,9 @@ class History:
 
 
 Change: TypeAlias = Callable[[History], History]
+
+Behind: TypeAlias = Callable[[ContextStats], Sequence[Entry]]
+"""What follows the entries of a copy, given their totals. A pure function: it may be called more than once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,11 +346,12 @@ class SessionStore(ABC):
             after = page[-1]["seq"]
 
     async def copy(
-        self, source: SessionKey, info: SessionInfo, *, before: int | None = None, behind: Sequence[Entry] = ()
+        self, source: SessionKey, info: SessionInfo, *, before: int | None = None, behind: Behind | None = None
     ) -> SessionInfo:
         """Create a session with the entries of another one, all or those with a number below `before`.
 
-        They keep their numbers and times; the entries given as `behind` follow. Sidecars stay where they are.
+        They keep their numbers and times. What `behind` returns, given their totals, follows them. Sidecars stay where
+        they are.
 
         Raises:
             SessionNotFoundError: There is no session to copy.
@@ -382,8 +386,12 @@ class SessionStore(ABC):
         return info
 
 
-async def _followed(entries: AsyncIterator[Entry], behind: Sequence[Entry]) -> AsyncIterator[Entry]:
+async def _followed(entries: AsyncIterator[Entry], behind: Behind | None) -> AsyncIterator[Entry]:
+    stats, page = ContextStats(), list[Entry]()
     async for entry in entries:
         yield entry
-    for entry in behind:
+        page.append(entry)
+        if len(page) == PAGE:
+            stats, page = fold(stats, page), []
+    for entry in () if behind is None else behind(fold(stats, page)):
         yield entry

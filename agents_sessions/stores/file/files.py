@@ -4,14 +4,13 @@ A session is written in parts, out of sight, until it is whole; and set aside, o
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 from agents_sessions.errors import SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
-from agents_sessions.model.entries import Entry
 from agents_sessions.model.info import SessionInfo
-from agents_sessions.stores.base import SetAside
+from agents_sessions.stores.base import Behind, SetAside
 from agents_sessions.stores.codec import PLAIN
 from agents_sessions.stores.file import aside, sidecars
 from agents_sessions.stores.file.creation import Creation
@@ -43,7 +42,7 @@ class SessionFiles(FileWriter):
             return GrowingSession(self, key, folder, file, stack.pop_all())
 
     def copy(
-        self, source: SessionKey, info: SessionInfo, before: int | None, behind: Sequence[Entry]
+        self, source: SessionKey, info: SessionInfo, before: int | None, behind: Behind | None
     ) -> SessionInfo | None:
         """Create a session with the lines of another one; return None if they cannot be taken as they stand.
 
@@ -62,14 +61,15 @@ class SessionFiles(FileWriter):
             lines = read_chunks(read, sealed.tail.body, end)
             return self._copy(info, lines, behind)
 
-    def _copy(self, info: SessionInfo, lines: Iterable[tuple[bytearray, int]], behind: Sequence[Entry]) -> SessionInfo:
+    def _copy(self, info: SessionInfo, lines: Iterable[tuple[bytearray, int]], behind: Behind | None) -> SessionInfo:
         creation = Creation(info, self.codec.begin(info.key))
         growing = self.grow(info.key)
         try:
             growing.write(creation.header)
             for some, offset in lines:
                 growing.write(creation.copy(some, offset))
-            growing.write(creation.page(behind))
+            if behind is not None:
+                growing.write(creation.page(behind(creation.context)))
             new, tail = creation.end()
             growing.write(tail)
             growing.publish({})

@@ -25,6 +25,7 @@ from agents_sessions.model.info import SessionInfo
 from agents_sessions.stores.base import (
     NO_SIDECARS,
     Appended,
+    Behind,
     Change,
     Entries,
     History,
@@ -140,7 +141,7 @@ class FileStore(SessionStore):
         return new
 
     async def copy(
-        self, source: SessionKey, info: SessionInfo, *, before: int | None = None, behind: Sequence[Entry] = ()
+        self, source: SessionKey, info: SessionInfo, *, before: int | None = None, behind: Behind | None = None
     ) -> SessionInfo:
         copied = await self._write(info.key, partial(self._files.copy, source, info, before, behind))
         return copied or await super().copy(source, info, before=before, behind=behind)
