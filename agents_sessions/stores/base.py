@@ -30,10 +30,11 @@ from typing import NamedTuple, TypeAlias
 from agents_sessions.concurrency import process
 from agents_sessions.errors import SessionNotFoundError, UnsupportedError
 from agents_sessions.keys import SessionKey
-from agents_sessions.model.entries import Entry, Item
+from agents_sessions.model.entries import Entry, Item, RedactionRecord, record_entry
 from agents_sessions.model.history import Message, messages
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
+from agents_sessions.model.redaction import FoundText, Redaction
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.model.view import kept, shown_items
 
@@ -41,6 +42,9 @@ Entries: TypeAlias = "Iterable[Entry] | AsyncIterable[Entry]"
 """Entries at hand, or a stream of them: a history that is copied need not fit into memory."""
 
 NO_SIDECARS: Mapping[str, bytes] = MappingProxyType({})
+
+REDACTED_FACTS = ("name", "metadata", "extensions", "working_dir", "mode")
+"""The facts of a session that a redaction changes. Ids and tags, by which it is found, are never changed."""
 
 PAGE = 500
 """How many entries the base class reads at a time where it walks through a history."""
@@ -370,6 +374,37 @@ class SessionStore(ABC):
         """Return how many sessions a question asks for; limit and cursor do not matter."""
         return len([None async for info in self.scan(query.agent_id) if query.matches(info)])
 
+    async def redact(
+        self, key: SessionKey, redaction: Redaction, *, dry_run: bool = False, turn: TurnLock | None = None
+    ) -> list[FoundText]:
+        """Take text out of all that the store has of a session, for good, and return where it was found.
+
+        The history comes last: if this is cut short, it can be called again. A backend that keeps copies of a session
+        (set aside, or what a repair has found) takes it out of those too, by overriding this. A dry run only looks.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        found = []
+        for name in await self.list_sidecars(key):
+            data = await self.read_sidecar(key, name)
+            after, count = (b"", 0) if data is None else redaction.data(data)
+            if count:
+                found.append(FoundText("sidecar", name, count))
+                if not dry_run:
+                    await self.write_sidecar(key, name, after, turn=turn)
+        if dry_run:
+            whole = History(await self.existing(key), await self.entries(key))
+            return [*found, *redacted(whole, redaction)[1]]
+        inside: list[FoundText] = []
+
+        def change(history: History) -> History:
+            after, inside[:] = redacted(history, redaction)
+            return after
+
+        await self.rewrite(key, change, turn=turn)
+        return [*found, *inside]
+
     async def find(self, session_id: str) -> list[SessionKey]:
         """Return the keys of all sessions of an id, one per agent that has it."""
         return [info.key async for info in self.scan() if info.id == session_id]
@@ -384,6 +419,27 @@ class SessionStore(ABC):
         if info is None:
             raise SessionNotFoundError(key)
         return info
+
+
+def redacted(history: History, redaction: Redaction) -> tuple[History, list[FoundText]]:
+    """Return a session without a text, with a mark of when it was taken out, and where it was found. Pure."""
+    entries, found = [], []
+    for entry in history.entries:
+        after, count = redaction.entry(entry)
+        entries.append(after)
+        if count:
+            found.append(FoundText("history", f"entry {entry['seq']}", count))
+    changed = [before["seq"] for before, after in zip(history.entries, entries, strict=True) if before is not after]
+    facts = {}
+    for name in REDACTED_FACTS:
+        value, count = redaction.value(getattr(history.info, name))
+        if count:
+            facts[name] = value
+            found.append(FoundText("facts", name, count))
+    if not found:
+        return history, []
+    mark: RedactionRecord = {"type": "redaction", "entries": changed}
+    return history.with_facts(**facts).with_entries([*entries, record_entry(mark)]), found
 
 
 async def _followed(entries: AsyncIterator[Entry], behind: Behind | None) -> AsyncIterator[Entry]:

@@ -22,6 +22,7 @@ from agents_sessions.errors import SessionBusyError, SessionCorruptedError, Sess
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item, timestamp
 from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.redaction import FoundText, Redaction
 from agents_sessions.stores.base import (
     NO_SIDECARS,
     Appended,
@@ -36,11 +37,11 @@ from agents_sessions.stores.base import (
 from agents_sessions.stores.codec import PLAIN, Codec
 from agents_sessions.stores.file.creation import Creation, pages
 from agents_sessions.stores.file.disk.syscalls import WouldWait
-from agents_sessions.stores.file.files import SessionFiles
 from agents_sessions.stores.file.layout import SidecarNames
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES, Limits
 from agents_sessions.stores.file.names import encode_name
 from agents_sessions.stores.file.queries import INFO_QUERY, Query, entries_query, items_query
+from agents_sessions.stores.file.redacting import RedactingFiles
 from agents_sessions.stores.file.turn_lock import Holder, this_process
 from agents_sessions.stores.transitions import created
 
@@ -100,7 +101,7 @@ class FileStore(SessionStore):
         limits.check()
         self.root = Path(root).expanduser().absolute()
         self.durability: Durability = durability
-        self._files = SessionFiles(self.root, durable=durability == "full", limits=limits, codec=codec)
+        self._files = RedactingFiles(self.root, durable=durability == "full", limits=limits, codec=codec)
 
     def __repr__(self) -> str:
         return f"FileStore({str(self.root)!r}, durability={self.durability!r})"
@@ -186,6 +187,12 @@ class FileStore(SessionStore):
             return await self._write(key, partial(self._files.rewrite, key, apart), again=True)
         except _ChangeRaised as raised:
             raise raised.error from raised.error.__cause__
+
+    async def redact(
+        self, key: SessionKey, redaction: Redaction, *, dry_run: bool = False, turn: TurnLock | None = None
+    ) -> list[FoundText]:
+        copies = await self._write(key, partial(self._files.redact_copies, key, redaction, dry_run=dry_run))
+        return [*copies, *await super().redact(key, redaction, dry_run=dry_run, turn=turn)]
 
     async def start_over(self, key: SessionKey, *, turn: TurnLock | None = None) -> None:
         await self._write(key, partial(self._files.start_over, key))
