@@ -104,6 +104,7 @@ FLOORS = [
         "testing.contract.sidecars",
         "testing.contract.times",
         "testing.contract.turn_lock",
+        "testing.contract.view",
     },
     {"testing.contract.store_contract"},
 ]

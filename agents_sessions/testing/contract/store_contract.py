@@ -19,6 +19,7 @@ from agents_sessions.testing.contract.sharing import SharingContract
 from agents_sessions.testing.contract.sidecars import SidecarContract
 from agents_sessions.testing.contract.times import TimeContract
 from agents_sessions.testing.contract.turn_lock import TurnLockContract
+from agents_sessions.testing.contract.view import ViewContract
 
 
 class StoreContract(
@@ -28,6 +29,7 @@ class StoreContract(
     ItemContract,
     RefusalContract,
     ReadContract,
+    ViewContract,
     RewriteContract,
     FactContract,
     TimeContract,
