@@ -30,6 +30,7 @@ SAMPLES = {
     "NothingToRetryError": (*WHO, "its last turn has not failed"),
     "MessageNotKeptError": (*WHO, "its message was too large"),
     "SessionLimitError": (*WHO, "an item", 70_000_000, "max_item_bytes", 67_108_864),
+    "TooManySessionsError": ("max_sessions_per_user", 2, "ann", (*WHO, SessionKey("sales", "b"))),
     "SessionStorageError": (*WHO, "/x/order-42.json", "it is odd"),
     "SessionCorruptedError": (*WHO, "/x/order-42.json", "it is empty"),
     "SessionVersionError": (*WHO, "/x/order-42.json", "it is newer"),

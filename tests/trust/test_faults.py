@@ -27,11 +27,14 @@ from agents_sessions.keys import SessionKey
 from agents_sessions.manager import SessionManager
 from agents_sessions.model.entries import item_entry
 from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.query import SessionQuery
+from agents_sessions.model.redaction import Redaction
 from agents_sessions.model.search import SearchQuery
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.stores.file.store import FileStore
 
 KEY = SessionKey("support", "order-42")
+PARENT = SessionKey("support", "parent")
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EINTR", "EACCES", "EMFILE")
 
 
@@ -69,6 +72,16 @@ async def search(store):
         return [hit.key for hit in await fresh.search(SearchQuery(text="a"))]
     finally:
         await fresh.aclose()
+
+
+async def die_in_a_turn(store):
+    await furnish(store)
+    path = store.path(KEY)
+    path.with_name(f".{path.name}.turn").write_bytes(b"{}")
+
+
+async def spent(store):
+    return [session async for session in store.spend(SessionQuery())]
 
 
 def keep(count):
@@ -135,7 +148,17 @@ async def bring_back(store):
     await store.bring_back((await store.list_aside())[0].token)
 
 
+async def furnish_parent(store):
+    await store.create(SessionInfo(id=PARENT.session_id, agent_id=PARENT.agent_id), [said("a")])
+    await store.append(PARENT, [said("b"), said("c")])
+
+
 CHANGES = {
+    "copy": (
+        furnish_parent,
+        lambda store: store.copy(PARENT, SessionInfo(id=KEY.session_id, agent_id=KEY.agent_id), before=3),
+    ),
+    "redact": (furnish, lambda store: store.redact(KEY, Redaction.of_text("b", "x"))),
     "create": (nothing, create),
     "create where a deletion died": (delete_half, create),
     "create from a stream with sidecars": (nothing, create_whole),
@@ -165,6 +188,8 @@ OTHERS = {
     "list_sidecars": (furnish, lambda store: store.list_sidecars(KEY)),
     "turn_lock": (furnish, turn),
     "search": (furnish, search),
+    "is_running": (die_in_a_turn, lambda store: store.is_running(KEY)),
+    "spend": (furnish, spent),
 }
 
 
@@ -184,7 +209,7 @@ async def look(store):
     info = await store.load(KEY)
     if info is None:
         return None
-    entries = [(entry["seq"], entry["item"]) for entry in await store.entries(KEY)]
+    entries = [(entry["seq"], entry.get("item", entry.get("record"))) for entry in await store.entries(KEY)]
     names = await store.list_sidecars(KEY)
     times = {"created_at": True, "updated_at": True, "last_active_at": True, "context": {"last_entry_at"}}
     facts = info.model_dump(exclude=times)
@@ -269,6 +294,7 @@ def test_a_reading_of_which_any_call_fails_is_right_or_an_error(base, name, numb
             assert failed is None or failed.errno == getattr(errno, number), calls.where
             # One broken file must not hide the others: it is left out, and logged.
             assert found == expected or (name in ("scan", "find", "search") and found == []), calls.where
+            assert found == expected or (name in ("scan", "find", "spend") and found == []), calls.where
             if place >= len(calls.made):
                 break
             place += 1

@@ -18,8 +18,10 @@ from agents_sessions.testing.contract.scan import ScanContract
 from agents_sessions.testing.contract.search import SearchContract
 from agents_sessions.testing.contract.sharing import SharingContract
 from agents_sessions.testing.contract.sidecars import SidecarContract
+from agents_sessions.testing.contract.spend import SpendContract
 from agents_sessions.testing.contract.times import TimeContract
 from agents_sessions.testing.contract.turn_lock import TurnLockContract
+from agents_sessions.testing.contract.view import ViewContract
 
 
 class StoreContract(
@@ -29,6 +31,7 @@ class StoreContract(
     ItemContract,
     RefusalContract,
     ReadContract,
+    ViewContract,
     RewriteContract,
     FactContract,
     TimeContract,
@@ -39,6 +42,7 @@ class StoreContract(
     ScanContract,
     QueryContract,
     SearchContract,
+    SpendContract,
     SidecarContract,
     TurnLockContract,
     ConcurrencyContract,

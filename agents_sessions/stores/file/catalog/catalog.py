@@ -83,7 +83,7 @@ class Catalog:
                 asked.pending = self._differing()
             if asked.pending:
                 self._update(asked)
-            if not asked.pending:
+            if asked.pending is not None and not asked.pending:  # None: the folders have to be looked at again
                 with self._database.mended():
                     asked.answers.append(asked.question(Answers(self._database)))
         except Damaged:
