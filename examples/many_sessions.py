@@ -15,7 +15,7 @@ OPENINGS = [
     "Where is my order {n}? It should have come on Monday.",
     "I was charged twice for order {n}. Please send me a refund.",
     "How do I change the delivery address of order {n}?",
-    "订单{n}已经三天没有更新了，请帮我查一下。",
+    "订单{n}已经三天没有更新了。",
     "La bouilloire de la commande {n} est arrivée cassée.",
 ]
 ANSWERS = ["I have looked it up for you.", "That is settled, you will hear from us.", "A refund is on its way."]

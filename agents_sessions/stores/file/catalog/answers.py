@@ -1,13 +1,15 @@
 """What a catalog answers once it is up to date."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
+from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import parse_time
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import decode_json
 from agents_sessions.model.query import Page, SessionQuery, moment_of
 from agents_sessions.model.search import Found, Place, SearchHit, SearchKind, SearchQuery, Text, hit, rank_of
+from agents_sessions.model.spend import SessionSpend, Spend
 from agents_sessions.model.totals import ContextStats
 from agents_sessions.model.words import Phrase
 from agents_sessions.stores.base import Standing
@@ -16,6 +18,22 @@ from agents_sessions.stores.file.catalog import questions
 from agents_sessions.stores.file.catalog.database import Database
 from agents_sessions.stores.file.catalog.questions import PlacedRow
 from agents_sessions.stores.file.catalog.rows import text_of
+
+
+class SpendRow(NamedTuple):
+    """What one session has done and spent, as it is stored."""
+
+    agent_id: bytes
+    session_id: bytes
+    user_id: bytes | None
+    name: bytes | None
+    spend: bytes | None
+
+    def decoded(self) -> SessionSpend:
+        """Return it as it is told."""
+        user_id, name = (None if column is None else text_of(column) for column in (self.user_id, self.name))
+        spend = None if self.spend is None else Spend.from_json(decode_json(self.spend))
+        return SessionSpend(SessionKey(text_of(self.agent_id), text_of(self.session_id)), user_id, name, spend)
 
 
 class Answers:
@@ -45,6 +63,10 @@ class Answers:
         """Return how many sessions there are."""
         (number,) = self._database.connection.execute(*questions.count(query)).fetchone()
         return int(number)
+
+    def spend(self, query: SessionQuery) -> list[SpendRow]:
+        """Return what sessions have done and spent, as it is stored: thousands are decoded one at a time."""
+        return [SpendRow(*row) for row in self._database.connection.execute(*questions.spend(query))]
 
     def search(self, query: SearchQuery) -> Page[SearchHit]:
         """Return a page of what is found, out of one window of texts after the other."""

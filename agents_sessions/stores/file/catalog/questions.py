@@ -80,6 +80,16 @@ def count(query: SessionQuery) -> Statement:
     return Statement("SELECT count(*) FROM session") + _where(list(_conditions(query)))
 
 
+def spend(query: SessionQuery) -> Statement:
+    """Return the statement for what sessions have done and spent."""
+    return (
+        Statement("SELECT agent_id, session_id, user_id, session.name, spend")
+        + Statement("FROM session CROSS JOIN detail ON detail.id = session.id")
+        + _where(list(_conditions(query)))
+        + Statement("ORDER BY agent_id, session_id")
+    )
+
+
 def texts(query: SearchQuery, newest: int) -> Statement:
     """Return the statement for a window of texts in which all phrases stand, from a number on to older ones."""
     conditions = list(_conditions(query.sessions))

@@ -1,14 +1,16 @@
 """What a catalog has to know of one file: all that it holds, or only what is new in it."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 from zlib import crc32
 
+from agents_sessions.errors import InvalidItemError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.search import Text, name_of, texts_of
+from agents_sessions.model.spend import Origin, Spend, fold_spend
 from agents_sessions.stores.codec import PLAIN_SESSION, SessionCodec
 from agents_sessions.stores.file.disk import syscalls as io
 from agents_sessions.stores.file.disk.listing import FileState, open_with_state
@@ -40,10 +42,20 @@ class Content(NamedTuple):
     info: SessionInfo
     texts: list[Text]
     """What can be searched through: all of it, or what is new."""
+    spend: Spend | None
+    """What all of its entries have done and spent; None if that cannot be told, or may not be stored."""
     stand: Stand | None
     """None for a file that a person has edited or that was torn: it is read whole whenever it changes."""
     is_rest: bool = False
     """Whether the texts come behind those that are known."""
+
+
+class Known(NamedTuple):
+    """What the catalog has of a file."""
+
+    number: int
+    stand: Stand | None
+    spend: Spend | None
 
 
 class Reading(NamedTuple):
@@ -56,7 +68,7 @@ class Reading(NamedTuple):
     error: Exception | None = None
 
 
-def read_file(reader: FileReader, folder: str, name: str, known: Stand | None) -> Reading:
+def read_file(reader: FileReader, folder: str, name: str, known: Known | None) -> Reading:
     """Read a file, from where it was read last if it has only grown since.
 
     Raises:
@@ -70,12 +82,18 @@ def read_file(reader: FileReader, folder: str, name: str, known: Stand | None) -
         read = partial(io.read_range, fd)
         sealed = read_sealed(read, state.size)
         if sealed is not None:
-            return Reading(state, _of_sealed(read, sealed, codec_of(sealed.header, reader.codec), state, known))
+            codec = codec_of(sealed.header, reader.codec)
+            try:
+                return Reading(state, _of_sealed(read, sealed, codec, state, known))
+            except Damage:  # in the middle of its history: its facts and totals are as sound as ever
+                info = INFO_QUERY.of_sealed(read, sealed, codec)
+                names = name_of(info) if codec is PLAIN_SESSION and info.indexed else ()
+                return Reading(state, Content(info, list(names), None, None))
     finally:
         io.close(fd)
     whole = reader.read_whole(SessionKey(folder, name), folder, name)
     info = info_of(whole)
-    return Reading(state, Content(info, _texts(info, whole.entries, whole.codec), None))
+    return Reading(state, _whole(info, whole.entries, whole.codec, None))
 
 
 def check_place(content: Content, folder: str, name: str) -> None:
@@ -88,31 +106,39 @@ def check_place(content: Content, folder: str, name: str) -> None:
         raise Damage("it holds the session of another name")
 
 
-def _of_sealed(read: Read, sealed: Sealed, codec: SessionCodec, state: FileState, known: Stand | None) -> Content:
+def _of_sealed(read: Read, sealed: Sealed, codec: SessionCodec, state: FileState, known: Known | None) -> Content:
     tail, header = sealed.tail, crc32(sealed.line)
     info = INFO_QUERY.of_sealed(read, sealed, codec)
-    if known is not None and known[:2] == (state.inode, header) and tail.body <= known.end <= tail.end:
-        history = _checksum(read, known.end, tail.end, known.history)
+    before = None if known is None else known.stand
+    if before is not None and before[:2] == (state.inode, header) and tail.body <= before.end <= tail.end:
+        history = _checksum(read, before.end, tail.end, before.history)
         stand = Stand(state.inode, header, history, tail.end, tail.seq)
-        if known.end < tail.end:
-            new = read_oldest(read, tail, tail.seq, known.end, codec) if _is_open(info, codec) else []
-            return Content(info, list(texts_of(info, new)), stand, is_rest=True)
+        spend = None if known is None else known.spend
+        if before.end < tail.end:
+            new = read_oldest(read, tail, tail.seq, before.end, codec) if codec is PLAIN_SESSION else []
+            texts = list(texts_of(info, new)) if info.indexed else []
+            return Content(info, texts, None if spend is None else _spent(spend, new), stand, is_rest=True)
         if _checksum(read, tail.body, tail.end) == history:
-            return Content(info, [], stand, is_rest=True)
+            return Content(info, [], spend, stand, is_rest=True)
     stand = Stand(state.inode, header, _checksum(read, tail.body, tail.end), tail.end, tail.seq)
-    return Content(info, _texts(info, read_entries(read, tail, codec) if _is_open(info, codec) else (), codec), stand)
+    return _whole(info, read_entries(read, tail, codec) if codec is PLAIN_SESSION else [], codec, stand)
+
+
+def _whole(info: SessionInfo, entries: Sequence[Entry], codec: SessionCodec, stand: Stand | None) -> Content:
+    if codec is not PLAIN_SESSION:  # what is stored so that no one can read it is no one's to index
+        return Content(info, [], None, stand)
+    texts = [*name_of(info), *texts_of(info, entries)] if info.indexed else []
+    return Content(info, texts, _spent(Spend(origin=Origin.of(info)), entries), stand)
+
+
+def _spent(before: Spend, entries: Sequence[Entry]) -> Spend | None:
+    try:
+        return fold_spend(before, entries)
+    except InvalidItemError:  # a person has written a record that is none
+        return None
 
 
 def _checksum(read: Read, begin: int, end: int, before: int = 0) -> int:
     for offset in range(begin, end, _CHUNK):
         before = crc32(read(offset, min(_CHUNK, end - offset)), before)
     return before
-
-
-def _is_open(info: SessionInfo, codec: SessionCodec) -> bool:
-    """Tell whether texts may be searched through: what is stored so that no one can read it is no one's to index."""
-    return info.indexed and codec is PLAIN_SESSION
-
-
-def _texts(info: SessionInfo, entries: Iterable[Entry], codec: SessionCodec) -> list[Text]:
-    return [*name_of(info), *texts_of(info, entries)] if _is_open(info, codec) else []

@@ -66,12 +66,13 @@ def _put_file(connection: sqlite3.Connection, name: SessionNames, number: int | 
 def _put_session(connection: sqlite3.Connection, number: int, content: Content) -> None:
     info = content.info
     standing = encode_json([info.seq, timestamp(info.updated_at), info.context.to_json()])
+    spend = None if content.spend is None else encode_json(content.spend.to_json())
     connection.execute(_SESSION, session_row(number, info))
     if content.is_rest:
-        connection.execute("UPDATE detail SET standing = ? WHERE id = ?", (standing, number))
+        connection.execute("UPDATE detail SET standing = ?, spend = ? WHERE id = ?", (standing, spend, number))
     else:
         facts = encode_json(info.header())
-        connection.execute("INSERT INTO detail (id, facts, standing) VALUES (?, ?, ?)", (number, facts, standing))
+        connection.execute("INSERT INTO detail VALUES (?, ?, ?, ?)", (number, facts, standing, spend))
         connection.executemany(
             "INSERT INTO label (name, value, session) VALUES (?, ?, ?)", [(*label, number) for label in labels_of(info)]
         )

@@ -180,6 +180,36 @@ def test_a_broken_file_hides_nothing_and_is_read_once(store, caplog):
     assert [record.getMessage()[:8] for record in caplog.records] == ["left out"]
 
 
+def test_a_session_whose_history_is_damaged_is_found_by_its_facts(store):
+    async def work(store):
+        await fill(store, 1, items=200)
+        path = store.path(SessionKey("a", "s0"))
+        data = path.read_bytes()
+        middle = len(data) // 2
+        path.write_bytes(data[:middle] + b"\0" * 50 + data[middle + 50 :])
+        assert [info.id async for info in store.scan()] == ["s0"]
+        assert await ids(store, name="n0") == {"s0"}
+        assert await found(store, "n0") == {("s0", None)}
+        assert await found(store, "words") == set()
+        assert [each.spend async for each in store.spend(SessionQuery())] == [None]
+
+    within(store, work)
+
+
+def test_what_sessions_have_spent_is_folded_from_what_is_new(store):
+    async def work(store):
+        await fill(store, 3)
+        await store.append(SessionKey("a", "s1"), [said("more")])
+        with Calls() as calls:
+            told = {each.key.session_id: each.spend.entries async for each in store.spend(SessionQuery())}
+        assert told == {"s0": 3, "s1": 4, "s2": 3}
+        oracle = sorted([each async for each in SessionStore.spend(store, SessionQuery())])
+        assert [each async for each in store.spend(SessionQuery())] == oracle
+        return calls.read
+
+    assert within(store, work) < 8000
+
+
 def test_what_else_lies_below_the_root_is_no_session(store):
     async def work(store):
         await fill(store, 2)
