@@ -6,7 +6,7 @@ the lock between two steps is `FileStore`, in its event loop.
 
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -32,7 +32,10 @@ logger = logging.getLogger("agents_sessions")
 _T = TypeVar("_T")
 
 STEP = 200
-"""How many files are read in one step."""
+"""How many files are read in one step at most ..."""
+
+STEP_BYTES = 32 << 20
+"""... and how many bytes, if they are not those of one file: the texts of a step are in memory together."""
 
 _PATIENCE = 2.0
 """Seconds that a question waits for someone who writes to a file that only its lock lets read."""
@@ -43,7 +46,7 @@ class Asked(Generic[_T]):
     """A question, and how far the catalog has come on the way to its answer."""
 
     question: Callable[[Answers], _T]
-    pending: list[SessionNames] | None = None
+    pending: list[tuple[FileState, SessionNames]] | None = None
     """The files that have yet to be read; None before the folders were looked at."""
     done: int = 0
     answers: list[_T] = field(default_factory=list)
@@ -101,7 +104,7 @@ class Catalog:
 
     # --- up to date ---
 
-    def _differing(self) -> list[SessionNames]:
+    def _differing(self) -> list[tuple[FileState, SessionNames]]:
         """Return the files that are not as the catalog knows them, those that changed first in front."""
         if self._database.connect():
             self._known = {}
@@ -116,7 +119,7 @@ class Catalog:
                 continue
             differing += [(now[name], SessionNames(folder, name)) for name in now if before.get(name) != now[name]]
             differing += [(NO_STATE, SessionNames(folder, name)) for name in before if name not in now]
-        return [name for _, name in sorted(differing)]
+        return sorted(differing)
 
     def _states(self, folder: str) -> dict[str, FileState]:
         try:
@@ -137,7 +140,8 @@ class Catalog:
     def _update(self, asked: Asked[Any]) -> None:
         """Read some of the files that differ, and put them down in one transaction."""
         assert asked.pending is not None  # noqa: S101 -- looked at before
-        some, rest = asked.pending[:STEP], asked.pending[STEP:]
+        count = _batch([state.size for state, _ in asked.pending])
+        some, rest = [name for _, name in asked.pending[:count]], asked.pending[count:]
         # The right to change it is given back before what is damaged is removed, which needs it too.
         with self._database.mended(), self._database.held():
             if self._database.has_moved():  # another process was faster: look again
@@ -203,3 +207,13 @@ class Catalog:
                 del self._known[name.folder]
         else:
             files[name.file] = kept_state(reading)
+
+
+def _batch(sizes: Sequence[int]) -> int:
+    """Return how many of some files are read in one step."""
+    total = 0
+    for number, size in enumerate(sizes[:STEP]):
+        total += size
+        if total > STEP_BYTES and number:
+            return number
+    return min(STEP, len(sizes))

@@ -241,6 +241,13 @@ def test_a_first_look_tells_how_far_it_has_come(tmp_path, monkeypatch):
     assert told == [(10, 25), (20, 25)]
 
 
+@pytest.mark.parametrize(
+    ("sizes", "count"), [([], 0), ([1] * 300, 200), ([40 << 20, 1], 1), ([1, 40 << 20], 1), ([16 << 20] * 5, 2)]
+)
+def test_one_step_reads_some_files_and_not_too_many_bytes(sizes, count):
+    assert catalogs._batch(sizes) == count
+
+
 def test_hits_beyond_one_window_are_on_later_pages(store, monkeypatch):
     monkeypatch.setattr(questions, "WINDOW", 7)
 
