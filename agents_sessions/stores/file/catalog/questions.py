@@ -86,7 +86,6 @@ def spend(query: SessionQuery) -> Statement:
         Statement("SELECT agent_id, session_id, user_id, session.name, spend")
         + Statement("FROM session CROSS JOIN detail ON detail.id = session.id")
         + _where(list(_conditions(query)))
-        + Statement("ORDER BY agent_id, session_id")
     )
 
 
