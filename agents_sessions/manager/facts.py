@@ -247,7 +247,7 @@ class FactFacade:
                 return history.with_facts(**facts) if facts else history
 
         key = await self._lookup.key(session_id, agent_id)
-        async with self._quota.room_after(key, touched or {}):
+        async with self._quota.room_after(self.store, key, touched or {}):
             return await self.store.rewrite(key, rewritten)
 
 

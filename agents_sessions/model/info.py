@@ -1,7 +1,7 @@
 """What a session is, without its history."""
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -121,7 +121,7 @@ class SessionInfo(BaseModel):
         """How long ago it was last active, by the clock of this moment."""
         return max(timedelta(0), now() - self.last_active_at)
 
-    def with_title(self, title: str | None) -> "SessionInfo":
+    def with_title(self, title: str | None) -> Self:
         """Return the same with a title for as long as it has no name."""
         titled = self.model_copy()
         titled._title = title
@@ -131,6 +131,11 @@ class SessionInfo(BaseModel):
     def key(self) -> SessionKey:
         """The session's full name in its store."""
         return SessionKey(self.agent_id, self.id)
+
+    @property
+    def short_id(self) -> str:
+        """The first 8 characters of the id, for people: `SessionManager.resolve` takes them."""
+        return self.id[:8]
 
     @computed_field  # type: ignore[prop-decorator]
     @property
