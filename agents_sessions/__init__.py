@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agents_sessions.errors import SessionError
+    from agents_sessions.features.statistics.figures import Cost
+    from agents_sessions.features.statistics.prices import Prices, TokenPrices
+    from agents_sessions.features.statistics.report import Report, SessionStatistics
     from agents_sessions.keys import SessionKey
     from agents_sessions.manager import SessionManager
     from agents_sessions.model.entries import TurnStatus
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.stores.file.store import Durability, FileStore
     from agents_sessions.stores.memory import MemoryStore
+    from agents_sessions.turns.activity import Activity
     from agents_sessions.turns.agents import AgentFactory, Agents
     from agents_sessions.turns.approvals import PendingApproval
     from agents_sessions.turns.events import (
@@ -56,11 +60,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOT_GIVEN",
+    "Activity",
     "AgentFactory",
     "Agents",
     "ApprovalNeeded",
     "Content",
     "ContextStats",
+    "Cost",
     "DecisionEntry",
     "Durability",
     "FileSession",
@@ -79,9 +85,11 @@ __all__ = [
     "OnFailure",
     "OnPending",
     "PendingApproval",
+    "Prices",
     "Reply",
     "ReplyStream",
     "ReplySummary",
+    "Report",
     "RetryOptions",
     "RunArguments",
     "SendOptions",
@@ -89,11 +97,13 @@ __all__ = [
     "SessionInfo",
     "SessionKey",
     "SessionManager",
+    "SessionStatistics",
     "SessionStatus",
     "SessionStore",
     "SessionType",
     "Start",
     "StoredSession",
+    "TokenPrices",
     "TokenUsage",
     "TurnEntry",
     "TurnEvent",
@@ -107,11 +117,13 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOME = {
+    "Activity": "turns.activity",
     "AgentFactory": "turns.agents",
     "Agents": "turns.agents",
     "ApprovalNeeded": "turns.events",
     "Content": "turns.request",
     "ContextStats": "model.totals",
+    "Cost": "features.statistics.figures",
     "DecisionEntry": "model.history",
     "Durability": "stores.file.store",
     "FileSession": "session",
@@ -131,9 +143,11 @@ _HOME = {
     "OnFailure": "turns.options",
     "OnPending": "turns.options",
     "PendingApproval": "turns.approvals",
+    "Prices": "features.statistics.prices",
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
     "ReplySummary": "turns.reply",
+    "Report": "features.statistics.report",
     "RetryOptions": "turns.options",
     "RunArguments": "turns.options",
     "SendOptions": "turns.options",
@@ -141,11 +155,13 @@ _HOME = {
     "SessionInfo": "model.info",
     "SessionKey": "keys",
     "SessionManager": "manager.manager",
+    "SessionStatistics": "features.statistics.report",
     "SessionStatus": "model.info",
     "SessionStore": "stores.base",
     "SessionType": "model.info",
     "Start": "turns.options",
     "StoredSession": "session",
+    "TokenPrices": "features.statistics.prices",
     "TokenUsage": "model.usage",
     "TurnEntry": "model.history",
     "TurnEvent": "turns.events",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from agents_sessions.model.usage import RequestRow
 
 VERSION = 1
-"""Changes with the fold. What was folded by another version is folded again."""
+"""Changes with the fold. Who keeps what was folded keeps this with it, and folds again what is of another version."""
 
 SIZES = (32_000, 100_000, 128_000, 199_999, 200_000, 256_000, 272_000, 512_000, 524_288)
 """Input tokens of one request above which some model has another price."""
@@ -111,7 +111,7 @@ class HandoffSum(NamedTuple):
     times: int
 
 
-class Spend(msgspec.Struct, kw_only=True):
+class Spend(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What a session has done and spent, without what it has from its parent. To be folded with `fold_spend`.
 
     A struct, because ten thousand of them are decoded for one report.
@@ -144,7 +144,6 @@ class Spend(msgspec.Struct, kw_only=True):
     """Milliseconds in which turns ran."""
     first_at: str | None = None
     last_at: str | None = None
-    version: int = VERSION
 
     def encode(self) -> bytes:
         """Return the same as JSON."""
@@ -152,12 +151,11 @@ class Spend(msgspec.Struct, kw_only=True):
 
     @classmethod
     def decode(cls, data: bytes) -> Spend | None:
-        """Return what `encode` made, or None if that was another version, or is damaged."""
+        """Return what `encode` has made, or None if it is damaged."""
         try:
-            spend = _decoder.decode(data)
+            return _decoder.decode(data)
         except (msgspec.MsgspecError, UnicodeError):
             return None
-        return spend if spend.version == VERSION else None
 
 
 _encoder = msgspec.json.Encoder()

@@ -71,8 +71,7 @@ def test_what_was_kept_goes_on_with_new_lines_as_if_all_had_been_read(entries, c
     assert kept == before  # it was not changed by what came behind
 
 
-def test_what_another_version_has_kept_or_no_one_can_read_is_not_used():
-    assert Spend.decode(Spend(version=0).encode()) is None
+def test_what_no_one_can_read_is_not_used():
     assert Spend.decode(b"{") is None
     assert Spend.decode(b"[]") is None
 

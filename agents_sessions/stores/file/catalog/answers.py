@@ -18,21 +18,28 @@ from agents_sessions.stores.codec import info_of
 from agents_sessions.stores.file.catalog import questions
 from agents_sessions.stores.file.catalog.database import Database
 from agents_sessions.stores.file.catalog.questions import WINDOW, PlacedRow
-from agents_sessions.stores.file.catalog.rows import text_of
+from agents_sessions.stores.file.catalog.rows import blob, text_of
 from agents_sessions.stores.file.layout import SessionNames, key_of
 
 
 class SpendRow(NamedTuple):
-    """What a session has spent, as it is kept."""
+    """What a session has spent, just as it is kept: ten thousand of them are decoded one by one."""
 
-    key: SessionKey
-    user_id: str | None
-    name: str | None
+    agent_id: bytes
+    session_id: bytes
+    user_id: bytes | None
+    name: bytes | None
     spend: bytes | None
 
     def decoded(self) -> SessionSpend:
         """Return the same as a value."""
-        return SessionSpend(self.key, self.user_id, self.name, None if self.spend is None else Spend.decode(self.spend))
+        agent_id, session_id, user_id, name, spend = self
+        return SessionSpend(
+            SessionKey(text_of(agent_id), text_of(session_id)),
+            None if user_id is None else text_of(user_id),
+            None if name is None else text_of(name),
+            None if spend is None else Spend.decode(spend),
+        )
 
 
 class Answers:
@@ -71,11 +78,7 @@ class Answers:
         Of files from which no session can be read it is not known what else they are, so they are among the answers
         only where all sessions are asked for, or all of an agent.
         """
-        execute = self._database.connection.execute
-        found = [
-            SpendRow(SessionKey(text_of(agent), text_of(session)), _text(user), _text(name), spend)
-            for agent, session, user, name, spend in execute(*questions.spends(query))
-        ]
+        found = list(map(SpendRow._make, self._database.connection.execute(*questions.spends(query))))
         if query.digest() == SessionQuery(agent_id=query.agent_id, sort=query.sort).digest():
             found += self._unreadable(query.agent_id)
         return found
@@ -84,7 +87,8 @@ class Answers:
         for folder, name in self._database.connection.execute(questions.UNREADABLE):
             key = key_of(SessionNames(text_of(folder), text_of(name)))
             if agent_id in (None, key.agent_id):
-                yield SpendRow(key, None, None, None)
+                agent, session = map(blob, key)
+                yield SpendRow(agent or b"", session or b"", None, None, None)
 
     def count(self, query: SessionQuery) -> int:
         """Return how many sessions there are."""
@@ -143,10 +147,6 @@ def _best(
     while 0 < count < len(ranked) and ranked[count][:2] == ranked[count - 1][:2]:
         count += 1
     return ranked[:count]
-
-
-def _text(column: bytes | None) -> str | None:
-    return None if column is None else text_of(column)
 
 
 def _info(facts: bytes, standing: bytes) -> SessionInfo:
