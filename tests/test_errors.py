@@ -18,7 +18,7 @@ SAMPLES = {
     "SessionNotFoundError": WHO,
     "SessionExistsError": WHO,
     "SessionAmbiguousError": ("order-42", ("support", "sales")),
-    "AmbiguousPrefixError": ("order", (*WHO, SessionKey("sales", "order-43"))),
+    "AmbiguousPrefixError": ("orde", (*WHO, SessionKey("sales", "order-43"))),
     "SessionConflictError": (*WHO, 1, 2),
     "SessionBusyError": (*WHO, 1.5, "process 7 on host", timedelta(seconds=3)),
     "SessionReentryError": WHO,

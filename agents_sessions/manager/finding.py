@@ -62,7 +62,8 @@ class FindingFacade:
         if include_messages is None:
             return info
         messages = await self.store.messages(key, limit=include_messages) if include_messages else []
-        return Conversation.model_construct(**dict(info), messages=tuple(messages)).with_title(info.title)
+        whole = Conversation.model_construct(**dict(info), messages=tuple(messages))
+        return whole.with_title(info.title)
 
     async def find_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo | None:
         """Return a session's facts and totals, or None where `get_session` raises that there is none."""

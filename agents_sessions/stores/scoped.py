@@ -10,11 +10,13 @@ from agents_sessions.model.entries import Entry, Item
 from agents_sessions.model.history import Message
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
+from agents_sessions.model.redaction import FoundText, Redaction
 from agents_sessions.model.search import SearchHit, SearchQuery
 from agents_sessions.model.spend import SessionSpend, Spend
 from agents_sessions.stores.base import (
     NO_SIDECARS,
     Appended,
+    Behind,
     Change,
     Entries,
     History,
@@ -72,9 +74,11 @@ class OneUsersStore(SessionStore):
     ) -> SessionInfo:
         return await self._store.create(await self._new(info), entries, sidecars=sidecars)
 
-    async def copy(self, source: SessionKey, info: SessionInfo, *, before: int | None = None) -> SessionInfo:
+    async def copy(
+        self, source: SessionKey, info: SessionInfo, *, before: int | None = None, behind: Behind | None = None
+    ) -> SessionInfo:
         await self._check(source)
-        return await self._store.copy(source, await self._new(info), before=before)
+        return await self._store.copy(source, await self._new(info), before=before, behind=behind)
 
     async def load(self, key: SessionKey) -> SessionInfo | None:
         info = await self._store.load(key)
@@ -114,6 +118,12 @@ class OneUsersStore(SessionStore):
             return after
 
         return await self._store.rewrite(key, of_own, turn=turn)
+
+    async def redact(
+        self, key: SessionKey, redaction: Redaction, *, dry_run: bool = False, turn: TurnLock | None = None
+    ) -> list[FoundText]:
+        await self._check(key)
+        return await self._store.redact(key, redaction, dry_run=dry_run, turn=turn)
 
     async def start_over(self, key: SessionKey, *, turn: TurnLock | None = None) -> None:
         await self._check(key)  # of a damaged session no one can say whose it is: this raises what is wrong with it
