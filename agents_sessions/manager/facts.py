@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from agents_sessions.lookup import SessionLookup
-    from agents_sessions.manager.quota import SessionQuota
     from agents_sessions.model.info import SessionInfo
+    from agents_sessions.quota import SessionQuota
     from agents_sessions.stores.base import History, SessionStore
 
 _T = TypeVar("_T")

@@ -15,8 +15,8 @@ from agents_sessions.lookup import SessionLookup
 from agents_sessions.manager.bulk import BulkFacade
 from agents_sessions.manager.features import FeatureFacade
 from agents_sessions.manager.history import HistoryFacade
-from agents_sessions.manager.quota import SessionQuota
 from agents_sessions.manager.turns import TurnFacade
+from agents_sessions.quota import SessionQuota
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.stores.scoped import OneUsersStore
 from agents_sessions.turns.agents import AgentRegistry, Agents, MissingAgent
