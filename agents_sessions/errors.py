@@ -11,6 +11,7 @@
     ├── SessionNotFoundError (LookupError)       there is no such session
     ├── SessionExistsError                       there is one already
     ├── SessionAmbiguousError (LookupError)      two agents have a session of that id
+    ├── AmbiguousPrefixError (LookupError)       the ids or names of several sessions fit what was typed
     ├── SessionConflictError                     someone else changed it in between
     ├── SessionBusyError (TimeoutError)          someone else holds it
     │   ├── SessionReentryError                  the holder is the caller itself
@@ -177,6 +178,20 @@ class SessionAmbiguousError(SessionError, LookupError):
 
     def __str__(self) -> str:
         return f"agents {', '.join(self.agent_ids)} all have a session {self.session_id!r}; name one: agent_id=…"
+
+
+class AmbiguousPrefixError(SessionError, LookupError):
+    """What a person typed fits several sessions."""
+
+    def __init__(self, typed: str, candidates: tuple[SessionKey, ...]) -> None:
+        super().__init__(typed, candidates)
+        self.typed = typed
+        self.candidates = candidates
+        """Some of the sessions that it fits."""
+
+    def __str__(self) -> str:
+        found = ", ".join(f"{key.session_id!r} of agent {key.agent_id!r}" for key in self.candidates)
+        return f"{self.typed!r} may be {found}; give more of the id"
 
 
 class SessionConflictError(_OfSession):

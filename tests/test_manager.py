@@ -216,7 +216,8 @@ def test_a_session_of_facts_that_do_not_fit_is_refused_without_their_values(stor
         (lambda m, info: m.update_session(info.id, status="done"), "must be 'active', 'paused' or 'closed'"),
         (lambda m, info: m.list_sessions(status="done"), "status must be one of 'active', 'paused', 'closed'"),
         (lambda m, info: m.list_sessions(session_type="bot"), "session_type must be one of 'user', "),
-        (lambda m, info: m.list_sessions(limit=-5), "limit must be 0 or more, or None for no limit, not -5"),
+        (lambda m, info: m.list_sessions(limit=-5), "limit must be a whole number from 1 to 1000, not -5"),
+        (lambda m, info: m.list_sessions(colour="red"), "colour is no filter; there are active_after, "),
         (lambda m, info: m.get_history(info.id, limit=-1), "limit must be 0 or more"),
         (lambda m, info: m.get_recent_messages(info.id, limit=-1), "limit must be 0 or more"),
     ],
@@ -275,7 +276,10 @@ def test_help_shows_the_arguments_of_every_day(method, daily):
     assert set(daily) <= set(inspect.signature(getattr(SessionManager, method)).parameters)
 
 
-@pytest.mark.parametrize("name", [name for name in dir(SessionManager) if not name.startswith("_")])
+METHODS = [name for name in dir(SessionManager) if name[0] != "_" and callable(getattr(SessionManager, name))]
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_help_shows_defaults_that_can_be_read(name):
     assert "object at 0x" not in str(inspect.signature(getattr(SessionManager, name)))
 
@@ -393,7 +397,6 @@ def listed(store, **filters):
         ({"session_type": "scheduled"}, ["0"]),
         ({"user_id": "ann", "status": "active"}, ["1", "0"]),
         ({"limit": 2}, ["2", "3"]),
-        ({"limit": 0}, []),
         ({"agent_id": "sales"}, []),
     ],
 )
@@ -551,7 +554,6 @@ def test_the_history_comes_in_order(store):
     ("window", "seqs"),
     [
         ({"limit": 3}, [18, 19, 20]),
-        ({"limit": 0}, []),
         ({"after": 18}, [19, 20]),
         ({"after": 3, "limit": 2}, [4, 5]),
         ({"before": 9, "limit": 2}, [7, 8]),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from uuid import uuid4
 
 from pydantic import ValidationError
 
 from agents_sessions.errors import InvalidValueError, SessionExistsError
 from agents_sessions.keys import SessionKey
-from agents_sessions.manager.checks import check_choice, check_limit
 from agents_sessions.model.history import refusals
 from agents_sessions.model.ids import check_id
 from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
@@ -49,6 +48,7 @@ class SessionFacade:
     _registry: AgentRegistry
     _turns: Turns
     _lock_timeout: float | None
+    _user_id: str | None = None
 
     async def create_session(
         self,
@@ -87,6 +87,7 @@ class SessionFacade:
         """
         check_id(agent_id, what="agent_id")
         self._registry.check_entry(agent_id)
+        user_id = self._user_id if user_id is None else user_id
         with _facts_checked():
             info = SessionInfo(
                 id=str(uuid4()) if session_id is None else session_id,
@@ -137,42 +138,6 @@ class SessionFacade:
                     raise
         self._lookup.remember(key)
         return found
-
-    async def get_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo:
-        """Return a session's facts and totals. For the session itself, as the Runner takes it, see `session`.
-
-        Raises:
-            SessionNotFoundError: There is none.
-            SessionAmbiguousError: Several agents have one of this id, and `agent_id` does not say which.
-        """
-        key = await self._lookup.key(session_id, agent_id)
-        return await self.store.existing(key)
-
-    async def list_sessions(
-        self,
-        *,
-        agent_id: str | None = None,
-        user_id: str | None = None,
-        status: SessionStatus | None = None,
-        session_type: SessionType | None = None,
-        limit: int | None = None,
-    ) -> list[SessionInfo]:
-        """Return sessions, the most recently changed first. What is not given does not filter.
-
-        Raises:
-            InvalidValueError: No session can have this status or type, or the limit is negative.
-        """
-        check_choice("status", status, get_args(SessionStatus))
-        check_choice("session_type", session_type, get_args(SessionType))
-        check_limit(limit)
-        wanted = {"user_id": user_id, "status": status, "session_type": session_type}
-        found = [
-            info
-            async for info in self.store.scan(agent_id)
-            if all(value is None or getattr(info, name) == value for name, value in wanted.items())
-        ]
-        found.sort(key=lambda info: info.updated_at, reverse=True)
-        return found if limit is None else found[:limit]
 
     async def update_session(
         self,

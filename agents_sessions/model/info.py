@@ -134,6 +134,11 @@ class SessionInfo(BaseModel):
         """The session's full name in its store."""
         return SessionKey(self.agent_id, self.id)
 
+    @property
+    def short_id(self) -> str:
+        """The first 8 characters of the id, for people: `SessionManager.resolve` takes them."""
+        return self.id[:8]
+
     @computed_field  # type: ignore[prop-decorator]
     @property
     def last_active_at(self) -> datetime:

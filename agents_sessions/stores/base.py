@@ -19,6 +19,7 @@ stands in `agents_sessions.stores.transitions`. A backend holds the transport, t
 """
 
 import contextlib
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -28,15 +29,19 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from agents_sessions.concurrency import process
-from agents_sessions.errors import SessionNotFoundError, UnsupportedError
+from agents_sessions.errors import SessionNotFoundError, SessionStorageError, UnsupportedError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item, RedactionRecord, record_entry
 from agents_sessions.model.history import Message, messages
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
 from agents_sessions.model.redaction import FoundText, Redaction
+from agents_sessions.model.search import Found, SearchHit, SearchQuery, Text, hit, name_of, texts_of
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.model.view import kept, shown_items
+from agents_sessions.model.words import places
+
+logger = logging.getLogger("agents_sessions")
 
 Entries: TypeAlias = "Iterable[Entry] | AsyncIterable[Entry]"
 """Entries at hand, or a stream of them: a history that is copied need not fit into memory."""
@@ -404,6 +409,49 @@ class SessionStore(ABC):
 
         await self.rewrite(key, change, turn=turn)
         return [*found, *inside]
+
+    async def search(self, query: SearchQuery) -> Page[SearchHit]:
+        """Return a page of the places where a text is found, the best first.
+
+        All words must stand in one text, such as a message. Sessions with `indexed=False` are left out, and so is one
+        that cannot be read: it hides no other.
+
+        While sessions change, no place comes twice on the pages of one search, and none that stayed put is missed.
+        """
+        phrases = query.phrases
+        found = [one async for one in self._looked_through(query)] if phrases else []
+        page = query.page_of(found, query.position()[1])
+        return Page((hit(one, phrases) for one in page), page.next_cursor)
+
+    async def _looked_through(self, query: SearchQuery) -> AsyncIterator[Found]:
+        phrases = query.phrases
+        async for info in self.scan(query.sessions.agent_id):
+            if info.indexed and query.sessions.matches(info):
+                async for text in self._texts(info, query):
+                    if places(text.text, phrases) is not None:
+                        yield Found(text.place(info.key, phrases), info, text)
+
+    async def _texts(self, info: SessionInfo, query: SearchQuery) -> AsyncIterator[Text]:
+        for text in name_of(info) if "name" in query.kinds else ():
+            yield text
+        if query.kinds == ("name",):
+            return
+        try:
+            async for entry in self.walk(info.key):
+                for text in texts_of(info, [entry]):
+                    if text.kind in query.kinds:
+                        yield text
+        except SessionNotFoundError:  # it has gone in between
+            return
+        except SessionStorageError as error:
+            logger.warning("left out of a search: %s", error)
+
+    async def purge(self) -> None:  # noqa: B027 -- most backends have derived nothing
+        """Remove from all that was derived of sessions, such as an index, what no session has any more.
+
+        What was deleted or rewritten is not found from then on in any case. This is for the bytes: when it returns, no
+        file of the store holds them, but the files of sessions.
+        """
 
     async def find(self, session_id: str) -> list[SessionKey]:
         """Return the keys of all sessions of an id, one per agent that has it."""

@@ -20,6 +20,7 @@ from agents import Runner, RunResult, RunResultStreaming
 
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import (
+    ApprovalPendingError,
     NothingToResumeError,
     NothingToUndoError,
     ReplyNotStoredError,
@@ -45,9 +46,9 @@ from agents_sessions.turns.summarising import Summarisers
 if TYPE_CHECKING:
     from agents_sessions.keys import SessionKey
     from agents_sessions.lookup import SessionLookup
-    from agents_sessions.model.entries import TurnStatus
+    from agents_sessions.model.entries import Entry, TurnStatus
     from agents_sessions.model.info import Compaction, SessionInfo
-    from agents_sessions.stores.base import SessionStore, TurnLock
+    from agents_sessions.stores.base import Appended, SessionStore, TurnLock
     from agents_sessions.turns.agents import AgentRegistry
     from agents_sessions.turns.options import TurnSettings
     from agents_sessions.turns.plan import Plan
@@ -201,13 +202,14 @@ class Turns:
         store: SessionStore,
         lookup: SessionLookup,
         registry: AgentRegistry,
+        listeners: Listeners | None = None,
         compaction: Compaction | None = None,
     ) -> None:
         self.store = store
         self.lookup = lookup
         self.registry = registry
+        self.listeners = Listeners() if listeners is None else listeners
         self.compaction = compaction
-        self.listeners = Listeners()
 
     async def run(self, request: Request) -> Reply:
         """Run a turn without streaming."""
@@ -231,6 +233,14 @@ class Turns:
                 if not turn.is_ending and current_task() is task:
                     await settle(turn.fail(error))
                 raise
+
+    async def add(self, key: SessionKey, entry: Entry, lock_timeout: float | None) -> Appended:
+        """Add to the history what no model said, between two turns."""
+        async with exclusive_turn(self.store, key, lock_timeout) as lock:
+            info = await ready(self.store, lock)
+            if (awaiting := await load_awaiting(self.store, info)) is not None:
+                raise ApprovalPendingError(key, awaiting.call_ids)
+            return await self.store.append(key, [entry], turn=lock)
 
     async def clear(self, key: SessionKey, lock_timeout: float | None) -> None:
         """Remove the history, and a turn that awaits approval."""

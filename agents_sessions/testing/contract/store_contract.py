@@ -15,6 +15,7 @@ from agents_sessions.testing.contract.read import ReadContract
 from agents_sessions.testing.contract.refusals import RefusalContract
 from agents_sessions.testing.contract.rewrite import RewriteContract
 from agents_sessions.testing.contract.scan import ScanContract
+from agents_sessions.testing.contract.search import SearchContract
 from agents_sessions.testing.contract.sharing import SharingContract
 from agents_sessions.testing.contract.sidecars import SidecarContract
 from agents_sessions.testing.contract.times import TimeContract
@@ -39,6 +40,7 @@ class StoreContract(
     IdContract,
     ScanContract,
     QueryContract,
+    SearchContract,
     SidecarContract,
     TurnLockContract,
     ConcurrencyContract,
