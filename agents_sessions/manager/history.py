@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class HistoryFacade:
-    """What a manager shows of histories, adds to them, and how it goes back in them."""
+    """What a manager shows of histories, what it adds to them, and how it goes back in them."""
 
     store: SessionStore
     _lookup: SessionLookup
@@ -64,8 +64,7 @@ class HistoryFacade:
         """Return the whole history in order: items, handoffs, usage, the ends of turns, and what was done to it.
 
         What was taken back and what a summary stands for is all there: `info.context.view` says which is which. With a
-        `limit`, the oldest entries beyond `after`, so that who asks again and again misses none; without
-        `after`, the newest ones.
+        `limit`, the oldest entries beyond `after`, so that a poller misses none; without `after`, the newest ones.
 
         Args:
             session_id: The session.

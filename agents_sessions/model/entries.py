@@ -94,7 +94,7 @@ class ViewRecord(TypedDict):
     """The range that this record took back, or brought back."""
     last_agent: NotRequired[str | None]
     """Who has the conversation, if that is another one now; null if no one had it yet."""
-    last_status: NotRequired[str | None]
+    last_status: NotRequired[TurnStatus | None]
     """How the turn ended that is the newest one now."""
 
 

@@ -619,7 +619,7 @@ def test_a_read_only_folder_or_file_is_an_error_and_reading_goes_on():
 LAST_LOOKS = {
     **dict.fromkeys(CHANGES, "replace"),
     **dict.fromkeys(OTHERS, "open"),
-    **dict.fromkeys(["create", "create where a deletion died", "delete", "delete with sidecars"], "unlink"),
+    **dict.fromkeys(["create", "create where a deletion died", "copy", "delete", "delete with sidecars"], "unlink"),
     "delete_sidecar": "unlink",
     "append": "stat",
     "entries of a torn file": "stat",
