@@ -54,6 +54,7 @@ FLOORS = [
     {"stores.file.files"},
     {"stores.memory", "stores.file.store"},
     {"compaction", "lookup"},
+    {"shared_usage"},
     {"session"},
     {"turns.events", "turns.lock", "turns.options", "turns.past", "turns.sdk_internals"},
     {"turns.agents", "turns.ends", "turns.ledger", "turns.request"},
@@ -163,7 +164,7 @@ def _file_calls(called):
             yield called.attr
 
 
-BELOW_THE_SDK = [module for module in sorted(set(MODULES) - FACES) if floor_of(module) < floor_of("session")]
+BELOW_THE_SDK = [module for module in sorted(set(MODULES) - FACES) if floor_of(module) < floor_of("shared_usage")]
 
 
 @pytest.mark.parametrize("module", BELOW_THE_SDK)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from agents_sessions.model.entries import DecisionRecord, HandoffRecord, Item, TurnRecord, TurnStatus
     from agents_sessions.model.usage import RequestRow
+    from agents_sessions.shared_usage import Run
 
 _INPUT_ROLES = ("user", "system", "developer")
 
@@ -38,8 +39,10 @@ class Ledger:
     """The agent that speaks."""
     usage: Usage | None = None
     """The run's own, growing usage, once a hook or a session call has shown it."""
+    run: Run | None = None
+    """What tells the share of the run in that usage, which others may grow beside it."""
     counted: UsageMark | None = None
-    """How far that usage is in the history."""
+    """How far that usage is in the history, which counts where nothing tells the share."""
     calls: dict[str, str] = field(default_factory=dict)
     """The calls that were unanswered when the run began: types by ids."""
     unapproved: set[str] = field(default_factory=set)
@@ -65,10 +68,11 @@ class Ledger:
 
     # --- what the session sees ---
 
-    def begin_count(self, usage: Usage) -> None:
+    def begin_count(self, run: Run) -> None:
         """Count what is spent from here on, unless the count has begun."""
-        if self.counted is None:
-            self.counted = UsageMark.of(usage)
+        if self.run is None:
+            self.run = run
+            self.counted = self.counted or UsageMark.of(run.usage)
 
     def add_items(self, items: Iterable[Item]) -> None:
         """Enter items that the Runner stores, and behind them what the hooks saw since the last ones."""
@@ -196,7 +200,7 @@ class Ledger:
         """Return what agents used as tools have spent: what the usage has gained beyond the requests of the run."""
         if self.usage is None:
             return []
-        gained = sum_rows(rows_since(self.counted or UsageMark(), self.usage))
+        gained = sum_rows(rows_since(self.counted or UsageMark(), self.usage) if self.run is None else self.run.take())
         self.counted = UsageMark.of(self.usage)
         rest = (gained - sum_rows(self._requests)).at_least_zero()
         return [{**rest.row(), "nested": True}] if rest != NOTHING else []

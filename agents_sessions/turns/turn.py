@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from agents import Runner, RunResult, RunResultStreaming
+from agents import Runner, RunResult, RunResultStreaming, RunState
 
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import (
@@ -35,6 +35,7 @@ from agents_sessions.turns.plan import Planner, ready
 from agents_sessions.turns.recorder import Recorder
 from agents_sessions.turns.reply import Reply, reply_of
 from agents_sessions.turns.request import Resume
+from agents_sessions.turns.sdk_internals import wrapper_of
 
 if TYPE_CHECKING:
     from agents_sessions.keys import SessionKey
@@ -94,10 +95,12 @@ class Turn:
 
     async def run(self) -> Outcome:
         """Call the Runner and wait for the end of its run."""
+        self._count_resumed()
         return Outcome(await Runner.run(self._plan.agent, self._plan.input, **self._arguments))
 
     def run_streamed(self) -> RunResultStreaming:
         """Call the Runner; the run goes on in the background."""
+        self._count_resumed()
         return Runner.run_streamed(self._plan.agent, self._plan.input, **self._arguments)
 
     async def finish(self, outcome: Outcome) -> Reply:
@@ -126,6 +129,11 @@ class Turn:
         if self._plan.decision is None or self._ledger.stored:
             await self._store_failure(status, error)
         await self._listeners.tell(TurnFailed(self._key, self._ledger.turn, error))
+
+    def _count_resumed(self) -> None:
+        """Count what approved tools spend: they run before the Runner asks the session for anything."""
+        if isinstance(self._plan.input, RunState) and (wrapper := wrapper_of(self._plan.input)) is not None:
+            self._recorder.count(wrapper)
 
     @property
     def _arguments(self) -> dict[str, Any]:
