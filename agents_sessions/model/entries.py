@@ -25,6 +25,10 @@ TurnStatus = Literal["completed", "failed", "cancelled", "interrupted", "awaitin
 """How a turn ended. `interrupted` means that its process died."""
 
 
+TurnStart = Literal["entry", "agent"]
+"""The session's own agent was to begin a turn, or one that the caller named."""
+
+
 class UsageRecord(TypedDict):
     """The model requests that were made since the entry before."""
 
@@ -69,6 +73,8 @@ class TurnRecord(TypedDict):
     """The calls among its items that it awaits approval for: they cannot have run until a decision approves them."""
     message: NotRequired[list[Item]]
     """What the turn was sent, if the history does not have it: it failed too early, or was rolled back."""
+    start: NotRequired[TurnStart]
+    """How its first agent was chosen, if that was not simply the one that ended the turn before."""
     message_lost: NotRequired[bool]
     """True if neither the history nor this record has it, because it was too large."""
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
 
-from agents_sessions.model.entries import Entry, TurnStatus, item_kind
+from agents_sessions.model.entries import Entry, TurnStart, TurnStatus, item_kind
 from agents_sessions.model.usage import TokenUsage
 
 _EPOCH = "1970-01-01T00:00:00.000Z"
@@ -95,6 +95,8 @@ class TurnEntry(_Envelope):
     last_agent: str | None = None
     error: str | None = None
     """The type of the error that ended it. Never its message, which may quote the conversation."""
+    start: TurnStart | None = None
+    """How its first agent was chosen, if that was not simply the one that ended the turn before."""
     asked: tuple[str, ...] = ()
     """The calls among its items that wait for approval, without those that an agent used as a tool has made."""
 

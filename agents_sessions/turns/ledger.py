@@ -18,7 +18,7 @@ from agents_sessions.turns.past import is_message, lost_outputs, rolled_back, un
 if TYPE_CHECKING:
     from agents.usage import Usage
 
-    from agents_sessions.model.entries import DecisionRecord, HandoffRecord, Item, TurnRecord, TurnStatus
+    from agents_sessions.model.entries import DecisionRecord, HandoffRecord, Item, TurnRecord, TurnStart, TurnStatus
     from agents_sessions.model.usage import RequestRow
     from agents_sessions.shared_usage import Run
 
@@ -33,6 +33,8 @@ class Ledger:
     """The turn that all entries of the run belong to."""
     message: list[Item] = field(default_factory=list)
     """What the run is given. The record of its end keeps it if the run fails before the Runner has stored it."""
+    start: TurnStart | None = None
+    """How the first agent of the turn was chosen, if that is not the one that ended the turn before."""
     resumed: bool = False
     """True for a run that goes on with a turn that awaited approval."""
     agent: str | None = None
@@ -159,6 +161,8 @@ class Ledger:
         }
         if (agent := last_agent or self.agent) is not None:
             record["last_agent"] = agent
+        if self.start is not None:
+            record["start"] = self.start
         if error is not None:
             record["error"] = error
         if status == "awaiting_approval":
