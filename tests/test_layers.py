@@ -79,6 +79,7 @@ FLOORS = [
         "testing.contract.facts",
         "testing.contract.ids",
         "testing.contract.items",
+        "testing.contract.move",
         "testing.contract.processes",
         "testing.contract.read",
         "testing.contract.refusals",

@@ -28,7 +28,7 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from agents_sessions.concurrency import process
-from agents_sessions.errors import SessionNotFoundError, UnsupportedError
+from agents_sessions.errors import SessionConflictError, SessionNotFoundError, UnsupportedError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item
 from agents_sessions.model.history import Message, messages
@@ -346,6 +346,28 @@ class SessionStore(ABC):
             SessionExistsError: There is one of the new key already; it was not touched.
         """
         return await self.create(info, self.walk(source, before=before))
+
+    async def move(self, key: SessionKey, agent_id: str, *, turn: TurnLock | None = None) -> SessionInfo:
+        """Give a session to another agent, with all that belongs to it, and return it.
+
+        It is with the one agent or with the other. If the process dies in between, it may be with both; it counts as
+        the new one's then (`SessionInfo.is_left_behind`), as long as nothing was added to the other.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            SessionExistsError: The agent has one of this id; neither was touched.
+            SessionConflictError: Someone wrote to it meanwhile; it was left where it is.
+        """
+        before = await self.existing(key)
+        names = await self.list_sidecars(key)
+        beside = {name: data for name in names if (data := await self.read_sidecar(key, name)) is not None}
+        after = await self.create(before.moved(agent_id), self.walk(key), sidecars=beside)
+        actual = await self.existing(key)
+        if (actual.seq, actual.updated_at) != (before.seq, before.updated_at):
+            await self.delete(after.key)
+            raise SessionConflictError(key, before.seq, actual.seq)
+        await self.delete(key)
+        return after
 
     async def find(self, session_id: str) -> list[SessionKey]:
         """Return the keys of all sessions of an id, one per agent that has it."""

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from agents_sessions.keys import SessionKey
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import TurnStatus
+    from agents_sessions.model.info import SessionInfo
     from agents_sessions.stores.base import SessionStore, TurnLock
     from agents_sessions.turns.agents import AgentRegistry
     from agents_sessions.turns.options import TurnSettings
@@ -245,6 +246,11 @@ class Turns:
                 await give_up(self.store, lock, info, "given up")
             else:
                 raise NothingToResumeError(key, "no turn awaits approval; there is nothing to give up")
+
+    async def move(self, key: SessionKey, agent_id: str, lock_timeout: float | None) -> SessionInfo:
+        """Give the session to another agent."""
+        async with exclusive_turn(self.store, key, lock_timeout) as lock:
+            return await self.store.move(key, agent_id, turn=lock)
 
     async def delete(self, key: SessionKey, lock_timeout: float | None) -> None:
         """Remove the session."""
