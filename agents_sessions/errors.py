@@ -24,6 +24,7 @@
     ├── TurnNotResumableError                    a turn awaits approval, and its agents or tools have changed
     ├── TurnCancelledError                       a streamed turn was cancelled, and not by its reader
     ├── ReplyNotStoredError                      the answer came, but could not be stored
+    ├── ManagerClosedError (RuntimeError)        the manager was closed before the turn began
     ├── SessionLimitError                        an item or a session would be larger than is allowed
     ├── SessionStatusError                       its status forbids the act
     │   ├── SessionPausedError
@@ -336,6 +337,13 @@ class ReplyNotStoredError(_OfSession):
 
     def __str__(self) -> str:
         return f"the answer of {self._who} could not be stored; it is in the `reply` of this error"
+
+
+class ManagerClosedError(_OfSession, RuntimeError):
+    """The manager was closed before the turn began. Nothing was stored."""
+
+    def __str__(self) -> str:
+        return f"the manager was closed, and takes no more turns: that of {self._who} did not begin"
 
 
 class SessionLimitError(_OfSession):

@@ -56,7 +56,7 @@ FLOORS = [
     {"compaction", "lookup"},
     {"shared_usage"},
     {"session"},
-    {"turns.events", "turns.lock", "turns.options", "turns.past", "turns.sdk_internals"},
+    {"turns.events", "turns.lock", "turns.options", "turns.past", "turns.running", "turns.sdk_internals"},
     {"turns.ends", "turns.ledger", "turns.request", "turns.way"},
     {"turns.agents"},
     {"turns.approvals", "turns.hooks", "turns.recorder"},

@@ -35,6 +35,7 @@ from agents_sessions.turns.plan import Planner, ready
 from agents_sessions.turns.recorder import Recorder
 from agents_sessions.turns.reply import Reply, reply_of
 from agents_sessions.turns.request import Resume
+from agents_sessions.turns.running import RunningTurns
 from agents_sessions.turns.sdk_internals import wrapper_of
 
 if TYPE_CHECKING:
@@ -203,6 +204,7 @@ class Turns:
         self.lookup = lookup
         self.registry = registry
         self.listeners = Listeners()
+        self.running = RunningTurns()
 
     async def run(self, request: Request) -> Reply:
         """Run a turn without streaming."""
@@ -212,20 +214,26 @@ class Turns:
     @contextlib.asynccontextmanager
     async def open(self, request: Request) -> AsyncIterator[Turn]:
         """Hold a session for one turn that is ready to run. Whatever ends the block before `finish` is recorded."""
-        key = await self.lookup.key(request.session_id, request.settings.agent_id)
-        if isinstance(request, Resume) and request.decisions.are_about_all:
-            # True means the calls that wait now, and not others that may wait once the lock is ours.
-            request = replace(request, seen=await self._waiting_calls(key))
-        async with exclusive_turn(self.store, key, request.settings.lock_timeout) as lock:
-            task = current_task()
-            turn = await self._planned(request, lock)
-            try:
-                await turn.begin()
-                yield turn
-            except BaseException as error:
-                if not turn.is_ending and current_task() is task:
-                    await settle(turn.fail(error))
-                raise
+        with self.running.entered(request.session_id):
+            key = await self.lookup.key(request.session_id, request.settings.agent_id)
+            if isinstance(request, Resume) and request.decisions.are_about_all:
+                # True means the calls that wait now, and not others that may wait once the lock is ours.
+                request = replace(request, seen=await self._waiting_calls(key))
+            async with exclusive_turn(self.store, key, request.settings.lock_timeout) as lock:
+                self.running.check_open(request.session_id)  # it may have been closed while this one waited
+                async with self._recorded(await self._planned(request, lock)) as turn:
+                    yield turn
+
+    @contextlib.asynccontextmanager
+    async def _recorded(self, turn: Turn) -> AsyncIterator[Turn]:
+        task = current_task()
+        try:
+            await turn.begin()
+            yield turn
+        except BaseException as error:
+            if not turn.is_ending and current_task() is task:
+                await settle(turn.fail(error))
+            raise
 
     async def clear(self, key: SessionKey, lock_timeout: float | None) -> None:
         """Remove the history, and a turn that awaits approval."""
