@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from agents_sessions.manager.checks import check_limit
-from agents_sessions.model.history import HistoryEntry, Message, typed
+from agents_sessions.manager.checks import check_choice, check_limit
+from agents_sessions.model.history import CONVERSATION, HistoryEntry, Message, Role, typed
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.stores.base import SessionStore
 
@@ -48,14 +50,29 @@ class HistoryFacade:
         return [typed(entry) for entry in await self.store.entries(key, after=after, before=before, limit=limit)]
 
     async def get_recent_messages(
-        self, session_id: str, *, agent_id: str | None = None, limit: int = 50
+        self,
+        session_id: str,
+        *,
+        agent_id: str | None = None,
+        limit: int = 50,
+        roles: Collection[Role] = CONVERSATION,
     ) -> list[Message]:
-        """Return the newest messages of user and assistant, oldest first. The cost grows with `limit` alone.
+        """Return the newest messages, oldest first. The cost grows with `limit` alone.
+
+        Where an agent stops at a tool (`tool_use_behavior`), what the turn answered is a message of the assistant.
+
+        Args:
+            session_id: The session.
+            agent_id: Needed only if several agents have a session of this id.
+            limit: At most so many messages.
+            roles: Whose: by default of `user` and `assistant`; `system` and `developer` instruct the model.
 
         Raises:
             SessionNotFoundError: There is none.
-            InvalidValueError: The limit is negative.
+            InvalidValueError: The limit is negative, or no message has such a role.
         """
         check_limit(limit)
+        for role in roles:
+            check_choice("roles", role, get_args(Role))
         key = await self._lookup.key(session_id, agent_id)
-        return await self.store.messages(key, limit=limit)
+        return await self.store.messages(key, limit=limit, roles=roles)

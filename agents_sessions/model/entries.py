@@ -71,6 +71,8 @@ class TurnRecord(TypedDict):
     error: NotRequired[str]
     asked: NotRequired[list[str]]
     """The calls among its items that it awaits approval for: they cannot have run until a decision approves them."""
+    answer: NotRequired[str]
+    """What the turn answered, if no message has it: what a tool returned can be the answer, as it is or in part."""
     message: NotRequired[list[Item]]
     """What the turn was sent, if the history does not have it: it failed too early, or was rolled back."""
     start: NotRequired[TurnStart]

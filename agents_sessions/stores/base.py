@@ -20,7 +20,7 @@ stands in `agents_sessions.stores.transitions`. A backend holds the transport, t
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +31,7 @@ from agents_sessions.concurrency import process
 from agents_sessions.errors import SessionConflictError, SessionNotFoundError, UnsupportedError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item
-from agents_sessions.model.history import Message, messages
+from agents_sessions.model.history import CONVERSATION, Message, Role, messages
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.totals import ContextStats
 
@@ -310,8 +310,10 @@ class SessionStore(ABC):
         items = [entry["item"] for entry in await self.entries(key) if "item" in entry]
         return items if limit is None else items[max(0, len(items) - limit) :]
 
-    async def messages(self, key: SessionKey, *, limit: int) -> list[Message]:
-        """Return the newest `limit` messages of user and assistant, oldest first. The cost grows with `limit` alone.
+    async def messages(self, key: SessionKey, *, limit: int, roles: Collection[Role] = CONVERSATION) -> list[Message]:
+        """Return the newest `limit` messages of some roles, oldest first. The cost grows with `limit` alone.
+
+        An answer that is no message, since the agent stopped at a tool, is one of the assistant here.
 
         Raises:
             SessionNotFoundError: There is no such session.
@@ -319,7 +321,7 @@ class SessionStore(ABC):
         count = limit * 2
         while True:
             entries = await self.entries(key, limit=count)
-            found = messages(entries)
+            found = messages(entries, roles)
             if len(found) >= limit or len(entries) < count:
                 return found[max(0, len(found) - limit) :]
             count *= 4

@@ -147,7 +147,14 @@ class Ledger:
         """Return how far the run's usage has grown: a resumed run counts on from there."""
         return (self.counted or UsageMark()) if self.usage is None else UsageMark.of(self.usage)
 
-    def end(self, status: TurnStatus, *, last_agent: str | None = None, error: str | None = None) -> None:
+    def end(
+        self,
+        status: TurnStatus,
+        *,
+        last_agent: str | None = None,
+        error: str | None = None,
+        answer: str | None = None,
+    ) -> None:
         """Enter the end of the turn, with all that is still to be entered before it."""
         if status != "awaiting_approval":
             calls = unanswered(self.waiting, self.unanswered())
@@ -163,6 +170,8 @@ class Ledger:
             record["last_agent"] = agent
         if self.start is not None:
             record["start"] = self.start
+        if answer is not None:
+            record["answer"] = answer
         if error is not None:
             record["error"] = error
         if status == "awaiting_approval":

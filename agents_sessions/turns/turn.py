@@ -33,7 +33,7 @@ from agents_sessions.turns.hooks import TurnHooks
 from agents_sessions.turns.lock import current_task, exclusive_turn
 from agents_sessions.turns.plan import Planner, ready
 from agents_sessions.turns.recorder import Recorder
-from agents_sessions.turns.reply import Reply, reply_of
+from agents_sessions.turns.reply import Reply, answer_beside_messages, reply_of
 from agents_sessions.turns.request import Resume
 from agents_sessions.turns.running import RunningTurns
 from agents_sessions.turns.sdk_internals import wrapper_of
@@ -160,7 +160,8 @@ class Turn:
             self._ledger.ask(asked_for(result) & set(self._ledger.unanswered()))
             awaiting = AwaitingTurn.of(self._ledger, self._plan.agent, result)
             await awaiting.save(self._recorder.store, self._recorder.lock)
-        self._ledger.end(status, last_agent=result.last_agent.name)
+        answer = answer_beside_messages(result) if status == "completed" else None
+        self._ledger.end(status, last_agent=result.last_agent.name, answer=answer)
         await self._recorder.flush()
         if status == "cancelled" and self._settings.on_failure == "rollback":
             await self._recorder.roll_back(self._plan.agent.name)
