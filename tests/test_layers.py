@@ -33,6 +33,7 @@ FLOORS = [
         "stores.file.format.sealed",
         "stores.file.format.verify",
     },
+    {"stores.file.format.overwritten"},
     {
         "stores.file.format.append",
         "stores.file.format.edited",
