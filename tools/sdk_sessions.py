@@ -1,7 +1,7 @@
 """A pytest plugin: the SDK's own session tests, with `FileSession` in the place of the sessions that they make.
 
-`tools/sdk_tests.py` runs it. `SDK_TESTS_SWAP=0` leaves the SDK's sessions as they are, so that only the tests are noted
-that make one.
+`tools/sdk_tests.py` runs it. With `SDK_TESTS_SWAP=none` the SDK's sessions stay, and the tests are noted that make one; with
+`file` all are `FileSession`; with `sqlite` the plain list of the SDK's tests is a `SQLiteSession`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 REPORT = Path(os.environ["SDK_TESTS_REPORT"])
-SWAP = os.environ["SDK_TESTS_SWAP"] == "1"
+SWAP = os.environ["SDK_TESTS_SWAP"]
 
 _made = False
 _now: str | None = None
@@ -43,7 +43,20 @@ def _counting(kind: type) -> type:
     return kind
 
 
-def _swapped() -> tuple[type, type]:
+def _in_a_thread(awaitable: Any) -> Any:
+    """Await something where no one can: in a constructor or a property."""
+    found: list[Any] = []
+
+    async def wait() -> None:
+        found.append(await awaitable)
+
+    worker = threading.Thread(target=lambda: asyncio.run(wait()))
+    worker.start()
+    worker.join()
+    return found[0]
+
+
+def _on_file() -> type:
     from agents_sessions import FileSession
 
     class OnFile(FileSession):
@@ -62,26 +75,26 @@ def _swapped() -> tuple[type, type]:
             agent = f"{sessions_table}.{messages_table}"
             super().__init__(session_id, agent_id=agent, root=root, session_settings=session_settings)
 
-    class OfAList(OnFile):
+    return OnFile
+
+
+def _of_a_list(kind: Any) -> type:
+    class OfAList(kind):  # type: ignore[misc]
         """Made as the `SimpleListSession` of the SDK's tests is."""
 
         def __init__(self, session_id: str = "test", history: list[Any] | None = None) -> None:
             super().__init__(session_id)
             self._ignore_ids_for_matching = False
             if history:
-                worker = threading.Thread(target=asyncio.run, args=(self.add_items(list(history)),))
-                worker.start()
-                worker.join()
+                _in_a_thread(self.add_items(list(history)))
 
         @property
         def saved_items(self) -> list[Any]:
-            if not self.path.exists():
-                return []
-            return [entry["item"] for entry in json.loads(self.path.read_bytes())["history"] if "item" in entry]
+            return list(_in_a_thread(self.get_items(2**31 - 1)))
 
         _items = saved_items
 
-    return OnFile, OfAList
+    return OfAList
 
 
 def pytest_configure() -> None:
@@ -94,13 +107,14 @@ def pytest_configure() -> None:
     import agents.memory.sqlite_session as sqlite
     from tests.utils import simple_session
 
-    on_file, of_a_list = _swapped() if SWAP else (None, None)
-    for modules, name, other in (
-        ((agents, memory, sqlite), "SQLiteSession", on_file),
-        ((extensions, asynchronous), "AsyncSQLiteSession", on_file),
-        ((simple_session,), "SimpleListSession", of_a_list),
+    in_place = _on_file() if SWAP == "file" else _counting(sqlite.SQLiteSession)
+    of_a_list = _counting(simple_session.SimpleListSession) if SWAP == "none" else _of_a_list(in_place)
+    other = _counting(asynchronous.AsyncSQLiteSession) if SWAP != "file" else in_place
+    for name, kind, modules in (
+        ("SQLiteSession", in_place, (agents, memory, sqlite)),
+        ("AsyncSQLiteSession", other, (extensions, asynchronous)),
+        ("SimpleListSession", of_a_list, (simple_session,)),
     ):
-        kind = _counting(getattr(modules[-1], name)) if other is None else other
         for module in modules:
             setattr(module, name, kind)
 
@@ -121,7 +135,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Note how a test ended."""
     if report.outcome != "passed" and report.nodeid in _tests:
         crash = getattr(report.longrepr, "reprcrash", None)
-        text = "" if crash is None else crash.message.splitlines()[0][:160]
+        text = "" if crash is None else " ".join(crash.message.split())[:200]
         _tests[report.nodeid].update(outcome=report.outcome, reason=text)
 
 
