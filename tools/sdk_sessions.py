@@ -1,7 +1,7 @@
 """A pytest plugin: the SDK's own session tests, with `FileSession` in the place of the sessions that they make.
 
-`tools/sdk_tests.py` runs it. With `SDK_TESTS_SWAP=none` the SDK's sessions stay, and the tests are noted that make one; with
-`file` all are `FileSession`; with `sqlite` the plain list of the SDK's tests is a `SQLiteSession`.
+`tools/sdk_tests.py` runs it. With `SDK_TESTS_SWAP=none` the SDK's sessions stay, and the tests are noted that make one;
+with `file` all are `FileSession`; with `sqlite` the plain list of the SDK's tests is a `SQLiteSession`.
 """
 
 from __future__ import annotations
