@@ -28,6 +28,7 @@ from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.model.undo import without_newest_item
 from agents_sessions.shared_usage import Run, enter_run, outer_run, run_of
+from agents_sessions.signatures import remember_signatures
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES
 from agents_sessions.stores.memory import MemoryStore
 
@@ -54,6 +55,7 @@ _SESSION_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
 """The four methods of the SDK's protocol."""
 
 
+@remember_signatures
 class StoredSession(SessionABC):
     """One session of a store, as the SDK's `Session`.
 

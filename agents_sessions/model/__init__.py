@@ -7,4 +7,5 @@ Read it from the ground up; each floor imports from those above it in this table
     entries                  one line of a history: an item of the SDK, or a record of ours
     totals                   the sum of a history's entries, kept as it grows
     info, history            a session without its history; its entries as users see them
+    query                    a question about many sessions, answered in pages
 """

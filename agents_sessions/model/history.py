@@ -24,6 +24,8 @@ class ModelRequest(TokenUsage):
     response_id: str | None = None
     nested: bool = False
     """Made by an agent used as a tool: it cost tokens but filled another context."""
+    duration_ms: int | None = None
+    """How long the model took, if that was measured."""
 
 
 class _Envelope(_Value):
@@ -53,7 +55,7 @@ class ItemEntry(_Envelope):
     @property
     def text(self) -> str:
         """The text of a message, with a word for each picture or file in it; empty for any other item."""
-        return _text_of(self.item)
+        return text_of(self.item)
 
 
 class HandoffEntry(_Envelope):
@@ -155,7 +157,7 @@ def flaw_of(entry: Entry) -> str | None:
 def invalid_fields(error: ValidationError) -> str:
     """Return the names of the fields that a validation refused, and none of their values."""
     places = [problem["loc"] for problem in error.errors(include_input=False)]
-    return ", ".join(str(place[0]) if place else "a name that is no text" for place in places)
+    return ", ".join(str(place[0]) if place else "a name that is not text" for place in places)
 
 
 def refusals(error: ValidationError) -> dict[str, str]:
@@ -186,14 +188,15 @@ def messages(entries: Iterable[Entry], roles: Collection[Role] = CONVERSATION) -
 def _said_in(entry: Entry) -> dict[str, Any] | None:
     """Return what an entry is in a conversation, if it is something."""
     if "item" in entry:
-        return {**entry, "role": item_kind(entry["item"]), "text": _text_of(entry["item"])}
+        return {**entry, "role": item_kind(entry["item"]), "text": text_of(entry["item"])}
     record = entry["record"]
     if record["type"] != "turn" or (answer := record.get("answer")) is None:
         return None
     return {**entry, "role": "assistant", "text": answer, "agent": record.get("last_agent")}
 
 
-def _text_of(item: dict[str, Any]) -> str:
+def text_of(item: dict[str, Any]) -> str:
+    """Return the text of a message, with a word for each picture or file in it; empty for any other item."""
     content = item.get("content")
     if isinstance(content, str):
         return content
@@ -212,7 +215,7 @@ _MEDIA = {"input_image": "[image]", "input_file": "[file]", "input_audio": "[aud
 
 
 def _media_of(part: dict[str, Any]) -> list[str]:
-    """Return a word for a part that is no text, so that a chat does not show nothing; none for an unknown part."""
+    """Return a word for a part that is not text, so that a chat does not show nothing; none for an unknown part."""
     name = part.get("filename")
     word = f"[file {name}]" if isinstance(name, str) else _MEDIA.get(str(part.get("type")))
     return [] if word is None else [word]

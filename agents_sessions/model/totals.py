@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from agents_sessions.errors import InvalidItemError
-from agents_sessions.model.entries import Entry, Record, TurnRecord, item_kind
+from agents_sessions.model.entries import Entry, Record, TurnRecord, TurnStatus, item_kind
 from agents_sessions.model.lossless_json import JsonObject
 from agents_sessions.model.usage import TOKENS, RequestRow
 
@@ -60,10 +60,12 @@ class ContextStats:
     """Input and output of the newest request: how full the model's context window was."""
     last_agent: str | None = None
     """The agent that ended the newest turn or, while one runs, handled the newest request."""
-    last_status: str | None = None
+    last_status: TurnStatus | None = None
     """How the newest turn ended."""
     open_turn: str | None = None
     """A turn that has entries but no end: it is running or, if no one holds the turn lock, its process died."""
+    last_entry_at: str | None = None
+    """When the newest entry was stored, UTC with milliseconds: the last activity, which no change of a fact moves."""
 
     def to_json(self) -> JsonObject:
         """Return the numbers as they stand in the file."""
@@ -94,6 +96,7 @@ def fold(stats: ContextStats, entries: Iterable[Entry]) -> ContextStats:
         InvalidItemError: A record lacks a part, or has one of another type, or a total is too large for a float.
     """
     totals: dict[str, Any] = dict(stats.__dict__)
+    entry: Entry | None = None
     try:
         for entry in entries:
             if "turn" in entry:
@@ -103,6 +106,8 @@ def fold(stats: ContextStats, entries: Iterable[Entry]) -> ContextStats:
                 totals[_COUNTED.get(item_kind(entry["item"]), "other_items")] += 1
             elif "record" in entry:
                 _count_record(totals, entry["record"])
+        if entry is not None and "at" in entry:
+            totals["last_entry_at"] = entry["at"]
         _check_totals(totals)
     except OverflowError:
         raise InvalidItemError("a record", "has a number that makes a total too large") from None
@@ -114,7 +119,7 @@ def fold(stats: ContextStats, entries: Iterable[Entry]) -> ContextStats:
 
 
 def _check_totals(totals: dict[str, Any]) -> None:
-    for name in ("last_agent", "last_status", "open_turn"):
+    for name in ("last_agent", "last_status", "open_turn", "last_entry_at"):
         if totals[name] is not None and not isinstance(totals[name], str):
             raise TypeError(name)
     for name in _SUMS:

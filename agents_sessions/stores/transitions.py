@@ -158,6 +158,7 @@ def check_facts(info: SessionInfo) -> None:
     reserved = sorted(RESERVED_FACTS & extra.keys())
     try:
         check_json(info.metadata)
+        check_json(info.extensions)
         check_json(extra)
         SessionInfo.model_validate(dict(info))
         info.header()

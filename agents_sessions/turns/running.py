@@ -37,9 +37,14 @@ _inside: ContextVar[tuple[_Running, ...]] = ContextVar("agents_sessions_running"
 
 
 class RunningTurns:
-    """The turns that run, as long as more may begin."""
+    """The turns that run, as long as more may begin.
 
-    def __init__(self) -> None:
+    Args:
+        among: Those of a manager of which this one is a view: its turns run among them, and end with them.
+    """
+
+    def __init__(self, among: RunningTurns | None = None) -> None:
+        self._among = among
         self._turns: WeakSet[_Running] = WeakSet()
         self._closed = False
 
@@ -52,14 +57,14 @@ class RunningTurns:
         """
         self.check_open(session_id)
         turn = _Running(ref(_current_task()), asyncio.get_running_loop())
-        self._turns.add(turn)
+        self._add(turn)
         _inside.set((*_inside.get(), turn))
         try:
             yield
         finally:
             _inside.set(tuple(each for each in _inside.get() if each is not turn))
             turn.ended.set_result(None)
-            self._turns.discard(turn)
+            self._discard(turn)
 
     def check_open(self, session_id: str) -> None:
         """Refuse a turn that has not begun yet.
@@ -69,6 +74,8 @@ class RunningTurns:
         """
         if self._closed:
             raise ManagerClosedError(session_id)
+        if self._among is not None:
+            self._among.check_open(session_id)
 
     def close(self) -> None:
         """Let no more begin."""
@@ -89,6 +96,16 @@ class RunningTurns:
         """Cancel those that run."""
         for turn in self._others():
             turn.cancel()
+
+    def _add(self, turn: _Running) -> None:
+        self._turns.add(turn)
+        if self._among is not None:
+            self._among._add(turn)
+
+    def _discard(self, turn: _Running) -> None:
+        self._turns.discard(turn)
+        if self._among is not None:
+            self._among._discard(turn)
 
     def _others(self) -> list[_Running]:
         own = _inside.get()

@@ -190,7 +190,7 @@ def test_entries_keep_their_numbers_while_these_grow(numbers, previous, after, n
     changed = rewritten(history, lambda before: before.with_entries(entries), now())
     assert [entry["seq"] for entry in changed.entries] == after
     assert changed.info.seq == newest
-    assert changed.info.context == fold(ContextStats(), given)
+    assert changed.info.context == fold(ContextStats(), changed.entries)
     assert entries == given
 
 

@@ -329,6 +329,12 @@ OPERATIONS = {
         lambda w, key, text: w.manager.update_session(key.session_id, metadata={"text": text}),
         lambda s, text: [s, s._replace(metadata=text)],
     ),
+    "merge": Operation(
+        2,
+        draw_tag,
+        lambda w, key, text: w.manager.update_session_metadata(key.session_id, {"text": text}),
+        lambda s, text: [s, s._replace(metadata=text)],
+    ),
     "cut": Operation(
         2,
         draw_cut,
@@ -490,7 +496,13 @@ class Nursery:
     """The parent's end of the nursery."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": path},
+        )
         assert self._line() == {"warm": True}
 
     def _line(self) -> dict[str, Any]:

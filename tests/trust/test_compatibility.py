@@ -5,6 +5,7 @@ import itertools
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import fuzz_document as fuzz
@@ -50,7 +51,8 @@ def test_the_first_format_is_read_as_it_was_written(store):
         assert [entry.get("agent") for entry in entries[2:]] == ["a", "a", "a", "a", None, "b"]
         assert await store.items(KEY) == [entry["item"] for entry in entries if "item" in entry]
         assert list((await store.items(KEY))[0]) == ["type", "id", "summary", "encrypted_content"]
-        assert info.context == fold(ContextStats(), entries)
+        assert info.context == replace(fold(ContextStats(), entries), last_entry_at=None)  # younger than the fixture
+        assert info.last_active_at == info.updated_at
         assert (info.context.items, info.context.turns, info.context.total_tokens) == (5, 1, 42)
         assert (info.seq, info.name, info.metadata, info.model_extra) == (8, "Zoë", {"tags": ["x"]}, {"more": [1]})
 

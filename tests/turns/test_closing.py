@@ -119,3 +119,27 @@ def test_a_tool_that_closes_its_own_manager_does_not_wait_for_itself(store):
         return (await manager.send_message("s", "hello")).text
 
     assert asyncio.run(asyncio.wait_for(run(), 8)) == "done"
+
+
+def test_the_turns_of_a_view_end_with_its_manager_and_not_the_other_way_round(store):
+    async def run():
+        gate = Gate()
+        manager = managed(store, agent("support", calls("wait"), "done", "hi", tools=[gate.tool]))
+        view = manager.for_user("u")
+        await view.create_session("support", session_id="s")
+        await manager.create_session("support", session_id="other")
+        sending = asyncio.ensure_future(view.send_message("s", "hello"))
+        await asyncio.wait_for(gate.reached.wait(), 30)
+        other = manager.for_user("u")
+        await other.aclose()
+        with pytest.raises(ManagerClosedError):
+            await other.send_message("s", "x")
+        closing = asyncio.ensure_future(manager.aclose())
+        await asyncio.sleep(0.02)
+        with pytest.raises(ManagerClosedError):
+            await view.send_message("s", "x")
+        gate.open.set()
+        await closing
+        return (await sending).text
+
+    assert asyncio.run(run()) == "done"

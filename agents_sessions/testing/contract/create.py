@@ -47,7 +47,7 @@ class CreateContract(ContractPart):
         assert texts(await store.entries(KEY)) == ["a", "b"]
 
     async def test_unknown_facts_are_kept(self, store: SessionStore) -> None:
-        await store.create(info_of(tags=["a", {"b": 1}]))
+        await store.create(info_of(labels=["a", {"b": 1}]))
         loaded = await store.load(KEY)
         assert loaded is not None
-        assert loaded.model_extra == {"tags": ["a", {"b": 1}]}
+        assert loaded.model_extra == {"labels": ["a", {"b": 1}]}

@@ -30,14 +30,14 @@ class SharingContract(ContractPart):
         assert texts(await store.entries(KEY)) == ["a"]
 
     async def test_changing_given_and_returned_facts_does_not_change_the_store(self, store: SessionStore) -> None:
-        given = info_of(metadata={"a": [1]}, tags=["a"])
+        given = info_of(metadata={"a": [1]}, labels=["a"])
         clean = deepcopy(given)
         created = await store.create(given)
         for shared in (given, created, await store.load(KEY), await store.rewrite(KEY, lambda history: history)):
             assert shared is not None
             cast("list[int]", shared.metadata["a"]).append(2)
             shared.metadata["b"] = 1
-            cast("dict[str, list[str]]", shared.model_extra)["tags"].append("b")
+            cast("dict[str, list[str]]", shared.model_extra)["labels"].append("b")
         loaded = await store.load(KEY)
         assert loaded is not None
         assert (loaded.metadata, loaded.model_extra) == (clean.metadata, clean.model_extra)

@@ -11,12 +11,15 @@ from agents_sessions.testing.contract.ids import IdContract
 from agents_sessions.testing.contract.items import ItemContract
 from agents_sessions.testing.contract.move import MoveContract
 from agents_sessions.testing.contract.processes import ProcessContract
+from agents_sessions.testing.contract.query import QueryContract
 from agents_sessions.testing.contract.read import ReadContract
 from agents_sessions.testing.contract.refusals import RefusalContract
 from agents_sessions.testing.contract.rewrite import RewriteContract
 from agents_sessions.testing.contract.scan import ScanContract
+from agents_sessions.testing.contract.search import SearchContract
 from agents_sessions.testing.contract.sharing import SharingContract
 from agents_sessions.testing.contract.sidecars import SidecarContract
+from agents_sessions.testing.contract.spend import SpendContract
 from agents_sessions.testing.contract.times import TimeContract
 from agents_sessions.testing.contract.turn_lock import TurnLockContract
 
@@ -37,6 +40,9 @@ class StoreContract(
     AsideContract,
     IdContract,
     ScanContract,
+    QueryContract,
+    SearchContract,
+    SpendContract,
     SidecarContract,
     TurnLockContract,
     ConcurrencyContract,

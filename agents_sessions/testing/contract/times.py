@@ -30,6 +30,14 @@ class TimeContract(ContractPart):
         await store.create(info_of(updated_at=past, created_at=past))
         assert (await store.append(KEY, [said("a")])).updated_at > past
 
+    async def test_the_last_activity_is_the_newest_entry_and_no_change_of_a_fact(self, store: SessionStore) -> None:
+        past = now() - timedelta(days=1)
+        await store.create(info_of(created_at=past, updated_at=past), [{**said("a"), "at": timestamp(past)}])
+        renamed = await store.rewrite(KEY, lambda history: history.with_facts(name="new"))
+        assert renamed.last_active_at == past < renamed.updated_at
+        appended = await store.append(KEY, [said("b")])
+        assert (await store.existing(KEY)).last_active_at == appended.updated_at
+
     @pytest.mark.parametrize(
         "moment",
         [

@@ -27,7 +27,7 @@ def reader(data):
 
 
 def new_file(entries=(), *, seq=None, **header):
-    numbered = [{**entry, "seq": number} for number, entry in enumerate(entries, 1)]
+    numbered = [{"at": AT, **entry, "seq": number} for number, entry in enumerate(entries, 1)]
     newest = len(numbered) if seq is None else seq
     return bytes(encode_document(Document({**HEADER, **header}, numbered, newest, fold(ContextStats(), numbered), AT)))
 

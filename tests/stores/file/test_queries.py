@@ -109,4 +109,5 @@ def test_a_fact_that_cannot_be_is_damage_and_is_named_without_its_value():
 
 def test_the_totals_of_a_tail_are_those_of_its_file():
     tail = read_sealed(reader(FILE), len(FILE)).tail
-    assert queries.standing_of(tail) == Standing(8, datetime.fromisoformat(LATER), fold(ContextStats(), LINES))
+    totals = fold(ContextStats(), [*LINES[:-1], {**LINES[-1], "at": LATER}])
+    assert queries.standing_of(tail) == Standing(8, datetime.fromisoformat(LATER), totals)
