@@ -159,6 +159,7 @@ CHANGES = {
     "rewrite": (furnish, lambda store: store.rewrite(KEY, lambda history: history.with_facts(name="new"))),
     "pop": (furnish, keep(-1)),
     "clear": (furnish, keep(0)),
+    "move": (furnish, lambda store: store.move(KEY, "sales")),
     "delete": (grow, delete),
     "delete with sidecars": (furnish, delete),
     "write_sidecar": (furnish, lambda store: store.write_sidecar(KEY, "run_state.json", b"new")),
@@ -647,7 +648,7 @@ async def there_is(store, name, whole):
     return await look(store) == whole
 
 
-SEVERAL = {"create from a stream with sidecars", "set_aside", "bring_back"}
+SEVERAL = {"create from a stream with sidecars", "set_aside", "bring_back", "move"}
 """Changes of several steps, each of which looks for the folder by itself."""
 
 
