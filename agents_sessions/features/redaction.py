@@ -77,7 +77,10 @@ class Redactions:
             # A relative has the same entries under the same numbers only as far as both go together.
             wanted = Redaction(redaction.replacement, redaction.inside, redaction.whole)
             found += await self._redact(relative, wanted, dry_run=dry_run or not forks)
-        return [*found, *await self._redact(key, redaction, dry_run=dry_run)]
+        found += await self._redact(key, redaction, dry_run=dry_run)
+        if not dry_run:
+            await self._store.purge()  # what was derived, such as an index, has the text too
+        return found
 
     async def _redaction(self, key: SessionKey, seq: int | None, text: str | None, replacement: str) -> Redaction:
         if text is not None:

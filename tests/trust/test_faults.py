@@ -159,6 +159,7 @@ CHANGES = {
     "rewrite": (furnish, lambda store: store.rewrite(KEY, lambda history: history.with_facts(name="new"))),
     "pop": (furnish, keep(-1)),
     "clear": (furnish, keep(0)),
+    "move": (furnish, lambda store: store.move(KEY, "sales")),
     "delete": (grow, delete),
     "delete with sidecars": (furnish, delete),
     "write_sidecar": (furnish, lambda store: store.write_sidecar(KEY, "run_state.json", b"new")),
@@ -619,7 +620,7 @@ def test_a_read_only_folder_or_file_is_an_error_and_reading_goes_on():
 LAST_LOOKS = {
     **dict.fromkeys(CHANGES, "replace"),
     **dict.fromkeys(OTHERS, "open"),
-    **dict.fromkeys(["create", "create where a deletion died", "delete", "delete with sidecars"], "unlink"),
+    **dict.fromkeys(["create", "create where a deletion died", "copy", "delete", "delete with sidecars"], "unlink"),
     "delete_sidecar": "unlink",
     "append": "stat",
     "entries of a torn file": "stat",
@@ -647,7 +648,7 @@ async def there_is(store, name, whole):
     return await look(store) == whole
 
 
-SEVERAL = {"create from a stream with sidecars", "set_aside", "bring_back"}
+SEVERAL = {"create from a stream with sidecars", "set_aside", "bring_back", "move"}
 """Changes of several steps, each of which looks for the folder by itself."""
 
 
