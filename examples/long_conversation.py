@@ -41,9 +41,7 @@ async def main(root: str) -> None:
                 half = process_time() - begun
         whole = process_time() - begun
 
-        print(
-            f"{TURNS} turns in {whole:.1f} s of work, the second half {(whole - half) / half:.2f} times as long as the first"
-        )
+        print(f"{TURNS} turns in {whole:.1f} s of work; the second half took {(whole - half) / half:.2f} x the first")
         print(f"the model was asked with at most {max(sizes):,} tokens, about; shortened {len(shortened)} times")
         everything = await manager.get_turns(session.id)
         print(f"the history has all {len(everything)} turns, from {everything[0].text[:7]!r} on")
