@@ -8,6 +8,7 @@
     ├── InvalidValueError (ValueError)           an argument or a fact that is none of what is allowed
     ├── UnsupportedError (NotImplementedError)   this store cannot do it
     ├── UnknownAgentError (LookupError)          no agent of that name is registered
+    ├── AgentAmbiguousError (LookupError)        several agents have that name
     ├── SessionNotFoundError (LookupError)       there is no such session
     ├── SessionExistsError                       there is one already
     ├── SessionAmbiguousError (LookupError)      two agents have a session of that id
@@ -32,7 +33,9 @@
     ├── TurnNotResumableError                    a turn awaits approval, and its agents or tools have changed
     ├── TurnCancelledError                       a streamed turn was cancelled, and not by its reader
     ├── ReplyNotStoredError                      the answer came, but could not be stored
+    ├── ManagerClosedError (RuntimeError)        the manager was closed before the turn began
     ├── SessionLimitError                        an item or a session would be larger than is allowed
+    ├── TooManySessionsError                     there would be more sessions than are allowed
     ├── SessionStatusError                       its status forbids the act
     │   ├── SessionPausedError
     │   └── SessionClosedError
@@ -117,20 +120,47 @@ class UnsupportedError(SessionError, NotImplementedError):
 class UnknownAgentError(SessionError, LookupError):
     """A name does not mean any registered agent."""
 
-    def __init__(self, name: str, known: tuple[str, ...] = (), reason: str = "") -> None:
-        super().__init__(name, known, reason)
+    def __init__(
+        self, name: str, known: tuple[str, ...] = (), reason: str = "", session: SessionKey | None = None
+    ) -> None:
+        super().__init__(name, known, reason, session)
         self.name = name
         self.known = known
         self.reason = reason
+        self.key = session
+        """The session whose agent it is, if it is one's."""
 
     def __str__(self) -> str:
         if self.reason:
             return f"no agent named {self.name!r}: {self.reason}"
+        of_session = "" if self.key is None else f", whom session {self.key.session_id!r} needs"
         if not self.known:
-            return f"no agent named {self.name!r}; known agents: none; give agents= to the manager"
+            return f"no agent named {self.name!r}{of_session}; known agents: none; give agents= to the manager"
         known = ", ".join(repr(name) for name in self.known)
-        ways = f"was it renamed? Keep its old name too, agents={{{self.name!r}: agent, …}}, or send with start='entry'"
-        return f"no agent named {self.name!r}; known agents: {known}; {ways}"
+        ways = f"was it renamed? Keep its old name too, agents={{{self.name!r}: agent, …}}"
+        return f"no agent named {self.name!r}{of_session}; known agents: {known}; {ways}{self._other_ways}"
+
+    @property
+    def _other_ways(self) -> str:
+        if self.key is None:
+            return ""
+        if self.key.agent_id == self.name:
+            return ", send with agent=…, or give the session to another agent: move_session(…, agent_id=…)"
+        return ", or send with start='entry' or agent=…"
+
+
+class AgentAmbiguousError(SessionError, LookupError):
+    """A name means several agents, and the history does not say which of them has the conversation."""
+
+    def __init__(self, name: str, count: int, session: SessionKey | None = None) -> None:
+        super().__init__(name, count, session)
+        self.name = name
+        self.count = count
+        self.key = session
+
+    def __str__(self) -> str:
+        of_session = "" if self.key is None else f", and the history of session {self.key.session_id!r} names none"
+        return f"{self.count} agents are named {self.name!r}{of_session}; say which: agent=…, or rename them"
 
 
 class _OfSession(SessionError):
@@ -374,6 +404,13 @@ class ReplyNotStoredError(_OfSession):
         return f"the answer of {self._who} could not be stored; it is in the `reply` of this error"
 
 
+class ManagerClosedError(_OfSession, RuntimeError):
+    """The manager was closed before the turn began. Nothing was stored."""
+
+    def __str__(self) -> str:
+        return f"the manager was closed, and takes no more turns: that of {self._who} did not begin"
+
+
 class SessionLimitError(_OfSession):
     """Something is larger than a limit of the store allows. Nothing was changed."""
 
@@ -388,6 +425,25 @@ class SessionLimitError(_OfSession):
         return f"{self._who}: {self.what} has {self.size:,} bytes, and {self.setting} is {self.limit:,}"
 
 
+class TooManySessionsError(SessionError):
+    """As many sessions as are allowed are not closed, of all users or of one. Nothing was made or changed."""
+
+    def __init__(self, setting: str, limit: int, user_id: str | None, oldest: tuple[SessionKey, ...]) -> None:
+        super().__init__(setting, limit, user_id, oldest)
+        self.setting = setting
+        self.limit = limit
+        self.user_id = user_id
+        """Whose sessions they are; None for those of all users."""
+        self.oldest = oldest
+        """Those among them that were idle for longest and are not pinned, the first of them first."""
+
+    def __str__(self) -> str:
+        whose = "" if self.user_id is None else f" of user {self.user_id!r}"
+        names = ", ".join(repr(key.session_id) for key in self.oldest)
+        idle = f"; idle for longest: {names}" if names else ""
+        return f"{self.setting} is {self.limit}, and so many sessions{whose} are not closed: close or delete some{idle}"
+
+
 class SessionStatusError(_OfSession):
     """The status of the session forbids the act."""
 
@@ -396,14 +452,14 @@ class SessionPausedError(SessionStatusError):
     """The session is paused."""
 
     def __str__(self) -> str:
-        return f"{self._who} is paused; activate it with update_session(…, status='active')"
+        return f"{self._who} is paused; unpause_session() lets it go on"
 
 
 class SessionClosedError(SessionStatusError):
     """The session is closed."""
 
     def __str__(self) -> str:
-        return f"{self._who} is closed; reopen with update_session(…, status='active')"
+        return f"{self._who} is closed; reopen_session() lets it go on"
 
 
 class SessionStorageError(_OfSession):

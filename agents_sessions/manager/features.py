@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from agents_sessions.features.branches.branches import Branches
     from agents_sessions.features.checkpoints import Checkpoints
     from agents_sessions.features.redaction import RedactedPlace, Redactions
+    from agents_sessions.features.statistics.prices import Prices
+    from agents_sessions.features.statistics.statistics import Statistics
     from agents_sessions.features.summaries import Summaries
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.stores.base import SessionStore
@@ -24,6 +26,15 @@ class FeatureFacade:
     _lookup: SessionLookup
     _turns: Turns
     _lock_timeout: float | None
+    _prices: Prices
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """What sessions have done, and what that has cost."""
+        from agents_sessions.features.statistics.statistics import Statistics
+
+        return Statistics(self.store, self._lookup, self._prices)
+
     _defaults: RunArguments
 
     @cached_property

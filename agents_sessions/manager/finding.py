@@ -58,11 +58,12 @@ class FindingFacade:
         """
         check_limit(include_messages)
         key = await self._lookup.key(session_id, agent_id)
-        info = await self.store.existing(key)
+        [info] = await self.store.titled([await self.store.existing(key)])
         if include_messages is None:
             return info
         messages = await self.store.messages(key, limit=include_messages) if include_messages else []
-        return Conversation.model_construct(**dict(info), messages=tuple(messages))
+        whole = Conversation.model_construct(**dict(info), messages=tuple(messages))
+        return whole.with_title(info.title)
 
     async def find_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo | None:
         """Return a session's facts and totals, or None where `get_session` raises that there is none."""

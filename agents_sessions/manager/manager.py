@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Unpack
 from weakref import WeakSet
 
 from agents_sessions.errors import InvalidValueError
+from agents_sessions.features.statistics.prices import NO_PRICES, Prices, check_prices
 from agents_sessions.lookup import SessionLookup
 from agents_sessions.manager.bulk import BulkFacade
 from agents_sessions.manager.features import FeatureFacade
 from agents_sessions.manager.history import HistoryFacade
+from agents_sessions.manager.quota import SessionQuota
 from agents_sessions.manager.turns import TurnFacade
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.stores.scoped import OneUsersStore
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from agents_sessions.turns.stream import ReplyStream
 
 
+DRAIN_TIMEOUT = 10.0
+"""Seconds that a manager which is closed lets its turns run on."""
+
+
 class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
     """Finds sessions, runs turns on them, and keeps their history.
 
@@ -40,6 +46,9 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         missing_agent: If the agent that a conversation was handed to is gone, its next message is an `error`, or goes
             to the session's own agent: `entry`.
         lock_timeout: Seconds that a message waits for the turns before it on the same session; None for no limit.
+        max_sessions: How many sessions may be open, which is not closed, in the whole store; None for no limit.
+        max_sessions_per_user: The same for the sessions of each user.
+        prices: What models cost that no price list knows, or otherwise than it says: see `statistics`.
         compaction: When and how the model's input is shortened before a turn; None never does. A session's own wins.
         defaults: Arguments of `Runner.run` for every turn: context, max_turns, hooks, run_config, error_handlers.
     """
@@ -51,6 +60,9 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         agents: Agents = (),
         missing_agent: MissingAgent = "error",
         lock_timeout: float | None = 300.0,
+        max_sessions: int | None = None,
+        max_sessions_per_user: int | None = None,
+        prices: Prices = NO_PRICES,
         compaction: Compaction | None = None,
         **defaults: Unpack[RunArguments],
     ) -> None:
@@ -61,6 +73,8 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         self._lock_timeout = lock_timeout
         self._defaults = defaults
         self._lookup = SessionLookup(self.store)
+        self._quota = SessionQuota(self.store, max_sessions, max_sessions_per_user)
+        self._prices = check_prices(prices)
         if compaction is not None:
             Summarisers(self._registry).check(compaction.summariser)
         self._turns = Turns(self.store, self._lookup, self._registry, compaction=compaction)
@@ -85,7 +99,7 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         view._owns_store, view._current, view._user_id = False, None, user_id
         view.store = OneUsersStore(self.store, user_id)
         view._lookup = SessionLookup(view.store)
-        view._turns = Turns(view.store, view._lookup, self._registry, self._turns.listeners, self._turns.compaction)
+        view._turns = self._turns.on(view.store, view._lookup)
         return view
 
     async def __aenter__(self) -> SessionManager:
@@ -94,16 +108,27 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.aclose()
+        await self.aclose(drain_timeout=DRAIN_TIMEOUT if error is None else 0.0)
 
-    async def aclose(self) -> None:
-        """Cancel the streams that still run, and wait until their sessions are free.
+    async def aclose(self, *, drain_timeout: float | None = DRAIN_TIMEOUT) -> None:
+        """Take no more turns, let those that run come to their end, and wait until their sessions are free.
 
-        Then close the store, if the manager has made it; a store that it was given stays open.
+        A turn that waits for its session does not begin any more: it is a `ManagerClosedError`. Then the store is
+        closed, if the manager has made it; a store that it was given stays open.
+
+        Args:
+            drain_timeout: Seconds after which the turns that still run are cancelled, None for never. The end of an
+                ``async with`` block that was left by an error cancels them at once.
         """
+        running, streams = self._turns.running, tuple(self._streams)
+        running.close()
+        for stream in streams:
+            stream.leave_behind()
         try:
-            # Cancel them together: a stream that ends alone would let the next one on its session begin.
-            await asyncio.gather(*(stream.aclose() for stream in tuple(self._streams)))
+            if not await running.drain(drain_timeout):
+                await asyncio.gather(*(stream.aclose() for stream in streams))
+                running.cancel()
+                await running.drain(None)
         finally:
             if self._owns_store:
                 await self.store.aclose()

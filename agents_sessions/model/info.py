@@ -1,7 +1,7 @@
 """What a session is, without its history."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -9,6 +9,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    PrivateAttr,
     computed_field,
     field_serializer,
     field_validator,
@@ -16,17 +17,30 @@ from pydantic import (
 
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import as_stored, now, parse_time, timestamp
+from agents_sessions.model.ids import check_id
 from agents_sessions.model.totals import ContextStats
 
 SessionStatus = Literal["active", "paused", "closed"]
+GivenStatus = Literal["active", "paused", "closed", "completed"]
+"""A status as it may be given: other session managers call a closed session completed."""
 SessionType = Literal["user", "sub_agent", "scheduled"]
 
+MOVED_FROM = "moved_from"
+"""The fact that says whose session it was before it was moved, and how far it had come then."""
+
+_TOTALS = {"seq", "updated_at", "context"}
+_DERIVED = {"last_active_at", "title"}
 _NOT_AS_THEY_ARE = {"seq", "updated_at", "context", "last_active_at", "forked_at", "compaction"}
 """Totals, what is computed, and what few sessions have: it is left out where it is None."""
 
 MAX_TAGS = 100
 """How many tags a session may have."""
 Tag = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+def closed_if_completed(status: object) -> object:
+    """Return a status as it is stored and shown."""
+    return "closed" if status == "completed" else status
 
 
 class ForkPoint(BaseModel):
@@ -114,6 +128,12 @@ class SessionInfo(BaseModel):
     """The number of the newest entry that was ever stored: what `expected_seq` compares."""
     context: ContextStats = Field(default_factory=ContextStats)
     """The running totals."""
+    _title: str | None = PrivateAttr(default=None)
+
+    @field_validator("status", mode="before")
+    @classmethod
+    def _closed(cls, status: object) -> object:
+        return closed_if_completed(status)
 
     @field_validator("created_at", "updated_at")
     @classmethod
@@ -128,6 +148,28 @@ class SessionInfo(BaseModel):
     @field_serializer("created_at", "updated_at", when_used="json")
     def _as_stored(self, moment: datetime) -> str:
         return timestamp(moment)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def title(self) -> str | None:
+        """Its name. Without one, the beginning of its first message, where a manager has read it; nothing is stored."""
+        return self._title if self.name is None else self.name
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it takes messages."""
+        return self.status == "active"
+
+    @property
+    def idle(self) -> timedelta:
+        """How long ago it was last active, by the clock of this moment."""
+        return max(timedelta(0), now() - self.last_active_at)
+
+    def with_title(self, title: str | None) -> Self:
+        """Return the same with a title for as long as it has no name."""
+        titled = self.model_copy()
+        titled._title = title
+        return titled
 
     @property
     def key(self) -> SessionKey:
@@ -157,3 +199,23 @@ class SessionInfo(BaseModel):
         if self.compaction is not None:
             facts["compaction"] = self.compaction.model_dump()
         return {**facts, "tags": list(self.tags), "created_at": timestamp(self.created_at)}
+
+    def moved(self, agent_id: str) -> "SessionInfo":
+        """Return the same facts as those of another agent's session, with what tells an old one that is left behind.
+
+        Raises:
+            SessionIdError: The id of the agent is invalid.
+        """
+        check_id(agent_id, what="agent_id")
+        return SessionInfo.model_validate({**dict(self), "agent_id": agent_id, MOVED_FROM: self._next_mark()})
+
+    def is_left_behind(self, by: "SessionInfo") -> bool:
+        """Tell whether this session was moved and has become another one, by a process that died before its end."""
+        is_same = (self.id, self.created_at) == (by.id, by.created_at)
+        return is_same and (by.model_extra or {}).get(MOVED_FROM) == self._next_mark()
+
+    def _next_mark(self) -> dict[str, Any]:
+        # Counted, since a session may move to and fro: each of the two would be what the other has left.
+        mark = (self.model_extra or {}).get(MOVED_FROM)
+        moves = mark.get("moves") if isinstance(mark, dict) else 0
+        return {"agent_id": self.agent_id, "seq": self.seq, "moves": (moves if type(moves) is int else 0) + 1}

@@ -6,6 +6,7 @@ that it led to. Whoever takes items out, or cuts a history somewhere, asks here.
 
 from collections.abc import Collection, Iterator, Sequence
 
+from agents_sessions.model.calls import call_id_of
 from agents_sessions.model.entries import Item
 
 OUTPUTS = {
@@ -22,12 +23,6 @@ OUTPUTS = {
 """The calls that come with an output of their own, and its type."""
 
 _CALLS = {output: call for call, output in OUTPUTS.items()}
-_ID_NAMES = {"mcp_approval_request": "id", "mcp_approval_response": "approval_request_id"}
-
-
-def call_id_of(item: Item) -> str:
-    """Return the id by which a call and its answer find each other. Hosted approval requests name it otherwise."""
-    return str(item.get(_ID_NAMES.get(str(item.get("type")), "call_id")))
 
 
 def links(items: Sequence[Item]) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypedDict, TypeVar, get_ar
 
 from agents_sessions.errors import InvalidValueError
 from agents_sessions.model.entries import as_stored, timestamp
-from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
+from agents_sessions.model.info import GivenStatus, SessionInfo, SessionStatus, SessionType, closed_if_completed
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
 
 Sort = Literal["last_active", "created", "updated", "name", "id"]
@@ -54,7 +54,8 @@ class SessionQuery:
 
     agent_id: str | None = None
     user_id: str | None = None
-    status: SessionStatus | None = None
+    status: GivenStatus | None = None
+    """`completed` is another word for `closed`."""
     mode: str | None = None
     session_type: SessionType | None = None
     tags: tuple[str, ...] = ()
@@ -80,6 +81,7 @@ class SessionQuery:
     """The `next_cursor` of the page before, asked with the same filters and the same sort."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "status", closed_if_completed(self.status))
         refused = {name: why for name, check in _CHECKS.items() if (why := check(getattr(self, name)))}
         if refused:
             raise InvalidValueError(refused)

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from agents_sessions.model.calls import call_id_of
 from agents_sessions.model.entries import Entry, Item, item_kind
 from agents_sessions.model.history import text_of
 from agents_sessions.model.lossless_json import encode_json
-from agents_sessions.model.pairs import OUTPUTS, call_id_of
+from agents_sessions.model.pairs import OUTPUTS
 from agents_sessions.model.turn_list import spans
 
 MAX_PART = 2000

@@ -21,7 +21,7 @@ stands in `agents_sessions.stores.transitions`. A backend holds the transport, t
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,14 +29,23 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from agents_sessions.concurrency import process
-from agents_sessions.errors import SessionNotFoundError, SessionStorageError, UnsupportedError
+from agents_sessions.errors import (
+    SessionBusyError,
+    SessionConflictError,
+    SessionIOError,
+    SessionNotFoundError,
+    SessionStorageError,
+    UnsupportedError,
+)
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item, RedactionRecord, record_entry
-from agents_sessions.model.history import Message, messages
+from agents_sessions.model.history import CONVERSATION, Message, Role, messages
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
 from agents_sessions.model.redaction import FoundText, Redaction
 from agents_sessions.model.search import Found, SearchHit, SearchQuery, Text, hit, name_of, texts_of
+from agents_sessions.model.spend import Origin, SessionSpend, Spend, fold_spend
+from agents_sessions.model.titles import title_of
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.model.view import kept, shown_items
 from agents_sessions.model.words import places
@@ -48,6 +57,8 @@ Entries: TypeAlias = "Iterable[Entry] | AsyncIterable[Entry]"
 
 NO_SIDECARS: Mapping[str, bytes] = MappingProxyType({})
 
+FIRST_ENTRIES = (8, 100)
+"""How many entries are read to find a title: few, and if the first message is not among them some more. Then none."""
 REDACTED_FACTS = ("name", "metadata", "extensions", "working_dir", "mode")
 """The facts of a session that a redaction changes. Ids and tags, by which it is found, are never changed."""
 
@@ -326,8 +337,10 @@ class SessionStore(ABC):
         items = shown_items(await self.entries(key))
         return items if limit is None else items[max(0, len(items) - limit) :]
 
-    async def messages(self, key: SessionKey, *, limit: int) -> list[Message]:
-        """Return the newest `limit` messages of user and assistant, oldest first. The cost grows with `limit` alone.
+    async def messages(self, key: SessionKey, *, limit: int, roles: Collection[Role] = CONVERSATION) -> list[Message]:
+        """Return the newest `limit` messages of some roles, oldest first. The cost grows with `limit` alone.
+
+        An answer that is no message, since the agent stopped at a tool, is one of the assistant here.
 
         What was taken back is not among them. What a summary stands for is: people go on seeing it.
 
@@ -337,7 +350,7 @@ class SessionStore(ABC):
         count = limit * 2
         while True:
             entries = await self.entries(key, limit=count)
-            found = messages(kept(entries))
+            found = messages(kept(entries), roles)
             if len(found) >= limit or len(entries) < count:
                 return found[max(0, len(found) - limit) :]
             count *= 4
@@ -368,6 +381,28 @@ class SessionStore(ABC):
         """
         return await self.create(info, _followed(self.walk(source, before=before), behind))
 
+    async def move(self, key: SessionKey, agent_id: str, *, turn: TurnLock | None = None) -> SessionInfo:
+        """Give a session to another agent, with all that belongs to it, and return it.
+
+        It is with the one agent or with the other. If the process dies in between, it may be with both; it counts as
+        the new one's then (`SessionInfo.is_left_behind`), as long as nothing was added to the other.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            SessionExistsError: The agent has one of this id; neither was touched.
+            SessionConflictError: Someone wrote to it meanwhile; it was left where it is.
+        """
+        before = await self.existing(key)
+        names = await self.list_sidecars(key)
+        beside = {name: data for name in names if (data := await self.read_sidecar(key, name)) is not None}
+        after = await self.create(before.moved(agent_id), self.walk(key), sidecars=beside)
+        actual = await self.existing(key)
+        if (actual.seq, actual.updated_at) != (before.seq, before.updated_at):
+            await self.delete(after.key)
+            raise SessionConflictError(key, before.seq, actual.seq)
+        await self.delete(key)
+        return after
+
     async def query(self, query: SessionQuery) -> Page[SessionInfo]:
         """Return a page of the sessions that are asked for.
 
@@ -378,37 +413,6 @@ class SessionStore(ABC):
     async def count(self, query: SessionQuery) -> int:
         """Return how many sessions a question asks for; limit and cursor do not matter."""
         return len([None async for info in self.scan(query.agent_id) if query.matches(info)])
-
-    async def redact(
-        self, key: SessionKey, redaction: Redaction, *, dry_run: bool = False, turn: TurnLock | None = None
-    ) -> list[FoundText]:
-        """Take text out of all that the store has of a session, for good, and return where it was found.
-
-        The history comes last: if this is cut short, it can be called again. A backend that keeps copies of a session
-        (set aside, or what a repair has found) takes it out of those too, by overriding this. A dry run only looks.
-
-        Raises:
-            SessionNotFoundError: There is no such session.
-        """
-        found = []
-        for name in await self.list_sidecars(key):
-            data = await self.read_sidecar(key, name)
-            after, count = (b"", 0) if data is None else redaction.data(data)
-            if count:
-                found.append(FoundText("sidecar", name, count))
-                if not dry_run:
-                    await self.write_sidecar(key, name, after, turn=turn)
-        if dry_run:
-            whole = History(await self.existing(key), await self.entries(key))
-            return [*found, *redacted(whole, redaction)[1]]
-        inside: list[FoundText] = []
-
-        def change(history: History) -> History:
-            after, inside[:] = redacted(history, redaction)
-            return after
-
-        await self.rewrite(key, change, turn=turn)
-        return [*found, *inside]
 
     async def search(self, query: SearchQuery) -> Page[SearchHit]:
         """Return a page of the places where a text is found, the best first.
@@ -452,6 +456,96 @@ class SessionStore(ABC):
         What was deleted or rewritten is not found from then on in any case. This is for the bytes: when it returns, no
         file of the store holds them, but the files of sessions.
         """
+
+    async def is_running(self, key: SessionKey) -> bool:
+        """Tell whether someone holds the turn lock of a session now, without waiting for it.
+
+        Here that is found out by taking the lock for a moment, in which someone else who will not wait is refused. A
+        backend that can look without taking overrides it.
+        """
+        try:
+            async with self.turn_lock(key, timeout=0):
+                return False
+        except SessionBusyError:
+            return True
+
+    async def spend_of(self, info: SessionInfo) -> Spend:
+        """Return what a session has done and spent, without what it has from its parent.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        spend, page = Spend(origin=Origin.of(info)), await self.entries(info.key, after=0, limit=PAGE)
+        while page:
+            spend = fold_spend(spend, page)
+            page = await self.entries(info.key, after=page[-1]["seq"], limit=PAGE)
+        return spend
+
+    async def redact(
+        self, key: SessionKey, redaction: Redaction, *, dry_run: bool = False, turn: TurnLock | None = None
+    ) -> list[FoundText]:
+        """Take text out of all that the store has of a session, for good, and return where it was found.
+
+        The history comes last: if this is cut short, it can be called again. A backend that keeps copies of a session
+        (set aside, or what a repair has found) takes it out of those too, by overriding this. A dry run only looks.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        found = []
+        for name in await self.list_sidecars(key):
+            data = await self.read_sidecar(key, name)
+            after, count = (b"", 0) if data is None else redaction.data(data)
+            if count:
+                found.append(FoundText("sidecar", name, count))
+                if not dry_run:
+                    await self.write_sidecar(key, name, after, turn=turn)
+        if dry_run:
+            whole = History(await self.existing(key), await self.entries(key))
+            return [*found, *redacted(whole, redaction)[1]]
+        inside: list[FoundText] = []
+
+        def change(history: History) -> History:
+            after, inside[:] = redacted(history, redaction)
+            return after
+
+        await self.rewrite(key, change, turn=turn)
+        return [*found, *inside]
+
+    async def spend(self, query: SessionQuery) -> AsyncIterator[SessionSpend]:
+        """Yield what each session that a question asks for has done and spent; limit and cursor do not matter.
+
+        One whose history cannot be read comes without its spend. Here every history is read from end to end; a backend
+        that keeps what it has folded overrides this.
+        """
+        async for info in self.scan(query.agent_id):
+            if query.matches(info):
+                try:
+                    yield SessionSpend.of(info, await self.spend_of(info))
+                except SessionNotFoundError:  # it was deleted meanwhile
+                    continue
+                except SessionIOError:  # of the system, and perhaps of the moment: it says nothing of the session
+                    raise
+                except SessionStorageError:
+                    yield SessionSpend.of(info, None)
+
+    async def titled(self, infos: Iterable[SessionInfo]) -> list[SessionInfo]:
+        """Return sessions with the titles that those without a name get from their first message.
+
+        Here the first entries of each are read; a backend that has them at hand overrides this.
+        """
+        return [info if info.name is not None else info.with_title(await self._title(info)) for info in infos]
+
+    async def _title(self, info: SessionInfo) -> str | None:
+        try:
+            for limit in FIRST_ENTRIES if info.context.user_messages else ():
+                if title := title_of(await self.entries(info.key, after=0, limit=limit)):
+                    return title
+        except SessionIOError:
+            raise
+        except (SessionNotFoundError, SessionStorageError):  # a title is not worth an error that others will raise
+            pass
+        return None
 
     async def find(self, session_id: str) -> list[SessionKey]:
         """Return the keys of all sessions of an id, one per agent that has it."""

@@ -6,17 +6,13 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
+from agents_sessions.model.calls import MAY_HAVE_RUN, NOT_RUN, call_id_of
 from agents_sessions.model.entries import TurnRecord, item_entry, record_entry
-from agents_sessions.model.pairs import OUTPUTS, call_id_of
+from agents_sessions.model.pairs import OUTPUTS
 from agents_sessions.model.usage import NOTHING
 
 if TYPE_CHECKING:
     from agents_sessions.model.entries import DecisionRecord, Entry, Item
-
-NOT_RUN = "The tool was not run."
-MAY_HAVE_RUN = "The output of this tool was lost. The tool may have run."
-"""What unanswered calls get as their output when their turn ends. The SDK would hide such a call from the model, which
-would then make it again."""
 
 _ANSWERED_BY_TOOLS = (
     "function_call",

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict
 from agents_sessions.errors import InvalidValueError, NothingToMergeError, PositionNotFoundError
 from agents_sessions.features.branches.comparing import sides
 from agents_sessions.keys import SessionKey
+from agents_sessions.model.calls import call_id_of
 from agents_sessions.model.entries import item_entry, record_entry, timestamp
-from agents_sessions.model.pairs import OUTPUTS, call_id_of, with_partners
+from agents_sessions.model.pairs import OUTPUTS, with_partners
 from agents_sessions.turns.summarising import marked
 
 if TYPE_CHECKING:

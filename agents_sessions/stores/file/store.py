@@ -206,6 +206,10 @@ class FileStore(SessionStore):
     async def start_over(self, key: SessionKey, *, turn: TurnLock | None = None) -> None:
         await self._write(key, partial(self._files.start_over, key))
 
+    async def move(self, key: SessionKey, agent_id: str, *, turn: TurnLock | None = None) -> SessionInfo:
+        await self.rewrite(key, lambda history: history)  # so that what is moved is whole
+        return await self._write(key, partial(self._files.move, key, agent_id))
+
     async def delete(self, key: SessionKey) -> None:
         await self._write(key, partial(self._files.delete, key))
 
@@ -276,6 +280,10 @@ class FileStore(SessionStore):
                 raise SessionBusyError(key, monotonic() - begun, this_process()) from None
             stack.enter_context(await self._await_lock(partial(self._files.try_turn, key), key, begun, timeout))
             yield TurnLock(key)
+
+    async def is_running(self, key: SessionKey) -> bool:
+        # A turn of this process is known in its memory. Its lock file would be opened once more, for nothing.
+        return process.turn_takers.is_held(self.place(key)) or self._files.is_turn_held(key)
 
     @contextlib.asynccontextmanager
     async def reserve(self, session_id: str) -> AsyncIterator[None]:

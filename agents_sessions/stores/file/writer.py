@@ -39,7 +39,7 @@ from agents_sessions.stores.file.layout import SidecarNames, names_of, sidecar_o
 from agents_sessions.stores.file.limits import Limits
 from agents_sessions.stores.file.queries import info_of, standing_of
 from agents_sessions.stores.file.reader import FileReader, ReadRange, recall, remember
-from agents_sessions.stores.file.turn_lock import NO_DESCRIPTOR, Holder, Turn, forget_turn, try_turn
+from agents_sessions.stores.file.turn_lock import NO_DESCRIPTOR, Holder, Turn, forget_turn, is_turn_held, try_turn
 from agents_sessions.stores.transitions import appended, check_expected, rewritten
 from agents_sessions.stores.transitions import standing_of as history_standing
 
@@ -338,17 +338,23 @@ class FileWriter(FileReader):
             try:
                 with locks.locked(folder, name) as fd:
                     self._check_holds(key, fd)
-                    # The copies first: while the session is there, a deletion that was cut short can be called again.
-                    for aside in io.names(folder, prefix=f"{name}.torn-"):
-                        atomic.remove(folder, aside, durable=self._durable)
-                    atomic.remove(folder, name, durable=self._durable)
+                    self._remove_file(folder, name)
             except FileNotFoundError:
                 with contextlib.suppress(io.NotRegular):  # what a deletion has left that died on the way
                     sidecars.remove_all(folder, name, durable=self._durable, only_ours=True)
                 raise
-            with contextlib.suppress(BlockingIOError):  # then with the next session of that name
-                sidecars.remove_all(folder, name, durable=self._durable)
-            forget_turn(folder, name)
+            self._remove_beside(folder, name)
+
+    def _remove_file(self, folder: int, name: str) -> None:
+        # The copies first: while the session is there, a deletion that was cut short can be called again.
+        for damaged in io.names(folder, prefix=f"{name}.torn-"):
+            atomic.remove(folder, damaged, durable=self._durable)
+        atomic.remove(folder, name, durable=self._durable)
+
+    def _remove_beside(self, folder: int, name: str) -> None:
+        with contextlib.suppress(BlockingIOError):  # then with the next session of that name
+            sidecars.remove_all(folder, name, durable=self._durable)
+        forget_turn(folder, name)
 
     # --- sidecars ---
 
@@ -390,6 +396,12 @@ class FileWriter(FileReader):
         stack = contextlib.ExitStack()
         stack.callback(self._release_turn, key, taken)
         return stack
+
+    def is_turn_held(self, key: SessionKey) -> bool:
+        """Tell whether some process has the lock of a session's turns."""
+        with contextlib.suppress(SessionNotFoundError), self._errors(key), self._folder(key) as folder:
+            return is_turn_held(folder, names_of(key).file)
+        return False
 
     def _release_turn(self, key: SessionKey, taken: Turn) -> None:
         try:

@@ -9,6 +9,7 @@ from agents_sessions.testing.contract.delete import DeleteContract
 from agents_sessions.testing.contract.facts import FactContract
 from agents_sessions.testing.contract.ids import IdContract
 from agents_sessions.testing.contract.items import ItemContract
+from agents_sessions.testing.contract.move import MoveContract
 from agents_sessions.testing.contract.processes import ProcessContract
 from agents_sessions.testing.contract.query import QueryContract
 from agents_sessions.testing.contract.read import ReadContract
@@ -18,6 +19,7 @@ from agents_sessions.testing.contract.scan import ScanContract
 from agents_sessions.testing.contract.search import SearchContract
 from agents_sessions.testing.contract.sharing import SharingContract
 from agents_sessions.testing.contract.sidecars import SidecarContract
+from agents_sessions.testing.contract.spend import SpendContract
 from agents_sessions.testing.contract.times import TimeContract
 from agents_sessions.testing.contract.turn_lock import TurnLockContract
 from agents_sessions.testing.contract.view import ViewContract
@@ -36,11 +38,13 @@ class StoreContract(
     TimeContract,
     SharingContract,
     DeleteContract,
+    MoveContract,
     AsideContract,
     IdContract,
     ScanContract,
     QueryContract,
     SearchContract,
+    SpendContract,
     SidecarContract,
     TurnLockContract,
     ConcurrencyContract,
