@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from agents_sessions.features.transfer.transfer import Transfer
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.turns.turn import Turns
@@ -17,3 +19,10 @@ class FeatureFacade:
     _lookup: SessionLookup
     _turns: Turns
     _lock_timeout: float | None
+
+    @cached_property
+    def transfer(self) -> Transfer:
+        """Export conversations, import them, and take over those of other sessions."""
+        from agents_sessions.features.transfer.transfer import Transfer
+
+        return Transfer(self.store, self._lookup, self._lock_timeout)
