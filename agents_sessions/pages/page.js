@@ -52,6 +52,14 @@ function search() {
   mark(wanted);
 }
 
+const asked = /^#q=(.+)/.exec(location.hash); // a link may bring a search along
+if (asked) {
+  try {
+    document.getElementById("search").value = decodeURIComponent(asked[1]);
+    search();
+  } catch { /* not an address */ }
+}
+
 let waiting;
 document.getElementById("search").addEventListener("input", () => {
   clearTimeout(waiting);

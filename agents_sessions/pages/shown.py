@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,7 +11,7 @@ import msgspec
 
 from agents_sessions.model.entries import item_kind
 from agents_sessions.model.history import text_of
-from agents_sessions.model.lossless_json import UNDECODED, encode_json
+from agents_sessions.model.lossless_json import UNDECODED, decode_json, encode_json
 from agents_sessions.model.usage import TokenUsage, sum_rows
 
 if TYPE_CHECKING:
@@ -176,15 +177,22 @@ def _tokens(usage: TokenUsage) -> str:
 def pretty_text(text: str) -> dict[str, Any]:
     """Return a text to be folded, laid out if it is JSON."""
     try:
-        laid_out = msgspec.json.format(text.encode(), indent=2).decode() if text[:1] in ("{", "[") else None
-    except (*UNDECODED, UnicodeEncodeError):
+        laid_out = _laid_out(text.encode()) if text[:1] in ("{", "[") else None
+    except ValueError:
         laid_out = None
     return {"folded": text if laid_out is None else laid_out, "folded_is_json": laid_out is not None}
 
 
 def pretty(value: object) -> dict[str, Any]:
     """Return JSON data to be folded, laid out."""
-    return {"folded": msgspec.json.format(encode_json(value), indent=2).decode(), "folded_is_json": True}
+    return {"folded": _laid_out(encode_json(value)), "folded_is_json": True}
+
+
+def _laid_out(data: bytes) -> str:
+    try:
+        return msgspec.json.format(data, indent=2).decode()
+    except UNDECODED:  # half a character, which msgspec does not take
+        return json.dumps(decode_json(data), indent=2)
 
 
 def starts_turn(shown: Shown, before: Shown | None) -> bool:

@@ -112,7 +112,7 @@ def bar_of(shown: Shown, scale: int) -> Bar | None:
 
 def begin(title: str, facts: Sequence[tuple[str, str]], left_out: Iterable[str] = ()) -> str:
     """Return the page up to its first entry."""
-    environment, parts = _templates()
+    environment, parts = loaded()
     style, script = parts
     policy = (
         f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; img-src data:; "
@@ -127,12 +127,12 @@ def begin(title: str, facts: Sequence[tuple[str, str]], left_out: Iterable[str] 
 
 def rows(entries: Sequence[Row]) -> str:
     """Return some entries."""
-    return _templates()[0].get_template("entries.html").render(entries=entries)
+    return loaded()[0].get_template("entries.html").render(entries=entries)
 
 
 def end(agents: Mapping[str, int], counts: str, *, any_turn: bool) -> str:
     """Return the end of the page."""
-    environment, (_, script) = _templates()
+    environment, (_, script) = loaded()
     template = environment.get_template("end.html")
     colours = [(_visible(agent), colour) for agent, colour in agents.items()]
     return template.render(agents=colours, counts=counts, any_turn=any_turn, script=_as_it_is(script))
@@ -150,7 +150,12 @@ def raw_json(entry: Entry) -> str:
 
 
 @lru_cache(maxsize=1)
-def _templates() -> tuple[Environment, tuple[str, str]]:
+def loaded() -> tuple[Environment, tuple[str, str]]:
+    """Return the templates, and the texts of style sheet and script.
+
+    Raises:
+        MissingExtraError: Jinja is not installed.
+    """
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError:

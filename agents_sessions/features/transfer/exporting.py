@@ -12,7 +12,7 @@ from agents_sessions.features.transfer.files import new_file
 from agents_sessions.features.transfer.masking import Masking, masking_of
 from agents_sessions.features.transfer.snapshot import RUN_STATES, take_snapshot
 from agents_sessions.features.transfer.values import (
-    LOSSLESS,
+    WITH_SIDECARS,
     Dropped,
     ExportFormat,
     ExportOptions,
@@ -67,7 +67,9 @@ class Outgoing:
             SessionChangedError: It was rewritten while it was read.
         """
         writer = writer_of(format_name)
-        snapshot = await take_snapshot(self._store, key, lambda name: format_name in LOSSLESS and self._wants(name))
+        snapshot = await take_snapshot(
+            self._store, key, lambda name: format_name in WITH_SIDECARS and self._wants(name)
+        )
         async for piece in self._written(snapshot, writer):
             self.tally.size += len(piece)
             yield piece

@@ -72,8 +72,7 @@ class Placing:
     async def keep(self) -> None:
         """Keep all that was placed."""
         self._undo.clear()
-        for finish in self._finish:
-            await settle(finish())
+        await settle(self._clean_up())
 
     async def place(self, incoming: Incoming) -> None:
         """Put one session into the store.
@@ -124,14 +123,18 @@ class Placing:
         """Put a session out of the way, so that it can be brought back; tell whether there was one."""
         async with self._store.turn_lock(key, self._lock_timeout):
             try:
-                aside = await self._store.set_aside(key, "import")
+                await settle(self._set_aside(key))
             except SessionNotFoundError:  # deleted in just this moment
                 return False
             except UnsupportedError:
                 raise UnsupportedError(type(self._store).__name__, "replace a session by an import") from None
+        return True
+
+    async def _set_aside(self, key: SessionKey) -> None:
+        """Set a session aside. One who is cancelled here must still learn the token, or it would never come back."""
+        aside = await self._store.set_aside(key, "import")
         self._undo.append(lambda: self._store.bring_back(aside.token))
         self._finish.append(lambda: self._store.discard(aside.token))
-        return True
 
     async def _remove(self, key: SessionKey) -> None:
         with contextlib.suppress(SessionNotFoundError):
@@ -141,6 +144,10 @@ class Placing:
         found = await self._store.load(info.key)
         if found is not None and (found.created_at, found.updated_at) == (info.created_at, info.updated_at):
             await self._remove(info.key)
+
+    async def _clean_up(self) -> None:
+        for finish in self._finish:
+            await finish()
 
     async def _take_back(self) -> None:
         """Undo the newest first, and each of them whatever becomes of another."""

@@ -43,7 +43,8 @@ SUFFIX_OF: dict[ExportFormat, str] = {
     "html": ".html",
 }
 
-LOSSLESS: frozenset[ExportFormat] = frozenset({"json", "jsonl"})
+WITH_SIDECARS: frozenset[ExportFormat] = frozenset({"json", "jsonl", "yaml"})
+"""The formats that hold all there is, and not only what is to be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
