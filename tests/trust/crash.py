@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 from system_calls import CALLS, LIBRARY, LOWEST
 
 from agents_sessions.concurrency import process
-from agents_sessions.errors import SessionNotFoundError
+from agents_sessions.errors import SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, item_entry, item_kind
 from agents_sessions.model.info import SessionInfo
@@ -263,6 +263,12 @@ async def hide(w: World, key: SessionKey) -> None:
     await w.store.bring_back((await w.store.set_aside(key, "crash")).token)
 
 
+async def carry(w: World, key: SessionKey) -> None:
+    """Export a session and let it take its own place. Who dies in between leaves the old one aside."""
+    text = await w.manager.transfer.export(key.session_id, "jsonl", include_run_state=True)
+    await w.manager.transfer.import_session(text, on_conflict="replace")
+
+
 def at_rest(state: State) -> bool:
     return not state.waits_for_approval
 
@@ -327,6 +333,7 @@ OPERATIONS = {
         1, draw_nothing, lambda w, key: w.session(key).save_state_json(None), lambda s: [s, s._replace(sidecar=None)]
     ),
     "hide": Operation(2, draw_nothing, hide, lambda s: [s, s]),
+    "carry": Operation(2, draw_nothing, carry, lambda s: [s, s]),
     "delete": Operation(3, draw_nothing, lambda w, key: w.manager.delete_session(key.session_id), lambda _: [_, None]),
 }
 SHORTEN = ["clear", "delete"]
@@ -549,8 +556,11 @@ class Watch:
 
     async def _check_all(self) -> None:
         for aside in await self.store.list_aside():
-            self.figures["sessions brought back"] += 1
-            await self.store.bring_back(aside.token)
+            try:
+                await self.store.bring_back(aside.token)
+                self.figures["sessions brought back"] += 1
+            except SessionExistsError:  # what replaced it was whole
+                await self.store.discard(aside.token)
         for key, known in self.known.items():
             found = await self._found(key, known)
             assert found in known.stages, _difference(key, found, known.stages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, get_args
 
@@ -11,6 +12,7 @@ from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import (
     InvalidItemError,
     InvalidValueError,
+    SessionError,
     SessionExistsError,
     SessionNotFoundError,
     UnsupportedError,
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from agents_sessions.model.entries import Entry
     from agents_sessions.model.info import SessionInfo
     from agents_sessions.stores.base import SessionStore
+
+
+_logger = logging.getLogger("agents_sessions")
 
 
 def check_on_conflict(on_conflict: str) -> None:
@@ -146,8 +151,12 @@ class Placing:
             await self._remove(info.key)
 
     async def _clean_up(self) -> None:
+        """Remove what was replaced. If that fails, the import stands, and the old session lies aside."""
         for finish in self._finish:
-            await finish()
+            try:
+                await finish()
+            except SessionError as error:
+                _logger.warning("a session that an import has replaced could not be removed: %s", error)
 
     async def _take_back(self) -> None:
         """Undo the newest first, and each of them whatever becomes of another."""
