@@ -49,9 +49,8 @@ class HtmlWriter:
         closes = begins and self._before is not None
         self._before = shown
         self._turns += begins
-        turn = self._turns if begins else None
-        bar = templates.bar_of(shown, self._scale)
-        return templates.Row(shown, templates.raw_json(entry), self._colour(shown.agent), turn, closes, bar)
+        raw, turn = templates.raw_json(entry), self._turns if begins else None
+        return templates.row_of(shown, raw, self._colour(shown.agent), turn, closes=closes, scale=self._scale)
 
     def _colour(self, agent: str | None) -> int | None:
         if agent is None:

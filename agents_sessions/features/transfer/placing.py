@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, get_args
 
 from agents_sessions.concurrency.settle import settle
@@ -114,7 +114,8 @@ class Placing:
     async def _create(self, info: SessionInfo, incoming: Incoming) -> tuple[SessionInfo, int]:
         counted = _Counted(incoming, self._tell)
         try:
-            stored = await self._store.create(info, counted.entries(), sidecars=incoming.sidecars)
+            async with contextlib.aclosing(counted.entries()) as entries:
+                stored = await self._store.create(info, entries, sidecars=incoming.sidecars)
         except InvalidItemError:
             await incoming.check()  # says in which line
             raise
@@ -182,10 +183,11 @@ class _Counted:
         self._incoming = incoming
         self._tell = tell
 
-    async def entries(self) -> AsyncIterator[Entry]:
-        async for entry in self._incoming.entries():
-            yield entry
-            self.count += 1
-            if self.count % PAGE == 0:
-                self._tell(self._incoming.info, self.count)
+    async def entries(self) -> AsyncGenerator[Entry, None]:
+        async with contextlib.aclosing(self._incoming.entries()) as entries:
+            async for entry in entries:
+                yield entry
+                self.count += 1
+                if self.count % PAGE == 0:
+                    self._tell(self._incoming.info, self.count)
         self._tell(self._incoming.info, self.count)
