@@ -9,6 +9,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agents_sessions.errors import SessionError
+    from agents_sessions.features.transfer.migrate import migrate_store
+    from agents_sessions.features.transfer.values import (
+        ExportOptions,
+        ExportReport,
+        ImportLimits,
+        ImportReport,
+        Progress,
+        StoreReport,
+    )
     from agents_sessions.keys import SessionKey
     from agents_sessions.manager import SessionManager
     from agents_sessions.model.entries import TurnStatus
@@ -63,11 +72,15 @@ __all__ = [
     "ContextStats",
     "DecisionEntry",
     "Durability",
+    "ExportOptions",
+    "ExportReport",
     "FileSession",
     "FileStore",
     "HandedOff",
     "HandoffEntry",
     "HistoryEntry",
+    "ImportLimits",
+    "ImportReport",
     "ItemEntry",
     "Listener",
     "ManagedSession",
@@ -79,6 +92,7 @@ __all__ = [
     "OnFailure",
     "OnPending",
     "PendingApproval",
+    "Progress",
     "Reply",
     "ReplyStream",
     "ReplySummary",
@@ -93,6 +107,7 @@ __all__ = [
     "SessionStore",
     "SessionType",
     "Start",
+    "StoreReport",
     "StoredSession",
     "TokenUsage",
     "TurnEntry",
@@ -103,6 +118,7 @@ __all__ = [
     "TurnStarted",
     "TurnStatus",
     "UsageEntry",
+    "migrate_store",
 ]
 __version__ = "0.1.0"
 
@@ -114,11 +130,15 @@ _HOME = {
     "ContextStats": "model.totals",
     "DecisionEntry": "model.history",
     "Durability": "stores.file.store",
+    "ExportOptions": "features.transfer.values",
+    "ExportReport": "features.transfer.values",
     "FileSession": "session",
     "FileStore": "stores.file.store",
     "HandedOff": "turns.events",
     "HandoffEntry": "model.history",
     "HistoryEntry": "model.history",
+    "ImportLimits": "features.transfer.values",
+    "ImportReport": "features.transfer.values",
     "ItemEntry": "model.history",
     "Listener": "turns.events",
     "ManagedSession": "session",
@@ -131,6 +151,7 @@ _HOME = {
     "OnFailure": "turns.options",
     "OnPending": "turns.options",
     "PendingApproval": "turns.approvals",
+    "Progress": "features.transfer.values",
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
     "ReplySummary": "turns.reply",
@@ -145,6 +166,7 @@ _HOME = {
     "SessionStore": "stores.base",
     "SessionType": "model.info",
     "Start": "turns.options",
+    "StoreReport": "features.transfer.values",
     "StoredSession": "session",
     "TokenUsage": "model.usage",
     "TurnEntry": "model.history",
@@ -155,6 +177,7 @@ _HOME = {
     "TurnStarted": "turns.events",
     "TurnStatus": "model.entries",
     "UsageEntry": "model.history",
+    "migrate_store": "features.transfer.migrate",
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agents_sessions.model.entries import timestamp
 from agents_sessions.pages import templates
-from agents_sessions.pages.shown import Reader, Shown, starts_turn, utf8
+from agents_sessions.pages.shown import Reader, Shown, counted, starts_turn, utf8
 
 if TYPE_CHECKING:
     from agents_sessions.model.entries import Entry
@@ -32,15 +32,15 @@ class HtmlWriter:
     def begin(self, info: SessionInfo, sidecars: Mapping[str, bytes], left_out: Iterable[str] = ()) -> bytes:  # noqa: D102
         spent = info.context
         self._scale = max(1, 2 * spent.total_tokens // max(1, spent.turns))
-        counts = [f"{spent.items:,} items", f"{spent.requests:,} model requests", f"{spent.total_tokens:,} tokens"]
-        self._counts = " · ".join(counts)
+        counts = [counted(spent.items, "item"), counted(spent.requests, "model request")]
+        self._counts = " · ".join([*counts, counted(spent.total_tokens, "token")])
         return utf8(templates.begin(info.name or info.id, _facts(info), left_out))
 
     def page(self, entries: list[Entry]) -> bytes:  # noqa: D102
         return utf8(templates.rows([self._row(entry) for entry in entries]))
 
     def end(self) -> bytes:  # noqa: D102
-        counts = f"{self._turns:,} turns · {self._counts}"
+        counts = f"{counted(self._turns, 'turn')} · {self._counts}"
         return utf8(templates.end(self._colours, counts, any_turn=self._turns > 0))
 
     def _row(self, entry: Entry) -> templates.Row:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from agents_sessions.model.entries import timestamp
-from agents_sessions.pages.shown import Reader, Shown, starts_turn, utf8
+from agents_sessions.pages.shown import Reader, Shown, counted, starts_turn, utf8
 
 if TYPE_CHECKING:
     from agents_sessions.model.entries import Entry
@@ -59,7 +59,7 @@ class MarkdownWriter:
         if self._info is None:
             return b""
         spent = self._info.context
-        counts = [f"{self._turns} turns", f"{spent.items} items", f"{spent.requests} model requests"]
+        counts = [counted(self._turns, "turn"), counted(spent.items, "item"), counted(spent.requests, "model request")]
         tokens = f"{spent.input_tokens:,} input ({spent.cached_tokens:,} cached) + {spent.output_tokens:,} output"
         counts += [f"{tokens} = **{spent.total_tokens:,} tokens**"] if spent.total_tokens else []
         return utf8(f"\n---\n\n{' · '.join(counts)}\n")

@@ -21,7 +21,7 @@ def left_out(options: ExportOptions, *, run_state: bool) -> list[str]:
         "tool calls": options.include_tool_calls,
         "usage": options.include_usage,
         "run state": options.include_run_state or not run_state,
-        "what is masked": options.mask is None,
+        "masked texts": options.mask is None,
     }
     return [name for name, included in parts.items() if not included]
 
