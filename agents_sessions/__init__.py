@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agents_sessions.errors import SessionError
+    from agents_sessions.features.branches.comparing import BranchDiff
+    from agents_sessions.features.branches.family import Branch
+    from agents_sessions.features.branches.merging import Merged
+    from agents_sessions.features.checkpoints import Checkpoint
+    from agents_sessions.features.redaction import RedactedPlace
+    from agents_sessions.features.summaries import Summary
     from agents_sessions.features.transfer.migrate import migrate_store
     from agents_sessions.features.transfer.values import (
         ExportOptions,
@@ -22,18 +28,24 @@ if TYPE_CHECKING:
     from agents_sessions.manager import SessionManager
     from agents_sessions.model.entries import TurnStatus
     from agents_sessions.model.history import (
+        CheckpointEntry,
         DecisionEntry,
         HandoffEntry,
         HistoryEntry,
         ItemEntry,
+        MergeEntry,
         Message,
         ModelRequest,
+        RedactionEntry,
         TurnEntry,
         UsageEntry,
+        ViewEntry,
     )
-    from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
+    from agents_sessions.model.info import Compaction, ForkPoint, SessionInfo, SessionStatus, SessionType
     from agents_sessions.model.totals import ContextStats
+    from agents_sessions.model.turn_list import TurnInfo
     from agents_sessions.model.usage import TokenUsage
+    from agents_sessions.model.view import View
     from agents_sessions.not_given import NOT_GIVEN, NotGiven
     from agents_sessions.session import FileSession, ManagedSession, MemorySession, StoredSession
     from agents_sessions.stores.base import SessionStore
@@ -41,8 +53,11 @@ if TYPE_CHECKING:
     from agents_sessions.stores.memory import MemoryStore
     from agents_sessions.turns.agents import AgentFactory, Agents
     from agents_sessions.turns.approvals import PendingApproval
+    from agents_sessions.turns.compacting import Shortened
     from agents_sessions.turns.events import (
         ApprovalNeeded,
+        Compacted,
+        CompactionFailed,
         HandedOff,
         Listener,
         TurnEvent,
@@ -62,12 +77,20 @@ if TYPE_CHECKING:
     from agents_sessions.turns.reply import Reply, ReplySummary
     from agents_sessions.turns.request import Content
     from agents_sessions.turns.stream import ReplyStream
+    from agents_sessions.windows import in_order, last_tokens, last_turns, prune_tool_outputs
 
 __all__ = [
     "NOT_GIVEN",
     "AgentFactory",
     "Agents",
     "ApprovalNeeded",
+    "Branch",
+    "BranchDiff",
+    "Checkpoint",
+    "CheckpointEntry",
+    "Compacted",
+    "Compaction",
+    "CompactionFailed",
     "Content",
     "ContextStats",
     "DecisionEntry",
@@ -76,6 +99,7 @@ __all__ = [
     "ExportReport",
     "FileSession",
     "FileStore",
+    "ForkPoint",
     "HandedOff",
     "HandoffEntry",
     "HistoryEntry",
@@ -86,6 +110,8 @@ __all__ = [
     "ManagedSession",
     "MemorySession",
     "MemoryStore",
+    "MergeEntry",
+    "Merged",
     "Message",
     "ModelRequest",
     "NotGiven",
@@ -93,6 +119,8 @@ __all__ = [
     "OnPending",
     "PendingApproval",
     "Progress",
+    "RedactedPlace",
+    "RedactionEntry",
     "Reply",
     "ReplyStream",
     "ReplySummary",
@@ -106,19 +134,28 @@ __all__ = [
     "SessionStatus",
     "SessionStore",
     "SessionType",
+    "Shortened",
     "Start",
     "StoreReport",
     "StoredSession",
+    "Summary",
     "TokenUsage",
     "TurnEntry",
     "TurnEvent",
     "TurnFailed",
     "TurnFinished",
+    "TurnInfo",
     "TurnOptions",
     "TurnStarted",
     "TurnStatus",
     "UsageEntry",
+    "View",
+    "ViewEntry",
+    "in_order",
+    "last_tokens",
+    "last_turns",
     "migrate_store",
+    "prune_tool_outputs",
 ]
 __version__ = "0.1.0"
 
@@ -126,6 +163,13 @@ _HOME = {
     "AgentFactory": "turns.agents",
     "Agents": "turns.agents",
     "ApprovalNeeded": "turns.events",
+    "Branch": "features.branches.family",
+    "BranchDiff": "features.branches.comparing",
+    "Checkpoint": "features.checkpoints",
+    "CheckpointEntry": "model.history",
+    "Compacted": "turns.events",
+    "Compaction": "model.info",
+    "CompactionFailed": "turns.events",
     "Content": "turns.request",
     "ContextStats": "model.totals",
     "DecisionEntry": "model.history",
@@ -134,6 +178,7 @@ _HOME = {
     "ExportReport": "features.transfer.values",
     "FileSession": "session",
     "FileStore": "stores.file.store",
+    "ForkPoint": "model.info",
     "HandedOff": "turns.events",
     "HandoffEntry": "model.history",
     "HistoryEntry": "model.history",
@@ -144,6 +189,8 @@ _HOME = {
     "ManagedSession": "session",
     "MemorySession": "session",
     "MemoryStore": "stores.memory",
+    "MergeEntry": "model.history",
+    "Merged": "features.branches.merging",
     "Message": "model.history",
     "ModelRequest": "model.history",
     "NOT_GIVEN": "not_given",
@@ -152,6 +199,8 @@ _HOME = {
     "OnPending": "turns.options",
     "PendingApproval": "turns.approvals",
     "Progress": "features.transfer.values",
+    "RedactedPlace": "features.redaction",
+    "RedactionEntry": "model.history",
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
     "ReplySummary": "turns.reply",
@@ -165,19 +214,28 @@ _HOME = {
     "SessionStatus": "model.info",
     "SessionStore": "stores.base",
     "SessionType": "model.info",
+    "Shortened": "turns.compacting",
     "Start": "turns.options",
     "StoreReport": "features.transfer.values",
     "StoredSession": "session",
+    "Summary": "features.summaries",
     "TokenUsage": "model.usage",
     "TurnEntry": "model.history",
     "TurnEvent": "turns.events",
     "TurnFailed": "turns.events",
     "TurnFinished": "turns.events",
+    "TurnInfo": "model.turn_list",
     "TurnOptions": "turns.options",
     "TurnStarted": "turns.events",
     "TurnStatus": "model.entries",
     "UsageEntry": "model.history",
     "migrate_store": "features.transfer.migrate",
+    "View": "model.view",
+    "ViewEntry": "model.history",
+    "in_order": "windows",
+    "last_tokens": "windows",
+    "last_turns": "windows",
+    "prune_tool_outputs": "windows",
 }
 
 

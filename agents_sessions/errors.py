@@ -16,6 +16,7 @@
     ├── SessionNotFoundError (LookupError)       there is no such session
     ├── SessionExistsError                       there is one already
     ├── SessionAmbiguousError (LookupError)      two agents have a session of that id
+    ├── AmbiguousPrefixError (LookupError)       the ids or names of several sessions fit what was typed
     ├── SessionConflictError                     someone else changed it in between
     │   └── SessionChangedError                  someone rewrote it while it was read
     ├── SessionBusyError (TimeoutError)          someone else holds it
@@ -26,11 +27,20 @@
     ├── InvalidDecisionError (ValueError)        a decision about calls that are not, or not clearly, the ones that wait
     ├── NothingToRetryError (LookupError)        the last turn has not failed
     │   └── MessageNotKeptError                  it has, but its message was too large to be kept: send it again
+    ├── NothingToUndoError (LookupError)         no turn is there to be taken back, or none was
+    │   └── NothingToRedoError                   nothing was taken back, or something was said since
+    ├── PositionNotFoundError (LookupError)      the history has no such turn or entry
+    │   └── PositionTakenBackError               it has, but an undo or a rewind has taken it back
+    ├── NothingToMergeError (LookupError)        the branch has said nothing that the target does not have
+    ├── CheckpointNotFoundError (LookupError)    the session has no checkpoint of that id
+    ├── TooManyError                             the session has as many of something as it may have
+    ├── SummariserError                          the summariser failed, or said nothing
     ├── TurnNotResumableError                    a turn awaits approval, and its agents or tools have changed
     ├── TurnCancelledError                       a streamed turn was cancelled, and not by its reader
     ├── ReplyNotStoredError                      the answer came, but could not be stored
     ├── MigrationError                           a session came back changed from the store it was copied to
     ├── SessionLimitError                        an item or a session would be larger than is allowed
+    ├── TooManySessionsError                     there would be more sessions than are allowed
     ├── SessionStatusError                       its status forbids the act
     │   ├── SessionPausedError
     │   └── SessionClosedError
@@ -228,6 +238,20 @@ class SessionAmbiguousError(SessionError, LookupError):
         return f"agents {', '.join(self.agent_ids)} all have a session {self.session_id!r}; name one: agent_id=…"
 
 
+class AmbiguousPrefixError(SessionError, LookupError):
+    """What a person typed fits several sessions."""
+
+    def __init__(self, typed: str, candidates: tuple[SessionKey, ...]) -> None:
+        super().__init__(typed, candidates)
+        self.typed = typed
+        self.candidates = candidates
+        """Some of the sessions that it fits."""
+
+    def __str__(self) -> str:
+        found = ", ".join(f"{key.session_id!r} of agent {key.agent_id!r}" for key in self.candidates)
+        return f"{self.typed!r} may be {found}; give more of the id"
+
+
 class SessionConflictError(_OfSession):
     """Someone else changed the session since the caller looked."""
 
@@ -333,6 +357,47 @@ class NothingToRetryError(_Refused, LookupError):
     """The last turn has not failed."""
 
 
+class NothingToUndoError(_Refused, LookupError):
+    """There are fewer turns than are to be taken back."""
+
+
+class NothingToRedoError(NothingToUndoError):
+    """Nothing was taken back, or something was said since: then it stays a hidden branch, which can be forked."""
+
+
+class PositionNotFoundError(_Refused, LookupError):
+    """The history has no such turn or entry."""
+
+
+class PositionTakenBackError(PositionNotFoundError):
+    """An undo or a rewind has taken this position back. `branches.fork` makes a session of it."""
+
+
+class NothingToMergeError(_Refused, LookupError):
+    """The branch has said nothing that the target does not have already."""
+
+
+class CheckpointNotFoundError(_Refused, LookupError):
+    """The session has no checkpoint of that id."""
+
+
+class TooManyError(_OfSession):
+    """The session has as many of something as it may have. Nothing was changed."""
+
+    def __init__(self, session: SessionKey | str, what: str, limit: int, advice: str) -> None:
+        super().__init__(session, what, limit, advice)
+        self.what = what
+        self.limit = limit
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self._who} has {self.limit:,} {self.what}, and may have no more; {self.advice}"
+
+
+class SummariserError(_Refused):
+    """No summary could be made. The cause, if there is one, is chained; nothing was changed."""
+
+
 class MessageNotKeptError(NothingToRetryError):
     """The message of the failed turn was too large to be kept: send it again, shorter."""
 
@@ -395,6 +460,25 @@ class MigrationError(_OfSession):
         return f"{self._who} came back changed from the new store, and was removed there; the old one was not touched"
 
 
+class TooManySessionsError(SessionError):
+    """As many sessions as are allowed are not closed, of all users or of one. Nothing was made or changed."""
+
+    def __init__(self, setting: str, limit: int, user_id: str | None, oldest: tuple[SessionKey, ...]) -> None:
+        super().__init__(setting, limit, user_id, oldest)
+        self.setting = setting
+        self.limit = limit
+        self.user_id = user_id
+        """Whose sessions they are; None for those of all users."""
+        self.oldest = oldest
+        """Those among them that were idle for longest and are not pinned, the first of them first."""
+
+    def __str__(self) -> str:
+        whose = "" if self.user_id is None else f" of user {self.user_id!r}"
+        names = ", ".join(repr(key.session_id) for key in self.oldest)
+        idle = f"; idle for longest: {names}" if names else ""
+        return f"{self.setting} is {self.limit}, and so many sessions{whose} are not closed: close or delete some{idle}"
+
+
 class SessionStatusError(_OfSession):
     """The status of the session forbids the act."""
 
@@ -403,14 +487,14 @@ class SessionPausedError(SessionStatusError):
     """The session is paused."""
 
     def __str__(self) -> str:
-        return f"{self._who} is paused; activate it with update_session(…, status='active')"
+        return f"{self._who} is paused; unpause_session() lets it go on"
 
 
 class SessionClosedError(SessionStatusError):
     """The session is closed."""
 
     def __str__(self) -> str:
-        return f"{self._who} is closed; reopen with update_session(…, status='active')"
+        return f"{self._who} is closed; reopen_session() lets it go on"
 
 
 class SessionStorageError(_OfSession):

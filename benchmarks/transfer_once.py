@@ -9,12 +9,14 @@ import resource
 import sys
 from pathlib import Path
 from time import perf_counter
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from agents_sessions import FileStore, SessionManager
 from agents_sessions.features.transfer.transfer import Transfer
-from agents_sessions.features.transfer.values import ExportFormat
 from agents_sessions.model.query import SessionQuery
+
+if TYPE_CHECKING:
+    from agents_sessions.features.transfer.values import ExportFormat
 
 LONG, SHORT, MANY = "long", "short", "many"
 """The sessions: one of many entries, one to warm up with, and the agent of a thousand."""

@@ -1,23 +1,75 @@
 """What a session is, without its history."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field, field_serializer, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    computed_field,
+    field_serializer,
+    field_validator,
+)
 
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import as_stored, now, parse_time, timestamp
 from agents_sessions.model.totals import ContextStats
 
 SessionStatus = Literal["active", "paused", "closed"]
+GivenStatus = Literal["active", "paused", "closed", "completed"]
+"""A status as it may be given: other session managers call a closed session completed."""
 SessionType = Literal["user", "sub_agent", "scheduled"]
 
 _TOTALS = {"seq", "updated_at", "context"}
-_DERIVED = {"last_active_at"}
+_DERIVED = {"last_active_at", "title"}
+_NOT_AS_THEY_ARE = {"seq", "updated_at", "context", "last_active_at", "forked_at", "compaction"}
+"""Totals, what is computed, and what few sessions have: it is left out where it is None."""
 
 MAX_TAGS = 100
 """How many tags a session may have."""
 Tag = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+def closed_if_completed(status: object) -> object:
+    """Return a status as it is stored and shown."""
+    return "closed" if status == "completed" else status
+
+
+class ForkPoint(BaseModel):
+    """Where a session left the one that it was forked from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    seq: int
+    """The last entry of the parent that the fork has."""
+    turn: str | None = None
+    """The turn that ends there."""
+    moved: bool = False
+    """True if the fork was asked for inside this turn, and was moved to its end."""
+
+
+class Compaction(BaseModel):
+    """When the model's input is shortened, and to what. Nothing is lost by it: the originals stay in the history."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at_tokens: int = Field(ge=1)
+    """Before a turn whose input is larger than this, about: see `SessionManager.summaries`."""
+    keep_turns: int = Field(default=4, ge=0)
+    """How many of the newest turns the model goes on seeing word for word."""
+    summariser: Any = Field(default=None)
+    """Who writes the summary: an agent, the name of one of the manager's, or a function that is called with the items
+    and returns a text. None composes one without a model. A session keeps a name or None only."""
+
+
+def _by_name(compaction: Compaction) -> Compaction:
+    if not isinstance(compaction.summariser, str | None):
+        raise ValueError("only storable with the name of its summariser: an agent of the manager")
+    return compaction
 
 
 class SessionInfo(BaseModel):
@@ -56,6 +108,10 @@ class SessionInfo(BaseModel):
     """The folder that the conversation is about, for programs that go on where they were."""
     parent_id: str | None = None
     """The session that this one was made from: forked, or begun by its agent."""
+    forked_at: ForkPoint | None = None
+    """Where it left its parent; None if it is no fork."""
+    compaction: Annotated[Compaction, AfterValidator(_by_name)] | None = None
+    """When and how its history is shortened for the model, if not as the manager says."""
     extensions: dict[str, JsonValue] = Field(default_factory=dict)
     """Data of other packages, each under a name of its own. JSON only."""
     indexed: bool = True
@@ -68,6 +124,12 @@ class SessionInfo(BaseModel):
     """The number of the newest entry that was ever stored: what `expected_seq` compares."""
     context: ContextStats = Field(default_factory=ContextStats)
     """The running totals."""
+    _title: str | None = PrivateAttr(default=None)
+
+    @field_validator("status", mode="before")
+    @classmethod
+    def _closed(cls, status: object) -> object:
+        return closed_if_completed(status)
 
     @field_validator("created_at", "updated_at")
     @classmethod
@@ -83,10 +145,37 @@ class SessionInfo(BaseModel):
     def _as_stored(self, moment: datetime) -> str:
         return timestamp(moment)
 
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def title(self) -> str | None:
+        """Its name. Without one, the beginning of its first message, where a manager has read it; nothing is stored."""
+        return self._title if self.name is None else self.name
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it takes messages."""
+        return self.status == "active"
+
+    @property
+    def idle(self) -> timedelta:
+        """How long ago it was last active, by the clock of this moment."""
+        return max(timedelta(0), now() - self.last_active_at)
+
+    def with_title(self, title: str | None) -> Self:
+        """Return the same with a title for as long as it has no name."""
+        titled = self.model_copy()
+        titled._title = title
+        return titled
+
     @property
     def key(self) -> SessionKey:
         """The session's full name in its store."""
         return SessionKey(self.agent_id, self.id)
+
+    @property
+    def short_id(self) -> str:
+        """The first 8 characters of the id, for people: `SessionManager.resolve` takes them."""
+        return self.id[:8]
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -98,5 +187,11 @@ class SessionInfo(BaseModel):
     def header(self) -> dict[str, Any]:
         """Return the facts, without the totals, as JSON data. The containers in it are the model's own."""
         # Not `model_dump`: it changes a lone surrogate in a key, and a set, in silence.
-        facts = {name: value for name, value in self if name not in _TOTALS and name not in _DERIVED}
+        # Nor `for … in self`, a generator of pydantic's: that is a call for each field, at every write of a header.
+        values = {**self.__dict__, **(self.model_extra or {})}
+        facts = {name: values[name] for name in values if name not in _NOT_AS_THEY_ARE}
+        if self.forked_at is not None:
+            facts["forked_at"] = self.forked_at.model_dump()
+        if self.compaction is not None:
+            facts["compaction"] = self.compaction.model_dump()
         return {**facts, "tags": list(self.tags), "created_at": timestamp(self.created_at)}

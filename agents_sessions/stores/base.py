@@ -19,6 +19,7 @@ stands in `agents_sessions.stores.transitions`. A backend holds the transport, t
 """
 
 import contextlib
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -28,18 +29,37 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from agents_sessions.concurrency import process
-from agents_sessions.errors import SessionNotFoundError, UnsupportedError
+from agents_sessions.errors import (
+    SessionBusyError,
+    SessionIOError,
+    SessionNotFoundError,
+    SessionStorageError,
+    UnsupportedError,
+)
 from agents_sessions.keys import SessionKey
-from agents_sessions.model.entries import Entry, Item
+from agents_sessions.model.entries import Entry, Item, RedactionRecord, record_entry
 from agents_sessions.model.history import Message, messages
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
-from agents_sessions.model.totals import ContextStats
+from agents_sessions.model.redaction import FoundText, Redaction
+from agents_sessions.model.search import Found, SearchHit, SearchQuery, Text, hit, name_of, texts_of
+from agents_sessions.model.spend import Origin, SessionSpend, Spend, fold_spend
+from agents_sessions.model.titles import title_of
+from agents_sessions.model.totals import ContextStats, fold
+from agents_sessions.model.view import kept, shown_items
+from agents_sessions.model.words import places
+
+logger = logging.getLogger("agents_sessions")
 
 Entries: TypeAlias = "Iterable[Entry] | AsyncIterable[Entry]"
 """Entries at hand, or a stream of them: a history that is copied need not fit into memory."""
 
 NO_SIDECARS: Mapping[str, bytes] = MappingProxyType({})
+
+FIRST_ENTRIES = (8, 100)
+"""How many entries are read to find a title: few, and if the first message is not among them some more. Then none."""
+REDACTED_FACTS = ("name", "metadata", "extensions", "working_dir", "mode")
+"""The facts of a session that a redaction changes. Ids and tags, by which it is found, are never changed."""
 
 PAGE = 500
 """How many entries the base class reads at a time where it walks through a history."""
@@ -99,6 +119,9 @@ class History:
 
 
 Change: TypeAlias = Callable[[History], History]
+
+Behind: TypeAlias = Callable[[ContextStats], Sequence[Entry]]
+"""What follows the entries of a copy, given their totals. A pure function: it may be called more than once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,16 +326,20 @@ class SessionStore(ABC):
     # --- what follows from it: right here, and faster where a backend knows a way ---
 
     async def items(self, key: SessionKey, *, limit: int | None = None) -> list[Item]:
-        """Return the SDK items of a session in order: all of them, or the newest `limit`.
+        """Return the SDK items that the model sees of a session, in order: all of them, or the newest `limit`.
+
+        What was taken back is not among them, and a summary stands in the place of what it sums up: see `model.view`.
 
         Raises:
             SessionNotFoundError: There is no such session.
         """
-        items = [entry["item"] for entry in await self.entries(key) if "item" in entry]
+        items = shown_items(await self.entries(key))
         return items if limit is None else items[max(0, len(items) - limit) :]
 
     async def messages(self, key: SessionKey, *, limit: int) -> list[Message]:
         """Return the newest `limit` messages of user and assistant, oldest first. The cost grows with `limit` alone.
+
+        What was taken back is not among them. What a summary stands for is: people go on seeing it.
 
         Raises:
             SessionNotFoundError: There is no such session.
@@ -320,7 +347,7 @@ class SessionStore(ABC):
         count = limit * 2
         while True:
             entries = await self.entries(key, limit=count)
-            found = messages(entries)
+            found = messages(kept(entries))
             if len(found) >= limit or len(entries) < count:
                 return found[max(0, len(found) - limit) :]
             count *= 4
@@ -337,16 +364,19 @@ class SessionStore(ABC):
                 yield entry
             after = page[-1]["seq"]
 
-    async def copy(self, source: SessionKey, info: SessionInfo, *, before: int | None = None) -> SessionInfo:
+    async def copy(
+        self, source: SessionKey, info: SessionInfo, *, before: int | None = None, behind: Behind | None = None
+    ) -> SessionInfo:
         """Create a session with the entries of another one, all or those with a number below `before`.
 
-        They keep their numbers and times. Sidecars stay behind.
+        They keep their numbers and times. What `behind` returns, given their totals, follows them. Sidecars stay where
+        they are.
 
         Raises:
             SessionNotFoundError: There is no session to copy.
             SessionExistsError: There is one of the new key already; it was not touched.
         """
-        return await self.create(info, self.walk(source, before=before))
+        return await self.create(info, _followed(self.walk(source, before=before), behind))
 
     async def query(self, query: SessionQuery) -> Page[SessionInfo]:
         """Return a page of the sessions that are asked for.
@@ -358,6 +388,139 @@ class SessionStore(ABC):
     async def count(self, query: SessionQuery) -> int:
         """Return how many sessions a question asks for; limit and cursor do not matter."""
         return len([None async for info in self.scan(query.agent_id) if query.matches(info)])
+
+    async def search(self, query: SearchQuery) -> Page[SearchHit]:
+        """Return a page of the places where a text is found, the best first.
+
+        All words must stand in one text, such as a message. Sessions with `indexed=False` are left out, and so is one
+        that cannot be read: it hides no other.
+
+        While sessions change, no place comes twice on the pages of one search, and none that stayed put is missed.
+        """
+        phrases = query.phrases
+        found = [one async for one in self._looked_through(query)] if phrases else []
+        page = query.page_of(found, query.position()[1])
+        return Page((hit(one, phrases) for one in page), page.next_cursor)
+
+    async def _looked_through(self, query: SearchQuery) -> AsyncIterator[Found]:
+        phrases = query.phrases
+        async for info in self.scan(query.sessions.agent_id):
+            if info.indexed and query.sessions.matches(info):
+                async for text in self._texts(info, query):
+                    if places(text.text, phrases) is not None:
+                        yield Found(text.place(info.key, phrases), info, text)
+
+    async def _texts(self, info: SessionInfo, query: SearchQuery) -> AsyncIterator[Text]:
+        for text in name_of(info) if "name" in query.kinds else ():
+            yield text
+        if query.kinds == ("name",):
+            return
+        try:
+            async for entry in self.walk(info.key):
+                for text in texts_of(info, [entry]):
+                    if text.kind in query.kinds:
+                        yield text
+        except SessionNotFoundError:  # it has gone in between
+            return
+        except SessionStorageError as error:
+            logger.warning("left out of a search: %s", error)
+
+    async def purge(self) -> None:  # noqa: B027 -- most backends have derived nothing
+        """Remove from all that was derived of sessions, such as an index, what no session has any more.
+
+        What was deleted or rewritten is not found from then on in any case. This is for the bytes: when it returns, no
+        file of the store holds them, but the files of sessions.
+        """
+
+    async def is_running(self, key: SessionKey) -> bool:
+        """Tell whether someone holds the turn lock of a session now, without waiting for it.
+
+        Here that is found out by taking the lock for a moment, in which someone else who will not wait is refused. A
+        backend that can look without taking overrides it.
+        """
+        try:
+            async with self.turn_lock(key, timeout=0):
+                return False
+        except SessionBusyError:
+            return True
+
+    async def spend_of(self, info: SessionInfo) -> Spend:
+        """Return what a session has done and spent, without what it has from its parent.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        spend, page = Spend(origin=Origin.of(info)), await self.entries(info.key, after=0, limit=PAGE)
+        while page:
+            spend = fold_spend(spend, page)
+            page = await self.entries(info.key, after=page[-1]["seq"], limit=PAGE)
+        return spend
+
+    async def redact(
+        self, key: SessionKey, redaction: Redaction, *, dry_run: bool = False, turn: TurnLock | None = None
+    ) -> list[FoundText]:
+        """Take text out of all that the store has of a session, for good, and return where it was found.
+
+        The history comes last: if this is cut short, it can be called again. A backend that keeps copies of a session
+        (set aside, or what a repair has found) takes it out of those too, by overriding this. A dry run only looks.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        found = []
+        for name in await self.list_sidecars(key):
+            data = await self.read_sidecar(key, name)
+            after, count = (b"", 0) if data is None else redaction.data(data)
+            if count:
+                found.append(FoundText("sidecar", name, count))
+                if not dry_run:
+                    await self.write_sidecar(key, name, after, turn=turn)
+        if dry_run:
+            whole = History(await self.existing(key), await self.entries(key))
+            return [*found, *redacted(whole, redaction)[1]]
+        inside: list[FoundText] = []
+
+        def change(history: History) -> History:
+            after, inside[:] = redacted(history, redaction)
+            return after
+
+        await self.rewrite(key, change, turn=turn)
+        return [*found, *inside]
+
+    async def spend(self, query: SessionQuery) -> AsyncIterator[SessionSpend]:
+        """Yield what each session that a question asks for has done and spent; limit and cursor do not matter.
+
+        One whose history cannot be read comes without its spend. Here every history is read from end to end; a backend
+        that keeps what it has folded overrides this.
+        """
+        async for info in self.scan(query.agent_id):
+            if query.matches(info):
+                try:
+                    yield SessionSpend.of(info, await self.spend_of(info))
+                except SessionNotFoundError:  # it was deleted meanwhile
+                    continue
+                except SessionIOError:  # of the system, and perhaps of the moment: it says nothing of the session
+                    raise
+                except SessionStorageError:
+                    yield SessionSpend.of(info, None)
+
+    async def titled(self, infos: Iterable[SessionInfo]) -> list[SessionInfo]:
+        """Return sessions with the titles that those without a name get from their first message.
+
+        Here the first entries of each are read; a backend that has them at hand overrides this.
+        """
+        return [info if info.name is not None else info.with_title(await self._title(info)) for info in infos]
+
+    async def _title(self, info: SessionInfo) -> str | None:
+        try:
+            for limit in FIRST_ENTRIES if info.context.user_messages else ():
+                if title := title_of(await self.entries(info.key, after=0, limit=limit)):
+                    return title
+        except SessionIOError:
+            raise
+        except (SessionNotFoundError, SessionStorageError):  # a title is not worth an error that others will raise
+            pass
+        return None
 
     async def find(self, session_id: str) -> list[SessionKey]:
         """Return the keys of all sessions of an id, one per agent that has it."""
@@ -373,3 +536,35 @@ class SessionStore(ABC):
         if info is None:
             raise SessionNotFoundError(key)
         return info
+
+
+def redacted(history: History, redaction: Redaction) -> tuple[History, list[FoundText]]:
+    """Return a session without a text, with a mark of when it was taken out, and where it was found. Pure."""
+    entries, found = [], []
+    for entry in history.entries:
+        after, count = redaction.entry(entry)
+        entries.append(after)
+        if count:
+            found.append(FoundText("history", f"entry {entry['seq']}", count))
+    changed = [before["seq"] for before, after in zip(history.entries, entries, strict=True) if before is not after]
+    facts = {}
+    for name in REDACTED_FACTS:
+        value, count = redaction.value(getattr(history.info, name))
+        if count:
+            facts[name] = value
+            found.append(FoundText("facts", name, count))
+    if not found:
+        return history, []
+    mark: RedactionRecord = {"type": "redaction", "entries": changed}
+    return history.with_facts(**facts).with_entries([*entries, record_entry(mark)]), found
+
+
+async def _followed(entries: AsyncIterator[Entry], behind: Behind | None) -> AsyncIterator[Entry]:
+    stats, page = ContextStats(), list[Entry]()
+    async for entry in entries:
+        yield entry
+        page.append(entry)
+        if len(page) == PAGE:
+            stats, page = fold(stats, page), []
+    for entry in () if behind is None else behind(fold(stats, page)):
+        yield entry

@@ -39,7 +39,7 @@ from agents_sessions.stores.file.layout import SidecarNames, names_of, sidecar_o
 from agents_sessions.stores.file.limits import Limits
 from agents_sessions.stores.file.queries import info_of, standing_of
 from agents_sessions.stores.file.reader import FileReader, ReadRange, recall, remember
-from agents_sessions.stores.file.turn_lock import NO_DESCRIPTOR, Holder, Turn, forget_turn, try_turn
+from agents_sessions.stores.file.turn_lock import NO_DESCRIPTOR, Holder, Turn, forget_turn, is_turn_held, try_turn
 from agents_sessions.stores.transitions import appended, check_expected, rewritten
 from agents_sessions.stores.transitions import standing_of as history_standing
 
@@ -122,7 +122,7 @@ class FileWriter(FileReader):
     def encode(self, new: History) -> bytearray:
         """Return the file of a new session, which `transitions.created` has made."""
         info = new.info
-        data = encode_document(_document(new, self.codec.begin(info.key), info.seq))
+        data = encode_document(document_of(new, self.codec.begin(info.key), info.seq))
         self.limits.check_header(info, len(data))
         self.limits.check_document(info.key, len(data), new.entries)
         return data
@@ -283,7 +283,7 @@ class FileWriter(FileReader):
             return before
         if after is None:  # nothing to change but the shape of the file
             after = rewritten(before, lambda history: history.with_entries(history.entries), now()) or before
-        data = encode_document(_document(after, whole.codec, after.info.seq))
+        data = encode_document(document_of(after, whole.codec, after.info.seq))
         self._check_limits(before, after, len(data), seen.size)
         if whole.shape == "torn":
             self._replace_damaged(key, folder, data, seen, "had a torn last write; repaired")
@@ -318,7 +318,7 @@ class FileWriter(FileReader):
             info = SessionInfo.model_validate({**facts, "seq": seq})
         except ValidationError:  # a fact was edited to what no session can have
             info = SessionInfo(id=key.session_id, agent_id=key.agent_id, seq=seq)
-        empty = encode_document(_document(History(info, []), codec, seq))
+        empty = encode_document(document_of(History(info, []), codec, seq))
         self._replace_damaged(key, folder, empty, seen, "was damaged; cleared")
 
     def _replace_damaged(self, key: SessionKey, folder: int, data: bytearray, seen: io.Seen, what: str) -> None:
@@ -391,6 +391,12 @@ class FileWriter(FileReader):
         stack.callback(self._release_turn, key, taken)
         return stack
 
+    def is_turn_held(self, key: SessionKey) -> bool:
+        """Tell whether some process has the lock of a session's turns."""
+        with contextlib.suppress(SessionNotFoundError), self._errors(key), self._folder(key) as folder:
+            return is_turn_held(folder, names_of(key).file)
+        return False
+
     def _release_turn(self, key: SessionKey, taken: Turn) -> None:
         try:
             with self._folder(key) as folder:
@@ -442,7 +448,8 @@ def _is_same(entry: Entry | None, other: Entry) -> bool:
     return entry is not None and all(entry.get(name) == other.get(name) for name in ("at", "item", "record"))
 
 
-def _document(session: History, codec: SessionCodec, seq: int) -> Document:
+def document_of(session: History, codec: SessionCodec, seq: int) -> Document:
+    """Return a session as the document that its file is made of."""
     info = session.info
     updated_at = timestamp(info.updated_at)
     return Document(info.header(), session.entries, seq, info.context, updated_at, codec=codec)
