@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from agents_sessions.errors import InvalidValueError
 from agents_sessions.features.time_travel import TimeTravel
 from agents_sessions.manager.checks import check_choice, check_limit
 from agents_sessions.model.entries import item_entry
-from agents_sessions.model.history import HistoryEntry, Message, messages, typed
+from agents_sessions.model.history import CONVERSATION, HistoryEntry, Message, Role, messages, typed
 from agents_sessions.turns.positions import Position
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.turn_list import TurnInfo
     from agents_sessions.stores.base import SessionStore
@@ -82,17 +84,32 @@ class HistoryFacade:
         return [typed(entry) for entry in await self.store.entries(key, after=after, before=before, limit=limit)]
 
     async def get_recent_messages(
-        self, session_id: str, *, agent_id: str | None = None, limit: int = 50
+        self,
+        session_id: str,
+        *,
+        agent_id: str | None = None,
+        limit: int = 50,
+        roles: Collection[Role] = CONVERSATION,
     ) -> list[Message]:
-        """Return the newest messages of user and assistant, oldest first. The cost grows with `limit` alone.
+        """Return the newest messages, oldest first. The cost grows with `limit` alone.
+
+        Where an agent stops at a tool (`tool_use_behavior`), what the turn answered is a message of the assistant.
+
+        Args:
+            session_id: The session.
+            agent_id: Needed only if several agents have a session of this id.
+            limit: At most so many messages.
+            roles: Whose: by default of `user` and `assistant`; `system` and `developer` instruct the model.
 
         Raises:
             SessionNotFoundError: There is none.
-            InvalidValueError: The limit is negative.
+            InvalidValueError: The limit is negative, or no message has such a role.
         """
         check_limit(limit)
+        for role in roles:
+            check_choice("roles", role, get_args(Role))
         key = await self._lookup.key(session_id, agent_id)
-        return await self.store.messages(key, limit=limit)
+        return await self.store.messages(key, limit=limit, roles=roles)
 
     async def get_turns(
         self, session_id: str, *, agent_id: str | None = None, limit: int | None = None, taken_back: bool = False

@@ -29,6 +29,10 @@ ViewReason = Literal["undo", "redo", "rewind", "remove", "compaction", "edit", "
 """Why the view of a history has changed. `edit`: someone has replaced items by hand, such as the SDK's compaction."""
 
 
+TurnStart = Literal["entry", "agent"]
+"""The session's own agent was to begin a turn, or one that the caller named."""
+
+
 class UsageRecord(TypedDict):
     """The model requests that were made since the entry before."""
 
@@ -71,8 +75,12 @@ class TurnRecord(TypedDict):
     error: NotRequired[str]
     asked: NotRequired[list[str]]
     """The calls among its items that it awaits approval for: they cannot have run until a decision approves them."""
+    answer: NotRequired[str]
+    """What the turn answered, if no message has it: what a tool returned can be the answer, as it is or in part."""
     message: NotRequired[list[Item]]
     """What the turn was sent, if the history does not have it: it failed too early, or was rolled back."""
+    start: NotRequired[TurnStart]
+    """How its first agent was chosen, if that was not simply the one that ended the turn before."""
     message_lost: NotRequired[bool]
     """True if neither the history nor this record has it, because it was too large."""
 

@@ -1,13 +1,13 @@
 """A store as one user may see it: what is another's is not there."""
 
 import contextlib
-from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 
 from agents_sessions.errors import InvalidValueError, SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item
-from agents_sessions.model.history import Message
+from agents_sessions.model.history import CONVERSATION, Message, Role
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
 from agents_sessions.model.redaction import FoundText, Redaction
@@ -94,9 +94,9 @@ class OneUsersStore(SessionStore):
         await self._check(key)
         return await self._store.items(key, limit=limit)
 
-    async def messages(self, key: SessionKey, *, limit: int) -> list[Message]:
+    async def messages(self, key: SessionKey, *, limit: int, roles: Collection[Role] = CONVERSATION) -> list[Message]:
         await self._check(key)
-        return await self._store.messages(key, limit=limit)
+        return await self._store.messages(key, limit=limit, roles=roles)
 
     async def append(
         self,
@@ -128,6 +128,10 @@ class OneUsersStore(SessionStore):
     async def start_over(self, key: SessionKey, *, turn: TurnLock | None = None) -> None:
         await self._check(key)  # of a damaged session no one can say whose it is: this raises what is wrong with it
         await self._store.start_over(key, turn=turn)
+
+    async def move(self, key: SessionKey, agent_id: str, *, turn: TurnLock | None = None) -> SessionInfo:
+        await self._check(key)
+        return await self._store.move(key, agent_id, turn=turn)
 
     async def delete(self, key: SessionKey) -> None:
         await self._check(key)

@@ -172,6 +172,7 @@ CHANGES = {
     "pop": (furnish, keep(-1)),
     "clear": (furnish, keep(0)),
     "import in its place": (furnish, replace),
+    "move": (furnish, lambda store: store.move(KEY, "sales")),
     "delete": (grow, delete),
     "delete with sidecars": (furnish, delete),
     "write_sidecar": (furnish, lambda store: store.write_sidecar(KEY, "run_state.json", b"new")),
@@ -660,7 +661,7 @@ async def there_is(store, name, whole):
     return await look(store) == whole
 
 
-SEVERAL = {"create from a stream with sidecars", "set_aside", "bring_back", "import in its place"}
+SEVERAL = {"create from a stream with sidecars", "set_aside", "bring_back", "import in its place", "move"}
 """Changes of several steps, each of which looks for the folder by itself."""
 
 

@@ -212,6 +212,10 @@ class FileStore(SessionStore):
     async def start_over(self, key: SessionKey, *, turn: TurnLock | None = None) -> None:
         await self._write(key, partial(self._files.start_over, key))
 
+    async def move(self, key: SessionKey, agent_id: str, *, turn: TurnLock | None = None) -> SessionInfo:
+        await self.rewrite(key, lambda history: history)  # so that what is moved is whole
+        return await self._write(key, partial(self._files.move, key, agent_id))
+
     async def delete(self, key: SessionKey) -> None:
         await self._write(key, partial(self._files.delete, key))
 
