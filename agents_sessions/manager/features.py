@@ -121,4 +121,4 @@ class FeatureFacade:
         """Export conversations, import them, and take over those of other sessions."""
         from agents_sessions.features.transfer.transfer import Transfer
 
-        return Transfer(self.store, self._lookup, self._lock_timeout)
+        return Transfer(self.store, self._lookup, self._lock_timeout, self.statistics)

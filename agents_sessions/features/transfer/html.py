@@ -32,15 +32,17 @@ class HtmlWriter:
     def begin(self, info: SessionInfo, sidecars: Mapping[str, bytes], left_out: Iterable[str] = ()) -> bytes:  # noqa: D102
         spent = info.context
         self._scale = max(1, 2 * spent.total_tokens // max(1, spent.turns))
-        counts = [counted(spent.items, "item"), counted(spent.requests, "model request")]
-        self._counts = " · ".join([*counts, counted(spent.total_tokens, "token")])
+        counts = [counted(spent.items, "item")]
+        if spent.requests:
+            counts += [counted(spent.requests, "model request"), counted(spent.total_tokens, "token")]
+        self._counts = " · ".join(counts)
         return utf8(templates.begin(info.name or info.id, _facts(info), left_out))
 
     def page(self, entries: list[Entry]) -> bytes:  # noqa: D102
         return utf8(templates.rows([self._row(entry) for entry in entries]))
 
-    def end(self) -> bytes:  # noqa: D102
-        counts = f"{counted(self._turns, 'turn')} · {self._counts}"
+    def end(self, money: str = "") -> bytes:  # noqa: D102
+        counts = f"{counted(self._turns, 'turn')} · {self._counts}{' · ' * bool(money)}{money}"
         return utf8(templates.end(self._colours, counts, any_turn=self._turns > 0))
 
     def _row(self, entry: Entry) -> templates.Row:

@@ -51,7 +51,7 @@ class YamlWriter:
         except (UnicodeEncodeError, AttributeError):
             return opens + b"".join(self._dump([entry]) for entry in entries)
 
-    def end(self) -> bytes:  # noqa: D102
+    def end(self, money: str = "") -> bytes:  # noqa: D102
         return b" []\n" if self._is_empty else b""
 
     def _quickly(self, value: object) -> bytes:
