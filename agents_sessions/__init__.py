@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from agents_sessions.features.statistics.prices import Prices, TokenPrices
     from agents_sessions.features.statistics.report import Report, SessionStatistics
     from agents_sessions.features.summaries import Summary
+    from agents_sessions.features.transfer.migrate import migrate_store
+    from agents_sessions.features.transfer.values import (
+        ExportOptions,
+        ExportReport,
+        ImportLimits,
+        ImportReport,
+        Progress,
+        StoreReport,
+    )
     from agents_sessions.keys import SessionKey
     from agents_sessions.manager import SessionManager
     from agents_sessions.model.entries import TurnStatus
@@ -92,12 +101,16 @@ __all__ = [
     "Cost",
     "DecisionEntry",
     "Durability",
+    "ExportOptions",
+    "ExportReport",
     "FileSession",
     "FileStore",
     "ForkPoint",
     "HandedOff",
     "HandoffEntry",
     "HistoryEntry",
+    "ImportLimits",
+    "ImportReport",
     "ItemEntry",
     "Listener",
     "ManagedSession",
@@ -112,6 +125,7 @@ __all__ = [
     "OnPending",
     "PendingApproval",
     "Prices",
+    "Progress",
     "RedactedPlace",
     "RedactionEntry",
     "Reply",
@@ -131,6 +145,7 @@ __all__ = [
     "SessionType",
     "Shortened",
     "Start",
+    "StoreReport",
     "StoredSession",
     "Summary",
     "TokenPrices",
@@ -149,6 +164,7 @@ __all__ = [
     "in_order",
     "last_tokens",
     "last_turns",
+    "migrate_store",
     "prune_tool_outputs",
 ]
 __version__ = "0.1.0"
@@ -170,12 +186,16 @@ _HOME = {
     "Cost": "features.statistics.figures",
     "DecisionEntry": "model.history",
     "Durability": "stores.file.store",
+    "ExportOptions": "features.transfer.values",
+    "ExportReport": "features.transfer.values",
     "FileSession": "session",
     "FileStore": "stores.file.store",
     "ForkPoint": "model.info",
     "HandedOff": "turns.events",
     "HandoffEntry": "model.history",
     "HistoryEntry": "model.history",
+    "ImportLimits": "features.transfer.values",
+    "ImportReport": "features.transfer.values",
     "ItemEntry": "model.history",
     "Listener": "turns.events",
     "ManagedSession": "session",
@@ -191,6 +211,7 @@ _HOME = {
     "OnPending": "turns.options",
     "PendingApproval": "turns.approvals",
     "Prices": "features.statistics.prices",
+    "Progress": "features.transfer.values",
     "RedactedPlace": "features.redaction",
     "RedactionEntry": "model.history",
     "Reply": "turns.reply",
@@ -210,6 +231,7 @@ _HOME = {
     "SessionType": "model.info",
     "Shortened": "turns.compacting",
     "Start": "turns.options",
+    "StoreReport": "features.transfer.values",
     "StoredSession": "session",
     "Summary": "features.summaries",
     "TokenPrices": "features.statistics.prices",
@@ -223,6 +245,7 @@ _HOME = {
     "TurnStarted": "turns.events",
     "TurnStatus": "model.entries",
     "UsageEntry": "model.history",
+    "migrate_store": "features.transfer.migrate",
     "View": "model.view",
     "ViewEntry": "model.history",
     "in_order": "windows",

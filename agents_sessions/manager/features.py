@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from agents_sessions.features.statistics.prices import Prices
     from agents_sessions.features.statistics.statistics import Statistics
     from agents_sessions.features.summaries import Summaries
+    from agents_sessions.features.transfer.transfer import Transfer
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.quota import SessionQuota
     from agents_sessions.stores.base import SessionStore
@@ -116,3 +117,10 @@ class FeatureFacade:
         from agents_sessions.turns.summarising import Summarisers
 
         return Summarisers(self._turns.registry, self._defaults.get("run_config"))
+
+    @cached_property
+    def transfer(self) -> Transfer:
+        """Export conversations, import them, and take over those of other sessions."""
+        from agents_sessions.features.transfer.transfer import Transfer
+
+        return Transfer(self.store, self._lookup, self._lock_timeout, self.statistics)

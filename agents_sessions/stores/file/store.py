@@ -13,7 +13,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, M
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from agents_sessions.concurrency import process
 from agents_sessions.concurrency.settle import settle
@@ -49,6 +49,9 @@ from agents_sessions.stores.file.queries import INFO_QUERY, Query, entries_query
 from agents_sessions.stores.file.redacting import RedactingFiles
 from agents_sessions.stores.file.turn_lock import Holder, this_process
 from agents_sessions.stores.transitions import created
+
+if TYPE_CHECKING:
+    from agents_sessions.stores.file.files import GrowingSession
 
 Durability = Literal["full", "process"]
 
@@ -140,8 +143,10 @@ class FileStore(SessionStore):
         """Create a session whose history need not fit into memory."""
         key = info.key
         creation = Creation(info, self._files.codec.begin(key))
-        growing = await settle(in_thread(partial(self._files.grow, key)))
+        begun: list[GrowingSession] = []  # known to `finally` even if the caller is cancelled while it begins
         try:
+            await settle(in_thread(lambda: begun.append(self._files.grow(key))))
+            growing = begun[0]
             await settle(in_thread(partial(growing.write, creation.header)))
             async for page in pages(entries):
                 await settle(in_thread(partial(growing.write, creation.page(page))))
@@ -149,7 +154,8 @@ class FileStore(SessionStore):
             await settle(in_thread(partial(growing.write, tail)))
             await self._write(key, partial(growing.publish, sidecars))
         finally:
-            await settle(in_thread(growing.close))
+            for growing in begun:
+                await settle(in_thread(growing.close))
         return new
 
     async def copy(
