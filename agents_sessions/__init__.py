@@ -15,7 +15,19 @@ if TYPE_CHECKING:
     from agents_sessions.features.bulk import SessionOutcome
     from agents_sessions.features.checkpoints import Checkpoint
     from agents_sessions.features.redaction import RedactedPlace
+    from agents_sessions.features.statistics.figures import Cost
+    from agents_sessions.features.statistics.prices import Prices, TokenPrices
+    from agents_sessions.features.statistics.report import Report, SessionStatistics
     from agents_sessions.features.summaries import Summary
+    from agents_sessions.features.transfer.migrate import migrate_store
+    from agents_sessions.features.transfer.values import (
+        ExportOptions,
+        ExportReport,
+        ImportLimits,
+        ImportReport,
+        Progress,
+        StoreReport,
+    )
     from agents_sessions.keys import SessionKey
     from agents_sessions.manager import SessionManager
     from agents_sessions.manager.bulk import NewSession
@@ -47,6 +59,7 @@ if TYPE_CHECKING:
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.stores.file.store import Durability, FileStore
     from agents_sessions.stores.memory import MemoryStore
+    from agents_sessions.turns.activity import Activity
     from agents_sessions.turns.agents import AgentFactory, Agents
     from agents_sessions.turns.approvals import PendingApproval
     from agents_sessions.turns.compacting import Shortened
@@ -77,6 +90,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOT_GIVEN",
+    "Activity",
     "AgentFactory",
     "Agents",
     "ApprovalNeeded",
@@ -90,14 +104,19 @@ __all__ = [
     "Content",
     "ContextStats",
     "Conversation",
+    "Cost",
     "DecisionEntry",
     "Durability",
+    "ExportOptions",
+    "ExportReport",
     "FileSession",
     "FileStore",
     "ForkPoint",
     "HandedOff",
     "HandoffEntry",
     "HistoryEntry",
+    "ImportLimits",
+    "ImportReport",
     "ItemEntry",
     "Listener",
     "ManagedSession",
@@ -113,11 +132,14 @@ __all__ = [
     "OnPending",
     "Page",
     "PendingApproval",
+    "Prices",
+    "Progress",
     "RedactedPlace",
     "RedactionEntry",
     "Reply",
     "ReplyStream",
     "ReplySummary",
+    "Report",
     "RetryOptions",
     "RunArguments",
     "SearchHit",
@@ -131,13 +153,16 @@ __all__ = [
     "SessionManager",
     "SessionOutcome",
     "SessionQuery",
+    "SessionStatistics",
     "SessionStatus",
     "SessionStore",
     "SessionType",
     "Shortened",
     "Start",
+    "StoreReport",
     "StoredSession",
     "Summary",
+    "TokenPrices",
     "TokenUsage",
     "TurnEntry",
     "TurnEvent",
@@ -153,11 +178,13 @@ __all__ = [
     "in_order",
     "last_tokens",
     "last_turns",
+    "migrate_store",
     "prune_tool_outputs",
 ]
 __version__ = "0.1.0"
 
 _HOME = {
+    "Activity": "turns.activity",
     "AgentFactory": "turns.agents",
     "Agents": "turns.agents",
     "ApprovalNeeded": "turns.events",
@@ -171,14 +198,19 @@ _HOME = {
     "Content": "turns.request",
     "ContextStats": "model.totals",
     "Conversation": "model.conversation",
+    "Cost": "features.statistics.figures",
     "DecisionEntry": "model.history",
     "Durability": "stores.file.store",
+    "ExportOptions": "features.transfer.values",
+    "ExportReport": "features.transfer.values",
     "FileSession": "session",
     "FileStore": "stores.file.store",
     "ForkPoint": "model.info",
     "HandedOff": "turns.events",
     "HandoffEntry": "model.history",
     "HistoryEntry": "model.history",
+    "ImportLimits": "features.transfer.values",
+    "ImportReport": "features.transfer.values",
     "ItemEntry": "model.history",
     "Listener": "turns.events",
     "ManagedSession": "session",
@@ -195,11 +227,14 @@ _HOME = {
     "OnPending": "turns.options",
     "Page": "model.query",
     "PendingApproval": "turns.approvals",
+    "Prices": "features.statistics.prices",
+    "Progress": "features.transfer.values",
     "RedactedPlace": "features.redaction",
     "RedactionEntry": "model.history",
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
     "ReplySummary": "turns.reply",
+    "Report": "features.statistics.report",
     "RetryOptions": "turns.options",
     "RunArguments": "turns.options",
     "SearchHit": "model.search",
@@ -213,13 +248,16 @@ _HOME = {
     "SessionManager": "manager.manager",
     "SessionOutcome": "features.bulk",
     "SessionQuery": "model.query",
+    "SessionStatistics": "features.statistics.report",
     "SessionStatus": "model.info",
     "SessionStore": "stores.base",
     "SessionType": "model.info",
     "Shortened": "turns.compacting",
     "Start": "turns.options",
+    "StoreReport": "features.transfer.values",
     "StoredSession": "session",
     "Summary": "features.summaries",
+    "TokenPrices": "features.statistics.prices",
     "TokenUsage": "model.usage",
     "TurnEntry": "model.history",
     "TurnEvent": "turns.events",
@@ -230,6 +268,7 @@ _HOME = {
     "TurnStarted": "turns.events",
     "TurnStatus": "model.entries",
     "UsageEntry": "model.history",
+    "migrate_store": "features.transfer.migrate",
     "View": "model.view",
     "ViewEntry": "model.history",
     "in_order": "windows",

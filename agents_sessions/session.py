@@ -12,9 +12,8 @@ Rules that come from the SDK (openai-agents 0.24):
 from __future__ import annotations
 
 import os
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
-from weakref import WeakKeyDictionary, ref
+from typing import TYPE_CHECKING, Any, Self, cast
+from weakref import WeakKeyDictionary
 
 from agents.memory import SessionABC, SessionSettings
 from agents.memory.session_settings import coerce_session_settings
@@ -28,20 +27,19 @@ from agents_sessions.model.ids import check_id, check_key
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.model.undo import without_newest_item
-from agents_sessions.model.usage import UsageMark, rows_since
 from agents_sessions.model.view import shown
+from agents_sessions.shared_usage import Run, enter_run, outer_run, run_of
 from agents_sessions.signatures import remember_signatures
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES
 from agents_sessions.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Generator, Hashable, Sequence
+    from collections.abc import Awaitable, Generator, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from agents.items import TResponseInputItem
     from agents.run_context import RunContextWrapper
-    from agents.usage import Usage
 
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import Item
@@ -51,24 +49,11 @@ if TYPE_CHECKING:
 RUN_STATE = "run_state.json"
 """The sidecar of a managed turn that awaits approval."""
 
-_STATE = "state.json"
+STATE = "state.json"
 """The sidecar of a run that awaits approval without a manager, as its application has saved it."""
 
 _SESSION_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
 """The four methods of the SDK's protocol."""
-
-
-class _Run(NamedTuple):
-    """A run that keeps its history here. Runs inside it, of agents used as tools, grow the same usage."""
-
-    wrapper: ref[RunContextWrapper[Any]]
-    usage: Usage
-    place: Hashable
-    turn: str | None
-
-
-_runs: ContextVar[tuple[_Run, ...]] = ContextVar("agents_sessions_runs", default=())
-"""The run that the caller works for, behind those that wait for it."""
 
 
 @remember_signatures
@@ -117,7 +102,7 @@ class StoredSession(SessionABC):
             SessionSettings() if session_settings is None else coerce_session_settings(session_settings)
         )
         self._create = create
-        self._marks: WeakKeyDictionary[RunContextWrapper[Any], UsageMark] = WeakKeyDictionary()
+        self._counted: WeakKeyDictionary[RunContextWrapper[Any], Run] = WeakKeyDictionary()
 
     async def __aenter__(self) -> Self:
         return self
@@ -157,7 +142,6 @@ class StoredSession(SessionABC):
     ) -> list[TResponseInputItem]:
         """Return the history, or its newest `limit` items, in order."""
         if wrapper is not None:
-            self._marks.setdefault(wrapper, UsageMark.of(wrapper.usage))
             self._enter_run(wrapper, await self._find_key())
         if limit is None and self.session_settings is not None:
             limit = self.session_settings.limit
@@ -182,15 +166,15 @@ class StoredSession(SessionABC):
         """
         self._check_open()
         entries = [item_entry(item) for item in cast("list[Item]", items)]
-        if wrapper is not None and (outer := self._outer_run(wrapper, await self._find_key())) is not None:
+        if wrapper is not None and (outer := outer_run(wrapper, self.store.place(await self._find_key()))) is not None:
             agent = None if outer.turn is None else str(getattr(wrapper, "tool_name", "nested"))
             entries = [item_entry(entry["item"], agent=agent, turn=outer.turn) for entry in entries]
         elif wrapper is not None:
-            # The session sees this run for the first time, so the run was resumed; its earlier usage is stored.
-            before = self._marks.setdefault(wrapper, UsageMark.of(wrapper.usage))
-            if rows := rows_since(before, wrapper.usage):
-                entries.append(record_entry({"type": "usage", "requests": rows}))
-                await settle(self._append_spent(entries, wrapper, UsageMark.of(wrapper.usage)))
+            # A run that the session sees here for the first time was resumed; its earlier usage is stored.
+            run = self._enter_run(wrapper, await self._find_key())
+            if run.spent:
+                entries.append(record_entry({"type": "usage", "requests": list(run.spent)}))
+                await settle(self._append_spent(entries, run, len(run.spent)))
                 return
         if entries:
             await self._append(entries)
@@ -251,7 +235,7 @@ class StoredSession(SessionABC):
             SessionCorruptedError: What is kept there is not a run state.
         """
         key = await self._find_key()
-        data = await self.store.read_sidecar(key, _STATE)
+        data = await self.store.read_sidecar(key, STATE)
         if data is None:
             return None
         try:
@@ -262,7 +246,7 @@ class StoredSession(SessionABC):
             if isinstance(state, dict):
                 return state
             reason = "not an object"
-        raise SessionCorruptedError(key, _STATE, f"the run state cannot be used: it is {reason}")
+        raise SessionCorruptedError(key, STATE, f"the run state cannot be used: it is {reason}")
 
     async def save_state_json(self, state: dict[str, Any] | None) -> None:
         """Keep a run state (`RunState.to_json()`) beside the session, for another process; None removes it.
@@ -274,7 +258,7 @@ class StoredSession(SessionABC):
             SessionNotFoundError: A session of a manager is gone.
         """
         if state is None:
-            await self.store.delete_sidecar(await self._find_key(), _STATE, turn=self._turn)
+            await self.store.delete_sidecar(await self._find_key(), STATE, turn=self._turn)
             return
         try:
             check_json(state)
@@ -282,12 +266,12 @@ class StoredSession(SessionABC):
             raise InvalidItemError("the run state", str(error)) from None
         key, data = await self._find_key(), encode_json(state)
         try:
-            await self.store.write_sidecar(key, _STATE, data, turn=self._turn)
+            await self.store.write_sidecar(key, STATE, data, turn=self._turn)
         except SessionNotFoundError:
             if not self._create:
                 raise
             await self._create_with([])
-            await self.store.write_sidecar(key, _STATE, data, turn=self._turn)
+            await self.store.write_sidecar(key, STATE, data, turn=self._turn)
 
     async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
         """Replace the history in one step, or return False. The SDK's compaction asks, so that no crash finds a gap.
@@ -333,19 +317,13 @@ class StoredSession(SessionABC):
         """Tell whether a subclass may change what is stored. Then nothing goes past its methods."""
         return any(getattr(type(self), name) is not getattr(StoredSession, name) for name in _SESSION_METHODS)
 
-    def _enter_run(self, wrapper: RunContextWrapper[Any], key: SessionKey, turn: str | None = None) -> None:
-        """Note the run that the current task works for. What it calls inherits the note."""
-        around = [run for run in _runs.get() if run.usage is wrapper.usage]
-        if not any(run.wrapper() is wrapper for run in around):
-            _runs.set((*around, _Run(ref(wrapper), wrapper.usage, self.store.place(key), turn)))
-
-    def _outer_run(self, wrapper: RunContextWrapper[Any], key: SessionKey) -> _Run | None:
-        """Return the run on this session that waits for this one, and shares its usage."""
-        place = self.store.place(key)
-        for run in _runs.get():
-            if run.usage is wrapper.usage and run.place == place and run.wrapper() is not wrapper:
-                return run
-        return None
+    def _enter_run(self, wrapper: RunContextWrapper[Any], key: SessionKey, turn: str | None = None) -> Run:
+        """Return the account of a run, and note that the current task works for it."""
+        run = self._counted.get(wrapper)
+        if run is None or run.usage is not wrapper.usage:
+            run = self._counted[wrapper] = run_of(wrapper, self.store.place(key), turn)
+        enter_run(run)
+        return run
 
     async def _find_key(self) -> SessionKey:
         """Return the session's key. Every operation begins here.
@@ -360,10 +338,10 @@ class StoredSession(SessionABC):
         if self._closed:
             raise RuntimeError(f"{self!r} is closed; make another one, what is stored is still there")
 
-    async def _append_spent(self, entries: Sequence[Entry], wrapper: RunContextWrapper[Any], spent: UsageMark) -> None:
+    async def _append_spent(self, entries: Sequence[Entry], run: Run, count: int) -> None:
         """Store entries with what a run has spent. A caller must settle this: cut in two, it counts the usage again."""
         await self._append(entries)
-        self._marks[wrapper] = spent
+        del run.spent[:count]
 
     async def _append(self, entries: Sequence[Entry]) -> None:
         try:
@@ -490,7 +468,7 @@ class _Done:
 
 async def delete_run_states(store: SessionStore, key: SessionKey, *, turn: TurnLock | None = None) -> None:
     """Forget what awaits approval: resumed into a history that is gone, it would run calls that no one sees."""
-    for name in (RUN_STATE, _STATE):
+    for name in (RUN_STATE, STATE):
         await store.delete_sidecar(key, name, turn=turn)
 
 

@@ -14,7 +14,14 @@ SAMPLES = {
     "InvalidItemError": ("item 1 of 2", "holds a value of type 'set', which JSON does not have"),
     "InvalidValueError": ({"status": "must be 'active', 'paused' or 'closed'"},),
     "UnsupportedError": ("MemoryStore", "set sessions aside"),
+    "MissingExtraError": ("export to YAML", "yaml"),
+    "FileInTheWayError": ("/x/order-42.md",),
+    "ImportRefusedError": ("/x/order-42.json", "is not JSON"),
+    "ImportVersionError": ("/x/order-42.json", "is newer"),
+    "ImportLimitError": ("/x/order-42.json", "is too large"),
+    "SessionChangedError": (*WHO, 1, 2),
     "UnknownAgentError": ("billing", ("triage", "refunds")),
+    "AgentAmbiguousError": ("billing", 2, *WHO),
     "SessionNotFoundError": WHO,
     "SessionExistsError": WHO,
     "SessionAmbiguousError": ("order-42", ("support", "sales")),
@@ -27,8 +34,17 @@ SAMPLES = {
     "NothingToResumeError": (*WHO, "no tool waits for approval"),
     "TurnNotResumableError": (*WHO, "UserError"),
     "InvalidDecisionError": (*WHO, "call 'c7' does not wait for approval; waiting: c1"),
+    "NothingToUndoError": (*WHO, "it has no turn"),
+    "NothingToRedoError": (*WHO, "nothing was taken back"),
+    "PositionNotFoundError": (*WHO, "it has no turn 't9'"),
+    "PositionTakenBackError": (*WHO, "turn 't9' was taken back"),
+    "NothingToMergeError": (*WHO, "the branch has said nothing"),
+    "CheckpointNotFoundError": (*WHO, "it has no checkpoint 'c9'"),
+    "SummariserError": (*WHO, "it returned no text"),
+    "TooManyError": (*WHO, "checkpoints", 1000, "delete some"),
     "NothingToRetryError": (*WHO, "its last turn has not failed"),
     "MessageNotKeptError": (*WHO, "its message was too large"),
+    "ManagerClosedError": WHO,
     "SessionLimitError": (*WHO, "an item", 70_000_000, "max_item_bytes", 67_108_864),
     "TooManySessionsError": ("max_sessions_per_user", 2, "ann", (*WHO, SessionKey("sales", "b"))),
     "SessionStorageError": (*WHO, "/x/order-42.json", "it is odd"),
@@ -44,7 +60,12 @@ BUILTINS = {
     "InvalidDecisionError": ValueError,
     "NothingToRetryError": LookupError,
     "UnsupportedError": NotImplementedError,
+    "MissingExtraError": ImportError,
+    "FileInTheWayError": FileExistsError,
+    "ImportRefusedError": ValueError,
     "UnknownAgentError": LookupError,
+    "AgentAmbiguousError": LookupError,
+    "ManagerClosedError": RuntimeError,
     "SessionNotFoundError": LookupError,
     "SessionAmbiguousError": LookupError,
     "NothingToResumeError": LookupError,
@@ -94,6 +115,16 @@ def test_the_tree_at_the_top_of_the_module_names_every_error(kind):
 @pytest.mark.parametrize("name", BUILTINS)
 def test_an_error_is_the_builtin_it_resembles(name):
     assert issubclass(getattr(errors, name), BUILTINS[name])
+
+
+def test_a_refused_import_tells_file_line_and_field():
+    error = errors.ImportRefusedError("chat.json", "must be a role", line=3, field="role")
+    assert str(error) == "chat.json, line 3, field 'role': must be a role; nothing was imported"
+    assert (pickle.loads(pickle.dumps(error)).line, error.field) == (3, "role")
+
+
+def test_a_missing_extra_is_named_with_the_command_that_installs_it():
+    assert 'pip install "agents-sessions[yaml]"' in str(sample(errors.MissingExtraError))
 
 
 def test_an_error_of_the_system_tells_its_number():

@@ -79,7 +79,7 @@ class Redactions:
             found += await self._redact(relative, wanted, dry_run=dry_run or not forks)
         found += await self._redact(key, redaction, dry_run=dry_run)
         if not dry_run:
-            await self._store.purge()  # from the bytes of an index too, also if one who was killed had come so far
+            await self._store.purge()  # what was derived, such as an index, has the text too
         return found
 
     async def _redaction(self, key: SessionKey, seq: int | None, text: str | None, replacement: str) -> Redaction:

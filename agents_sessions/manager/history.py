@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from agents_sessions.errors import InvalidValueError
 from agents_sessions.features.time_travel import TimeTravel
 from agents_sessions.manager.checks import check_choice, check_limit
 from agents_sessions.model.entries import item_entry
-from agents_sessions.model.history import HistoryEntry, Message, messages, typed
+from agents_sessions.model.history import CONVERSATION, HistoryEntry, Message, Role, messages, typed
 from agents_sessions.turns.positions import Position
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.turn_list import TurnInfo
     from agents_sessions.stores.base import SessionStore
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class HistoryFacade:
-    """What a manager shows of histories, adds to them, and how it goes back in them."""
+    """What a manager shows of histories, what it adds to them, and how it goes back in them."""
 
     store: SessionStore
     _lookup: SessionLookup
@@ -64,8 +66,7 @@ class HistoryFacade:
         """Return the whole history in order: items, handoffs, usage, the ends of turns, and what was done to it.
 
         What was taken back and what a summary stands for is all there: `info.context.view` says which is which. With a
-        `limit`, the oldest entries beyond `after`, so that who asks again and again misses none; without
-        `after`, the newest ones.
+        `limit`, the oldest entries beyond `after`, so that a poller misses none; without `after`, the newest ones.
 
         Args:
             session_id: The session.
@@ -83,17 +84,32 @@ class HistoryFacade:
         return [typed(entry) for entry in await self.store.entries(key, after=after, before=before, limit=limit)]
 
     async def get_recent_messages(
-        self, session_id: str, *, agent_id: str | None = None, limit: int = 50
+        self,
+        session_id: str,
+        *,
+        agent_id: str | None = None,
+        limit: int = 50,
+        roles: Collection[Role] = CONVERSATION,
     ) -> list[Message]:
-        """Return the newest messages of user and assistant, oldest first. The cost grows with `limit` alone.
+        """Return the newest messages, oldest first. The cost grows with `limit` alone.
+
+        Where an agent stops at a tool (`tool_use_behavior`), what the turn answered is a message of the assistant.
+
+        Args:
+            session_id: The session.
+            agent_id: Needed only if several agents have a session of this id.
+            limit: At most so many messages.
+            roles: Whose: by default of `user` and `assistant`; `system` and `developer` instruct the model.
 
         Raises:
             SessionNotFoundError: There is none.
-            InvalidValueError: The limit is negative.
+            InvalidValueError: The limit is negative, or no message has such a role.
         """
         check_limit(limit)
+        for role in roles:
+            check_choice("roles", role, get_args(Role))
         key = await self._lookup.key(session_id, agent_id)
-        return await self.store.messages(key, limit=limit)
+        return await self.store.messages(key, limit=limit, roles=roles)
 
     async def get_turns(
         self, session_id: str, *, agent_id: str | None = None, limit: int | None = None, taken_back: bool = False

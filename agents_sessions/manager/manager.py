@@ -15,8 +15,8 @@ from agents_sessions.lookup import SessionLookup
 from agents_sessions.manager.bulk import BulkFacade
 from agents_sessions.manager.features import FeatureFacade
 from agents_sessions.manager.history import HistoryFacade
-from agents_sessions.manager.quota import SessionQuota
 from agents_sessions.manager.turns import TurnFacade
+from agents_sessions.quota import SessionQuota
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.stores.scoped import OneUsersStore
 from agents_sessions.turns.agents import AgentRegistry, Agents, MissingAgent
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from agents_sessions.keys import SessionKey
     from agents_sessions.model.info import Compaction
     from agents_sessions.turns.stream import ReplyStream
+
+
+DRAIN_TIMEOUT = 10.0
+"""Seconds that a manager which is closed lets its turns run on."""
 
 
 class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
@@ -95,6 +99,7 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         view._owns_store, view._current, view._user_id = False, None, user_id
         view.store = OneUsersStore(self.store, user_id)
         view._lookup = SessionLookup(view.store)
+        view._quota = self._quota.seen_by(user_id)
         view._turns = self._turns.on(view.store, view._lookup)
         return view
 
@@ -104,16 +109,27 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.aclose()
+        await self.aclose(drain_timeout=DRAIN_TIMEOUT if error is None else 0.0)
 
-    async def aclose(self) -> None:
-        """Cancel the streams that still run, and wait until their sessions are free.
+    async def aclose(self, *, drain_timeout: float | None = DRAIN_TIMEOUT) -> None:
+        """Take no more turns, let those that run come to their end, and wait until their sessions are free.
 
-        Then close the store, if the manager has made it; a store that it was given stays open.
+        A turn that waits for its session does not begin any more: it is a `ManagerClosedError`. Then the store is
+        closed, if the manager has made it; a store that it was given stays open.
+
+        Args:
+            drain_timeout: Seconds after which the turns that still run are cancelled, None for never. The end of an
+                ``async with`` block that was left by an error cancels them at once.
         """
+        running, streams = self._turns.running, tuple(self._streams)
+        running.close()
+        for stream in streams:
+            stream.leave_behind()
         try:
-            # Cancel them together: a stream that ends alone would let the next one on its session begin.
-            await asyncio.gather(*(stream.aclose() for stream in tuple(self._streams)))
+            if not await running.drain(drain_timeout):
+                await asyncio.gather(*(stream.aclose() for stream in streams))
+                running.cancel()
+                await running.drain(None)
         finally:
             if self._owns_store:
                 await self.store.aclose()

@@ -206,6 +206,32 @@ class SessionFacade(FactFacade):
             check_name(name)
         return await self._change_facts(session_id, agent_id, lambda _: facts, touched=facts)
 
+    async def move_session(self, session_id: str, *, agent_id: str, from_agent_id: str | None = None) -> SessionInfo:
+        """Give a session to another agent, with its history and all that belongs to it, and return it.
+
+        So can a bare `FileSession` of agent `default` become a managed one. Waits for a turn that runs on it. Who has
+        the session open as a bare one of the old agent must open it anew.
+
+        Args:
+            session_id: The session.
+            agent_id: Whose it will be: the agent that its turns start with.
+            from_agent_id: Whose it is, if several agents have one of this id.
+
+        Raises:
+            UnknownAgentError: Agents were given, and this is none of them.
+            SessionNotFoundError: There is no such session.
+            SessionExistsError: The agent has a session of this id; neither was touched.
+            SessionBusyError: A turn runs on it and did not end in time.
+        """
+        check_id(agent_id, what="agent_id")
+        self._registry.check_entry(agent_id)
+        key = await self._lookup.key(session_id, from_agent_id)
+        if key.agent_id == agent_id:
+            return await self.store.existing(key)
+        info = await self._turns.move(key, agent_id, self._lock_timeout)
+        self._lookup.remember(info.key)
+        return info
+
     async def clear_session(self, session_id: str, *, agent_id: str | None = None) -> None:
         """Remove the whole history of a session, with its totals. Waits for a turn that runs on it.
 

@@ -1,12 +1,12 @@
 """The entries of a history as users see them: typed, frozen values."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ValidationError, computed_field, field_validator
 
-from agents_sessions.model.entries import Entry, TurnStatus, ViewReason, item_kind
+from agents_sessions.model.entries import Entry, TurnStart, TurnStatus, ViewReason, item_kind, parse_time, timestamp
 from agents_sessions.model.usage import TokenUsage
 
 _EPOCH = "1970-01-01T00:00:00.000Z"
@@ -97,6 +97,10 @@ class TurnEntry(_Envelope):
     last_agent: str | None = None
     error: str | None = None
     """The type of the error that ended it. Never its message, which may quote the conversation."""
+    start: TurnStart | None = None
+    """How its first agent was chosen, if that was not simply the one that ended the turn before."""
+    answer: str | None = None
+    """What the turn answered, if no message has it: the output of a tool, where the agent stops at one."""
     asked: tuple[str, ...] = ()
     """The calls among its items that wait for approval, without those that an agent used as a tool has made."""
 
@@ -186,12 +190,18 @@ _RECORDS: dict[
 }
 
 
+Role = Literal["user", "assistant", "system", "developer"]
+
+CONVERSATION: tuple[Role, ...] = ("user", "assistant")
+"""The roles of what is said in a conversation. The others instruct the model."""
+
+
 class Message(_Value):
     """A message of the conversation, as a chat window would show it."""
 
     seq: int
     at: datetime
-    role: Literal["user", "assistant"]
+    role: Role
     text: str
     agent: str | None = None
     turn: str | None = None
@@ -211,6 +221,8 @@ def typed(entry: Entry) -> HistoryEntry:
 
 def flaw_of(entry: Entry) -> str | None:
     """Return what would keep an entry from being shown, or None. An item may hold anything."""
+    if "item" in entry and _is_as_stored(entry):
+        return None
     try:
         typed({"seq": 1, "at": _EPOCH, **entry, "item": {}} if "item" in entry else {"seq": 1, "at": _EPOCH, **entry})
     except ValidationError as error:
@@ -218,6 +230,21 @@ def flaw_of(entry: Entry) -> str | None:
     except (KeyError, TypeError):
         return "a record that is incomplete or of no known type"
     return None
+
+
+def _is_as_stored(entry: Entry) -> bool:
+    """Tell whether the labels of an entry are those that a store gives, as nearly all are: then no model need look."""
+    labels = (entry.get("agent", ""), entry.get("turn", ""), at := entry.get("at", _EPOCH))
+    if (
+        not all(type(label) is str for label in labels)
+        or type(entry.get("seq", 1)) is not int
+        or len(at) != len(_EPOCH)
+    ):
+        return False
+    try:
+        return timestamp(parse_time(at)) == at
+    except ValueError:
+        return False
 
 
 def invalid_fields(error: ValidationError) -> str:
@@ -245,13 +272,20 @@ def _requirement(kind: str, text: str) -> str:
     return text.replace("Input should be", "must be", 1)
 
 
-def messages(entries: Iterable[Entry]) -> list[Message]:
-    """Return the messages of user and assistant among some entries."""
-    return [
-        Message.model_validate({**entry, "role": item_kind(entry["item"]), "text": text_of(entry["item"])})
-        for entry in entries
-        if "item" in entry and item_kind(entry["item"]) in ("user", "assistant")
-    ]
+def messages(entries: Iterable[Entry], roles: Collection[Role] = CONVERSATION) -> list[Message]:
+    """Return the messages of some roles among some entries, and the answers that are no messages."""
+    said = (part for entry in entries if (part := _said_in(entry)) is not None)
+    return [Message.model_validate(part) for part in said if part["role"] in roles]
+
+
+def _said_in(entry: Entry) -> dict[str, Any] | None:
+    """Return what an entry is in a conversation, if it is something."""
+    if "item" in entry:
+        return {**entry, "role": item_kind(entry["item"]), "text": text_of(entry["item"])}
+    record = entry["record"]
+    if record["type"] != "turn" or (answer := record.get("answer")) is None:
+        return None
+    return {**entry, "role": "assistant", "text": answer, "agent": record.get("last_agent")}
 
 
 def text_of(item: dict[str, Any]) -> str:

@@ -17,12 +17,16 @@ from pydantic import (
 
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import as_stored, now, parse_time, timestamp
+from agents_sessions.model.ids import check_id
 from agents_sessions.model.totals import ContextStats
 
 SessionStatus = Literal["active", "paused", "closed"]
 GivenStatus = Literal["active", "paused", "closed", "completed"]
 """A status as it may be given: other session managers call a closed session completed."""
 SessionType = Literal["user", "sub_agent", "scheduled"]
+
+MOVED_FROM = "moved_from"
+"""The fact that says whose session it was before it was moved, and how far it had come then."""
 
 _TOTALS = {"seq", "updated_at", "context"}
 _DERIVED = {"last_active_at", "title"}
@@ -195,3 +199,23 @@ class SessionInfo(BaseModel):
         if self.compaction is not None:
             facts["compaction"] = self.compaction.model_dump()
         return {**facts, "tags": list(self.tags), "created_at": timestamp(self.created_at)}
+
+    def moved(self, agent_id: str) -> "SessionInfo":
+        """Return the same facts as those of another agent's session, with what tells an old one that is left behind.
+
+        Raises:
+            SessionIdError: The id of the agent is invalid.
+        """
+        check_id(agent_id, what="agent_id")
+        return SessionInfo.model_validate({**dict(self), "agent_id": agent_id, MOVED_FROM: self._next_mark()})
+
+    def is_left_behind(self, by: "SessionInfo") -> bool:
+        """Tell whether this session was moved and has become another one, by a process that died before its end."""
+        is_same = (self.id, self.created_at) == (by.id, by.created_at)
+        return is_same and (by.model_extra or {}).get(MOVED_FROM) == self._next_mark()
+
+    def _next_mark(self) -> dict[str, Any]:
+        # Counted, since a session may move to and fro: each of the two would be what the other has left.
+        mark = (self.model_extra or {}).get(MOVED_FROM)
+        moves = mark.get("moves") if isinstance(mark, dict) else 0
+        return {"agent_id": self.agent_id, "seq": self.seq, "moves": (moves if type(moves) is int else 0) + 1}

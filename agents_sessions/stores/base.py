@@ -21,7 +21,7 @@ stands in `agents_sessions.stores.transitions`. A backend holds the transport, t
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +31,7 @@ from typing import NamedTuple, TypeAlias
 from agents_sessions.concurrency import process
 from agents_sessions.errors import (
     SessionBusyError,
+    SessionConflictError,
     SessionIOError,
     SessionNotFoundError,
     SessionStorageError,
@@ -38,7 +39,7 @@ from agents_sessions.errors import (
 )
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item, RedactionRecord, record_entry
-from agents_sessions.model.history import Message, messages
+from agents_sessions.model.history import CONVERSATION, Message, Role, messages
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
 from agents_sessions.model.redaction import FoundText, Redaction
@@ -336,8 +337,10 @@ class SessionStore(ABC):
         items = shown_items(await self.entries(key))
         return items if limit is None else items[max(0, len(items) - limit) :]
 
-    async def messages(self, key: SessionKey, *, limit: int) -> list[Message]:
-        """Return the newest `limit` messages of user and assistant, oldest first. The cost grows with `limit` alone.
+    async def messages(self, key: SessionKey, *, limit: int, roles: Collection[Role] = CONVERSATION) -> list[Message]:
+        """Return the newest `limit` messages of some roles, oldest first. The cost grows with `limit` alone.
+
+        An answer that is no message, since the agent stopped at a tool, is one of the assistant here.
 
         What was taken back is not among them. What a summary stands for is: people go on seeing it.
 
@@ -347,7 +350,7 @@ class SessionStore(ABC):
         count = limit * 2
         while True:
             entries = await self.entries(key, limit=count)
-            found = messages(kept(entries))
+            found = messages(kept(entries), roles)
             if len(found) >= limit or len(entries) < count:
                 return found[max(0, len(found) - limit) :]
             count *= 4
@@ -378,12 +381,36 @@ class SessionStore(ABC):
         """
         return await self.create(info, _followed(self.walk(source, before=before), behind))
 
+    async def move(self, key: SessionKey, agent_id: str, *, turn: TurnLock | None = None) -> SessionInfo:
+        """Give a session to another agent, with all that belongs to it, and return it.
+
+        It is with the one agent or with the other. If the process dies in between, it may be with both; it counts as
+        the new one's then (`SessionInfo.is_left_behind`), as long as nothing was added to the other.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            SessionExistsError: The agent has one of this id; neither was touched.
+            SessionConflictError: Someone wrote to it meanwhile; it was left where it is.
+        """
+        before = await self.existing(key)
+        names = await self.list_sidecars(key)
+        beside = {name: data for name in names if (data := await self.read_sidecar(key, name)) is not None}
+        after = await self.create(before.moved(agent_id), self.walk(key), sidecars=beside)
+        actual = await self.existing(key)
+        if (actual.seq, actual.updated_at) != (before.seq, before.updated_at):
+            await self.delete(after.key)
+            raise SessionConflictError(key, before.seq, actual.seq)
+        await self.delete(key)
+        return after
+
     async def query(self, query: SessionQuery) -> Page[SessionInfo]:
         """Return a page of the sessions that are asked for.
 
-        While sessions change, no session comes twice on the pages of one question, and none that stayed put is missed.
+        They have titles; see `titled`. While sessions change, no session comes twice on the pages of one question, and
+        none that stayed put is missed.
         """
-        return query.page_of([info async for info in self.scan(query.agent_id) if query.matches(info)])
+        page = query.page_of([info async for info in self.scan(query.agent_id) if query.matches(info)])
+        return Page(await self.titled(page), page.next_cursor)
 
     async def count(self, query: SessionQuery) -> int:
         """Return how many sessions a question asks for; limit and cursor do not matter."""
@@ -509,7 +536,7 @@ class SessionStore(ABC):
 
         Here the first entries of each are read; a backend that has them at hand overrides this.
         """
-        return [info if info.name is not None else info.with_title(await self._title(info)) for info in infos]
+        return [info if info.title is not None else info.with_title(await self._title(info)) for info in infos]
 
     async def _title(self, info: SessionInfo) -> str | None:
         try:

@@ -42,7 +42,15 @@ from agents_sessions.stores.codec import (
     info_of,
     open_facts,
 )
-from agents_sessions.stores.transitions import appended, check_new, collected, created, rewritten, standing_of, window
+from agents_sessions.stores.transitions import (
+    appended,
+    check_new,
+    collected,
+    created,
+    rewritten,
+    standing_of,
+    window,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +171,21 @@ class MemoryStore(SessionStore):
             if count and not dry_run:
                 stored.sidecars[name] = stored.codec.encode_sidecar(name, plain)
         return [FoundText("set aside", f"{token}: {place.kind} {place.name}", place.times) for place in found]
+
+    async def move(self, key: SessionKey, agent_id: str, *, turn: TurnLock | None = None) -> SessionInfo:
+        with self._mutex:
+            stored = self._stored(key)
+            info = self._info(key, stored.version).moved(agent_id)
+            if info.key in self._sessions:
+                raise SessionExistsError(info.key)
+            codec = self._codec.begin(info.key)
+            entries = [decode_entry(line, stored.codec) for line in stored.version.lines]
+            after = _Stored(_version(History(info, entries), codec), codec)
+            for name, data in stored.sidecars.items():
+                after.sidecars[name] = codec.encode_sidecar(name, stored.codec.decode_sidecar(name, data))
+            self._sessions[info.key] = after
+            del self._sessions[key]
+            return info
 
     async def delete(self, key: SessionKey) -> None:
         with self._mutex:

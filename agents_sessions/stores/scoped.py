@@ -1,18 +1,18 @@
 """A store as one user may see it: what is another's is not there."""
 
 import contextlib
-from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 
 from agents_sessions.errors import InvalidValueError, SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item
-from agents_sessions.model.history import Message
+from agents_sessions.model.history import CONVERSATION, Message, Role
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
 from agents_sessions.model.redaction import FoundText, Redaction
 from agents_sessions.model.search import SearchHit, SearchQuery
-from agents_sessions.model.spend import SessionSpend
+from agents_sessions.model.spend import SessionSpend, Spend
 from agents_sessions.stores.base import (
     NO_SIDECARS,
     Appended,
@@ -94,9 +94,9 @@ class OneUsersStore(SessionStore):
         await self._check(key)
         return await self._store.items(key, limit=limit)
 
-    async def messages(self, key: SessionKey, *, limit: int) -> list[Message]:
+    async def messages(self, key: SessionKey, *, limit: int, roles: Collection[Role] = CONVERSATION) -> list[Message]:
         await self._check(key)
-        return await self._store.messages(key, limit=limit)
+        return await self._store.messages(key, limit=limit, roles=roles)
 
     async def append(
         self,
@@ -129,6 +129,10 @@ class OneUsersStore(SessionStore):
         await self._check(key)  # of a damaged session no one can say whose it is: this raises what is wrong with it
         await self._store.start_over(key, turn=turn)
 
+    async def move(self, key: SessionKey, agent_id: str, *, turn: TurnLock | None = None) -> SessionInfo:
+        await self._check(key)
+        return await self._store.move(key, agent_id, turn=turn)
+
     async def delete(self, key: SessionKey) -> None:
         await self._check(key)
         await self._store.delete(key)
@@ -155,6 +159,9 @@ class OneUsersStore(SessionStore):
         await self._check(key)
         async with self._store.turn_lock(key, timeout) as lock:
             yield lock
+
+    async def is_running(self, key: SessionKey) -> bool:
+        return await self.load(key) is not None and await self._store.is_running(key)
 
     @contextlib.asynccontextmanager
     async def reserve(self, session_id: str) -> AsyncIterator[None]:
@@ -183,6 +190,15 @@ class OneUsersStore(SessionStore):
     async def count(self, query: SessionQuery) -> int:
         return await self._store.count(self._own(query)) if query.user_id in (None, self._user_id) else 0
 
+    async def spend_of(self, info: SessionInfo) -> Spend:
+        await self._check(info.key)
+        return await self._store.spend_of(info)
+
+    async def spend(self, query: SessionQuery) -> AsyncIterator[SessionSpend]:
+        if query.user_id in (None, self._user_id):
+            async for session in self._store.spend(self._own(query)):
+                yield session
+
     async def search(self, query: SearchQuery) -> Page[SearchHit]:
         if query.sessions.user_id not in (None, self._user_id):
             return Page(())
@@ -194,11 +210,6 @@ class OneUsersStore(SessionStore):
         if page.next_cursor is None:
             return page
         return Page(page, query.cursor_at(*replace(own, cursor=page.next_cursor).position()))
-
-    async def spend(self, query: SessionQuery) -> AsyncIterator[SessionSpend]:
-        if query.user_id in (None, self._user_id):
-            async for spent in self._store.spend(self._own(query)):
-                yield spent
 
     async def purge(self) -> None:
         await self._store.purge()

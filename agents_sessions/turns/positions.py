@@ -69,7 +69,7 @@ async def cut_at(store: SessionStore, key: SessionKey, position: Position) -> Cu
     if position.seq is not None:
         return await _cut_at_item(store, key, position.seq, f"seq={position.seq}")
     name = position.turn
-    found, view = await _suffix(store, key, lambda span: span.id == name)
+    found, view = await _back_to(store, key, lambda span: span.id == name)
     place = next((place for place, span in enumerate(found) if span.id == name), None)
     if place is None:
         raise PositionNotFoundError(key, f"there is no turn {name!r:.80}; see get_turns()")
@@ -82,7 +82,8 @@ async def _cut_at_item(store: SessionStore, key: SessionKey, seq: int, what: str
     entry = await store.entries(key, after=seq - 1, before=seq + 1)
     if not entry:
         raise PositionNotFoundError(key, f"the entry of {what} is not there; it was removed, or never was")
-    found, view = await _suffix(store, key, lambda span: span.first <= seq)
+    view = (await store.existing(key)).context.view or NOTHING_HIDDEN
+    found = await _around(store, key, seq)
     started = [place for place, span in enumerate(found) if span.first <= seq]
     if not started:
         return Cut(seq, None, moved=False, taken_back=False)
@@ -136,17 +137,33 @@ async def find_checkpoint(store: SessionStore, key: SessionKey, checkpoint_id: s
     raise CheckpointNotFoundError(key, f"there is no checkpoint {checkpoint_id!r:.80}; see checkpoints.list()")
 
 
-async def _suffix(
+async def _back_to(
     store: SessionStore, key: SessionKey, wanted: Callable[[TurnSpan], bool]
 ) -> tuple[list[TurnSpan], View]:
     """Return the newest turns, those that were taken back included, back to one that is wanted; and the view."""
-    asked = _FIRST_LOOK
+    count = _FIRST_LOOK
+    entries = await store.entries(key, limit=count)
+    view = view_of(entries)
     while True:
-        entries = await store.entries(key, limit=asked)
         found = spans(entries)
-        if len(entries) < asked or any(map(wanted, found[1:])):
-            return found, view_of(entries) if entries else NOTHING_HIDDEN
-        asked *= 4
+        if len(entries) < count or any(map(wanted, found[1:])):
+            return found, view
+        before, count = entries[0]["seq"], count * 4
+        entries = [*await store.entries(key, before=before, limit=count - len(entries)), *entries]
+
+
+async def _around(store: SessionStore, key: SessionKey, seq: int) -> list[TurnSpan]:
+    """Return the turns around an entry: whole are that of the entry and, at least, the beginning of the next one."""
+    count = _FIRST_LOOK
+    while True:
+        below = await store.entries(key, before=seq + 1, limit=count)
+        above = await store.entries(key, after=seq, limit=count)
+        found = spans([*below, *above])
+        starts_inside = len(below) < count or any(span.first <= seq for span in found[1:])
+        ends_inside = len(above) < count or found[-1].first > seq
+        if starts_inside and ends_inside:
+            return found
+        count *= 4
 
 
 def _end_of(found: list[TurnSpan], place: int, view: View, asked: int | None) -> Cut:

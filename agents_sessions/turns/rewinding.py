@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from agents_sessions.keys import SessionKey
-    from agents_sessions.model.entries import Entry, ViewReason
+    from agents_sessions.model.entries import Entry, TurnStatus, ViewReason
     from agents_sessions.model.info import SessionInfo
-    from agents_sessions.model.turn_list import TurnInfo
+    from agents_sessions.model.turn_list import TurnInfo, TurnSpan
     from agents_sessions.stores.base import SessionStore, TurnLock
     from agents_sessions.turns.positions import Position
 
@@ -54,7 +54,7 @@ async def at_rest(store: SessionStore, lock: TurnLock) -> SessionInfo:
     return await give_up(store, lock, info, "taken back") if awaits_approval(info) else info
 
 
-async def undo(store: SessionStore, lock: TurnLock, turns: int, why: ViewReason = "undo") -> list[TurnInfo]:
+async def undo(store: SessionStore, lock: TurnLock, turns: int) -> list[TurnInfo]:
     """Take the newest turns back, and return them.
 
     Raises:
@@ -65,7 +65,8 @@ async def undo(store: SessionStore, lock: TurnLock, turns: int, why: ViewReason 
     if len(found) < turns:
         there = "no turn" if not found else f"{len(found)} turn{'s' * (len(found) > 1)}"
         raise NothingToUndoError(lock.key, f"there is {there} to take back, not {turns}")
-    return await take_back(store, lock, info, found[0].first, why)
+    await _take_back(store, lock, info, found[0].first, "undo")
+    return _listed(found)
 
 
 async def rewind(store: SessionStore, lock: TurnLock, position: Position) -> list[TurnInfo]:
@@ -75,25 +76,26 @@ async def rewind(store: SessionStore, lock: TurnLock, position: Position) -> lis
         PositionNotFoundError, CheckpointNotFoundError: There is no such position, or it was taken back.
     """
     cut = not_taken_back(lock.key, await cut_at(store, lock.key, position))
-    if not spans(kept(await store.entries(lock.key, after=cut.seq))):
-        return []
-    info = await at_rest(store, lock)
-    return await take_back(store, lock, info, cut.seq + 1, "rewind")
-
-
-async def take_back(
-    store: SessionStore, lock: TurnLock, info: SessionInfo, first: int, why: ViewReason
-) -> list[TurnInfo]:
-    """Take back all from a number on, and return the turns that go. None go if nothing was said there."""
-    seen = info.context.view or NOTHING_HIDDEN
-    entries = await store.entries(lock.key, after=first - 1)
-    gone = spans(kept(entries, seen))
+    behind = await store.entries(lock.key, after=cut.seq)
+    gone = spans(kept(behind))
     if not gone:
         return []
-    view = await _before(store, lock.key, seen, first)
+    info = await at_rest(store, lock)
+    if info.seq != behind[-1]["seq"]:  # the end of a turn was stored just now
+        gone = spans(kept(await store.entries(lock.key, after=cut.seq)))
+    await _take_back(store, lock, info, cut.seq + 1, "rewind")
+    return _listed(gone)
+
+
+async def _take_back(store: SessionStore, lock: TurnLock, info: SessionInfo, first: int, why: ViewReason) -> None:
+    """Take back all from a number on. Turns may stand there that were taken back before."""
+    view = await _before(store, lock.key, info.context.view or NOTHING_HIDDEN, first)
     await change_view(store, lock, info, view.without(first, info.seq), why, (first, info.seq), speaker=True)
     await delete_run_states(store, lock.key, turn=lock)
-    return [turn_info(span, NOTHING_HIDDEN) for span in gone]
+
+
+def _listed(found: list[TurnSpan]) -> list[TurnInfo]:
+    return [turn_info(span, NOTHING_HIDDEN) for span in found]
 
 
 async def redo(store: SessionStore, lock: TurnLock) -> list[TurnInfo]:
@@ -205,9 +207,8 @@ async def _newest_taking(store: SessionStore, key: SessionKey) -> tuple[ViewReco
     return taken, NOTHING_HIDDEN
 
 
-async def _backwards(store: SessionStore, key: SessionKey) -> AsyncIterator[Entry]:
-    """Yield a history from its newest entry on, a page at a time."""
-    before: int | None = None
+async def _backwards(store: SessionStore, key: SessionKey, before: int | None = None) -> AsyncIterator[Entry]:
+    """Yield a history from its newest entry on, or from the one below a number; a page at a time."""
     while page := await store.entries(key, before=before, limit=_LOOK_BACK):
         for entry in reversed(page):
             yield entry
@@ -219,19 +220,21 @@ def _range_of(record: ViewRecord) -> tuple[int, int]:
     return first, last
 
 
-async def _speaker(store: SessionStore, info: SessionInfo, view: View) -> tuple[str | None, str | None]:
+async def _speaker(store: SessionStore, info: SessionInfo, view: View) -> tuple[str | None, TurnStatus | None]:
     """Return who has the conversation in a view, and how its last turn ended."""
     if info.context.turns == 0 and info.context.last_agent is None:
         return None, None
-    count = 16
-    while True:
-        entries = await store.entries(info.key, limit=count)
-        seen = [entry for entry in kept(entries, view) if not is_about_the_history(entry)]
-        ends = [place for place, entry in enumerate(seen) if _names_speaker(entry)]
-        if ends or len(entries) < count:
-            stats = fold(ContextStats(), seen[ends[-1] :] if ends else seen)
-            return stats.last_agent, stats.last_status
-        count *= 4
+    seen: list[Entry] = []
+    for first, last in View(view.hidden).windows(info.seq):
+        async for entry in _backwards(store, info.key, before=last + 1):
+            if entry["seq"] < first:
+                break
+            seen += [] if is_about_the_history(entry) else [entry]
+            if _names_speaker(entry):
+                stats = fold(ContextStats(), reversed(seen))
+                return stats.last_agent, stats.last_status
+    stats = fold(ContextStats(), reversed(seen))
+    return stats.last_agent, stats.last_status
 
 
 def _names_speaker(entry: Entry) -> bool:

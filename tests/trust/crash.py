@@ -30,8 +30,9 @@ from typing import Any, NamedTuple
 from system_calls import CALLS, LIBRARY, LOWEST
 
 from agents_sessions.concurrency import process
-from agents_sessions.errors import SessionNotFoundError
+from agents_sessions.errors import SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
+from agents_sessions.lookup import SessionLookup
 from agents_sessions.model.entries import Entry, item_entry, item_kind
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import SessionQuery
@@ -226,6 +227,10 @@ class Operation(NamedTuple):
     possible: Callable[[State], bool] = lambda _: True
 
 
+ELSEWHERE = "elsewhere"
+"""The agent that sessions are moved to and back from."""
+
+
 def draw_nothing(*_: object) -> tuple[Any, ...]:
     return ()
 
@@ -267,6 +272,27 @@ def cleared(state: State) -> Stages:
 async def hide(w: World, key: SessionKey) -> None:
     """Set a session aside and bring it back. Who dies in between leaves it to the parent to bring back."""
     await w.store.bring_back((await w.store.set_aside(key, "crash")).token)
+
+
+async def carry(w: World, key: SessionKey) -> None:
+    """Export a session and let it take its own place. Who dies in between leaves the old one aside."""
+    text = await w.manager.transfer.export(key.session_id, "jsonl", include_run_state=True)
+    await w.manager.transfer.import_session(text, on_conflict="replace")
+
+
+async def move(w: World, key: SessionKey) -> None:
+    """Give a session to another agent and back. Who dies in between leaves it to the parent to give it back."""
+    await w.store.move((await w.store.move(key, ELSEWHERE)).key, key.agent_id)
+
+
+async def give_back(store: FileStore) -> int:
+    """Give back the sessions that the child has left with another agent, and return how many."""
+    infos = [info async for info in store.scan(ELSEWHERE)]
+    for info in infos:
+        key = await SessionLookup(store).key(info.id)  # where a session is with both, it says whose it is
+        if key.agent_id == ELSEWHERE:
+            await store.move(key, (info.model_extra or {})["moved_from"]["agent_id"])
+    return len(infos)
 
 
 def at_rest(state: State) -> bool:
@@ -379,6 +405,8 @@ OPERATIONS = {
         2, draw_tag, lambda w, key, text: w.store.search(SearchQuery(text=text, kinds=("name",))), lambda s, _: [s, s]
     ),
     "hide": Operation(2, draw_nothing, hide, lambda s: [s, s]),
+    "carry": Operation(2, draw_nothing, carry, lambda s: [s, s]),
+    "move": Operation(2, draw_nothing, move, lambda s: [s, s]),
     "delete": Operation(3, draw_nothing, lambda w, key: w.manager.delete_session(key.session_id), lambda _: [_, None]),
 }
 SHORTEN = ["clear", "delete"]
@@ -601,8 +629,12 @@ class Watch:
 
     async def _check_all(self) -> None:
         for aside in await self.store.list_aside():
-            self.figures["sessions brought back"] += 1
-            await self.store.bring_back(aside.token)
+            try:
+                await self.store.bring_back(aside.token)
+                self.figures["sessions brought back"] += 1
+            except SessionExistsError:  # what replaced it was whole
+                await self.store.discard(aside.token)
+        self.figures["sessions given back"] += await give_back(self.store)
         for key, known in self.known.items():
             found = await self._found(key, known)
             assert found in known.stages, _difference(key, found, known.stages)

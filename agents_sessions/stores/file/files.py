@@ -4,13 +4,14 @@ A session is written in parts, out of sight, until it is whole; and set aside, o
 """
 
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 from agents_sessions.errors import SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.info import SessionInfo
-from agents_sessions.stores.base import Behind, SetAside
+from agents_sessions.stores.base import Behind, History, SetAside
 from agents_sessions.stores.codec import PLAIN
 from agents_sessions.stores.file import aside, sidecars
 from agents_sessions.stores.file.creation import Creation
@@ -21,9 +22,12 @@ from agents_sessions.stores.file.format.header import Damage, NewerFormat, codec
 from agents_sessions.stores.file.format.sealed import find_line, read_chunks, read_sealed
 from agents_sessions.stores.file.layout import SUFFIX, SessionNames, SidecarNames, beside, names_of
 from agents_sessions.stores.file.names import decode_name, encode_name
+from agents_sessions.stores.file.queries import info_of
 from agents_sessions.stores.file.reader import recall
 from agents_sessions.stores.file.turn_lock import forget_turn
 from agents_sessions.stores.file.writer import FileWriter
+
+logger = logging.getLogger("agents_sessions")
 
 
 class SessionFiles(FileWriter):
@@ -76,6 +80,31 @@ class SessionFiles(FileWriter):
         finally:
             growing.close()
         return new
+
+    def move(self, key: SessionKey, agent_id: str) -> SessionInfo:
+        """Give a whole session to another agent. Both agents have it for a moment, in which no one can write to it."""
+        with self._locked(key) as (folder, fd):
+            whole = self._decode(key, fd)
+            check_identity(key, self.path, whole.header)
+            info = info_of(whole).moved(agent_id)
+            data = self.encode(History(info, whole.entries))
+            beside = {name: self.read_sidecar(key, name) for name in self.list_sidecars(key)}
+            growing = self.grow(info.key)
+            try:
+                growing.write(data)
+                growing.publish(self.encode_sidecars(info.key, {n: d for n, d in beside.items() if d is not None}))
+            finally:
+                growing.close()
+            try:
+                self._remove_file(folder, names_of(key).file)
+            except BaseException:
+                self.delete(info.key)
+                raise
+            try:
+                self._remove_beside(folder, names_of(key).file)
+            except OSError as error:  # it has moved: a later session of the old name removes what is left
+                logger.warning("%s was moved, and its old sidecars could not be removed: %s", key, error.strerror)
+        return info
 
     # --- out of sight ---
 

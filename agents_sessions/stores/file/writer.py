@@ -338,17 +338,23 @@ class FileWriter(FileReader):
             try:
                 with locks.locked(folder, name) as fd:
                     self._check_holds(key, fd)
-                    # The copies first: while the session is there, a deletion that was cut short can be called again.
-                    for aside in io.names(folder, prefix=f"{name}.torn-"):
-                        atomic.remove(folder, aside, durable=self._durable)
-                    atomic.remove(folder, name, durable=self._durable)
+                    self._remove_file(folder, name)
             except FileNotFoundError:
                 with contextlib.suppress(io.NotRegular):  # what a deletion has left that died on the way
                     sidecars.remove_all(folder, name, durable=self._durable, only_ours=True)
                 raise
-            with contextlib.suppress(BlockingIOError):  # then with the next session of that name
-                sidecars.remove_all(folder, name, durable=self._durable)
-            forget_turn(folder, name)
+            self._remove_beside(folder, name)
+
+    def _remove_file(self, folder: int, name: str) -> None:
+        # The copies first: while the session is there, a deletion that was cut short can be called again.
+        for damaged in io.names(folder, prefix=f"{name}.torn-"):
+            atomic.remove(folder, damaged, durable=self._durable)
+        atomic.remove(folder, name, durable=self._durable)
+
+    def _remove_beside(self, folder: int, name: str) -> None:
+        with contextlib.suppress(BlockingIOError):  # then with the next session of that name
+            sidecars.remove_all(folder, name, durable=self._durable)
+        forget_turn(folder, name)
 
     # --- sidecars ---
 

@@ -9,6 +9,7 @@ from agents_sessions.testing.contract.delete import DeleteContract
 from agents_sessions.testing.contract.facts import FactContract
 from agents_sessions.testing.contract.ids import IdContract
 from agents_sessions.testing.contract.items import ItemContract
+from agents_sessions.testing.contract.move import MoveContract
 from agents_sessions.testing.contract.processes import ProcessContract
 from agents_sessions.testing.contract.query import QueryContract
 from agents_sessions.testing.contract.read import ReadContract
@@ -37,6 +38,7 @@ class StoreContract(
     TimeContract,
     SharingContract,
     DeleteContract,
+    MoveContract,
     AsideContract,
     IdContract,
     ScanContract,

@@ -13,12 +13,10 @@ from typing import Any, Generic, TypeVar
 
 from agents_sessions.errors import SessionError, printable
 from agents_sessions.keys import SessionKey
-from agents_sessions.model.lossless_json import decode_json
-from agents_sessions.model.spend import Spend
 from agents_sessions.stores.codec import PLAIN
 from agents_sessions.stores.file.catalog.answers import Answers
 from agents_sessions.stores.file.catalog.database import FOLDER, Damaged, Database
-from agents_sessions.stores.file.catalog.reading import Known, Reading, Stand, check_place, read_file
+from agents_sessions.stores.file.catalog.reading import Reading, Stand, check_place, read_file
 from agents_sessions.stores.file.catalog.rows import blob, text_of
 from agents_sessions.stores.file.catalog.writing import NO_STATE, kept_state, write
 from agents_sessions.stores.file.disk.listing import FileState, file_states
@@ -37,6 +35,10 @@ STEP = 200
 STEP_BYTES = 32 << 20
 """... and how many bytes, if they are not those of one file: the texts of a step are in memory together."""
 
+_STAND = """
+    SELECT file.id, inode, header, history, end, seq, spend FROM file LEFT JOIN detail ON detail.id = file.id
+    WHERE folder = ? AND name = ?
+"""
 _PATIENCE = 2.0
 """Seconds that a question waits for someone who writes to a file that only its lock lets read."""
 
@@ -148,36 +150,27 @@ class Catalog:
                 asked.pending = None
                 self._known = self._load_known()
                 return
-            known = {name: self._known_of(name) for name in some}
-            readings = {name: self._read(name, each, asked) for name, each in known.items()}
+            known = {name: self._stand(name) for name in some}
+            readings = {name: self._read(name, stand, asked) for name, (_, stand) in known.items()}
             with self._database.transaction() as connection:
                 for name, reading in readings.items():
-                    each = known[name]
-                    write(connection, name, None if each is None else each.number, reading)
+                    write(connection, name, known[name][0], reading)
         for name, reading in readings.items():
             self._remember(name, reading)
         asked.pending, asked.done = rest, asked.done + len(some)
 
-    def _known_of(self, name: SessionNames) -> Known | None:
-        """Return what the catalog has of a file, or None."""
-        statement = (
-            "SELECT file.id, spend, inode, header, history, end, seq"
-            " FROM file LEFT JOIN detail ON detail.id = file.id WHERE folder = ? AND name = ?"
-        )
-        row = self._database.connection.execute(statement, tuple(map(blob, name))).fetchone()
+    def _stand(self, name: SessionNames) -> tuple[int | None, Stand | None]:
+        """Return the number of a file in the catalog, and how far it was read."""
+        row = self._database.connection.execute(_STAND, tuple(map(blob, name))).fetchone()
         if row is None:
-            return None
-        number, spend, *stand = row
-        return Known(
-            number,
-            None if None in stand else Stand(*stand),
-            None if spend is None else Spend.from_json(decode_json(spend)),
-        )
+            return None, None
+        number, *stand = row
+        return number, None if None in stand[:-1] else Stand(*stand)
 
-    def _read(self, name: SessionNames, known: Known | None, asked: Asked[Any]) -> Reading | None:
+    def _read(self, name: SessionNames, stand: Stand | None, asked: Asked[Any]) -> Reading | None:
         """Return what a file holds, or None if it is gone."""
         try:
-            reading = read_file(self._reader, *name, known)
+            reading = read_file(self._reader, *name, stand)
             if reading.content is not None:
                 check_place(reading.content, *name)
         except FileNotFoundError:

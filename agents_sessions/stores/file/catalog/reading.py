@@ -1,6 +1,6 @@
 """What a catalog has to know of one file: all that it holds, or only what is new in it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 from zlib import crc32
@@ -34,6 +34,8 @@ class Stand(NamedTuple):
     """... and one of all lines of the history."""
     end: int
     seq: int
+    spend: bytes | None
+    """What the session had spent up to there; None if that cannot be told."""
 
 
 class Content(NamedTuple):
@@ -42,20 +44,12 @@ class Content(NamedTuple):
     info: SessionInfo
     texts: list[Text]
     """What can be searched through: all of it, or what is new."""
-    spend: Spend | None
-    """What all of its entries have done and spent; None if that cannot be told, or may not be stored."""
+    spend: bytes | None
+    """What the session has spent, all of it."""
     stand: Stand | None
     """None for a file that a person has edited or that was torn: it is read whole whenever it changes."""
     is_rest: bool = False
     """Whether the texts come behind those that are known."""
-
-
-class Known(NamedTuple):
-    """What the catalog has of a file."""
-
-    number: int
-    stand: Stand | None
-    spend: Spend | None
 
 
 class Reading(NamedTuple):
@@ -68,7 +62,7 @@ class Reading(NamedTuple):
     error: Exception | None = None
 
 
-def read_file(reader: FileReader, folder: str, name: str, known: Known | None) -> Reading:
+def read_file(reader: FileReader, folder: str, name: str, known: Stand | None) -> Reading:
     """Read a file, from where it was read last if it has only grown since.
 
     Raises:
@@ -87,13 +81,13 @@ def read_file(reader: FileReader, folder: str, name: str, known: Known | None) -
                 return Reading(state, _of_sealed(read, sealed, codec, state, known))
             except Damage:  # in the middle of its history: its facts and totals are as sound as ever
                 info = INFO_QUERY.of_sealed(read, sealed, codec)
-                names = name_of(info) if codec is PLAIN_SESSION and info.indexed else ()
-                return Reading(state, Content(info, list(names), None, None))
+                return Reading(state, Content(info, _texts(info, (), codec), None, None))
     finally:
         io.close(fd)
     whole = reader.read_whole(SessionKey(folder, name), folder, name)
     info = info_of(whole)
-    return Reading(state, _whole(info, whole.entries, whole.codec, None))
+    spend = _spent(Spend(origin=Origin.of(info)), whole.entries) if whole.codec is PLAIN_SESSION else None
+    return Reading(state, Content(info, _texts(info, whole.entries, whole.codec), spend, None))
 
 
 def check_place(content: Content, folder: str, name: str) -> None:
@@ -106,35 +100,31 @@ def check_place(content: Content, folder: str, name: str) -> None:
         raise Damage("it holds the session of another name")
 
 
-def _of_sealed(read: Read, sealed: Sealed, codec: SessionCodec, state: FileState, known: Known | None) -> Content:
+def _of_sealed(read: Read, sealed: Sealed, codec: SessionCodec, state: FileState, known: Stand | None) -> Content:
     tail, header = sealed.tail, crc32(sealed.line)
     info = INFO_QUERY.of_sealed(read, sealed, codec)
-    before = None if known is None else known.stand
-    if before is not None and before[:2] == (state.inode, header) and tail.body <= before.end <= tail.end:
-        history = _checksum(read, before.end, tail.end, before.history)
-        stand = Stand(state.inode, header, history, tail.end, tail.seq)
-        spend = None if known is None else known.spend
-        if before.end < tail.end:
-            new = read_oldest(read, tail, tail.seq, before.end, codec) if codec is PLAIN_SESSION else []
-            texts = list(texts_of(info, new)) if info.indexed else []
-            return Content(info, texts, None if spend is None else _spent(spend, new), stand, is_rest=True)
+    if known is not None and known[:2] == (state.inode, header) and tail.body <= known.end <= tail.end:
+        history = _checksum(read, known.end, tail.end, known.history)
+        if known.end < tail.end:
+            new = read_oldest(read, tail, tail.seq, known.end, codec) if codec is PLAIN_SESSION else []
+            spend = None if known.spend is None else _spent(Spend.decode(known.spend), new)
+            stand = Stand(state.inode, header, history, tail.end, tail.seq, spend)
+            texts = list(texts_of(info, new)) if _is_open(info, codec) else []
+            return Content(info, texts, spend, stand, is_rest=True)
         if _checksum(read, tail.body, tail.end) == history:
-            return Content(info, [], spend, stand, is_rest=True)
-    stand = Stand(state.inode, header, _checksum(read, tail.body, tail.end), tail.end, tail.seq)
-    return _whole(info, read_entries(read, tail, codec) if codec is PLAIN_SESSION else [], codec, stand)
+            stand = Stand(state.inode, header, history, tail.end, tail.seq, known.spend)
+            return Content(info, [], known.spend, stand, is_rest=True)
+    entries = read_entries(read, tail, codec) if codec is PLAIN_SESSION else []
+    spend = _spent(Spend(origin=Origin.of(info)), entries) if codec is PLAIN_SESSION else None
+    stand = Stand(state.inode, header, _checksum(read, tail.body, tail.end), tail.end, tail.seq, spend)
+    return Content(info, _texts(info, entries, codec), spend, stand)
 
 
-def _whole(info: SessionInfo, entries: Sequence[Entry], codec: SessionCodec, stand: Stand | None) -> Content:
-    if codec is not PLAIN_SESSION:  # what is stored so that no one can read it is no one's to index
-        return Content(info, [], None, stand)
-    texts = [*name_of(info), *texts_of(info, entries)] if info.indexed else []
-    return Content(info, texts, _spent(Spend(origin=Origin.of(info)), entries), stand)
-
-
-def _spent(before: Spend, entries: Sequence[Entry]) -> Spend | None:
+def _spent(before: Spend | None, entries: Sequence[Entry]) -> bytes | None:
+    """Return what was spent after some more entries. A record that a person has written wrongly hides no session."""
     try:
-        return fold_spend(before, entries)
-    except InvalidItemError:  # a person has written a record that is none
+        return None if before is None else fold_spend(before, entries).encode()
+    except InvalidItemError:
         return None
 
 
@@ -142,3 +132,12 @@ def _checksum(read: Read, begin: int, end: int, before: int = 0) -> int:
     for offset in range(begin, end, _CHUNK):
         before = crc32(read(offset, min(_CHUNK, end - offset)), before)
     return before
+
+
+def _is_open(info: SessionInfo, codec: SessionCodec) -> bool:
+    """Tell whether texts may be searched through: what is stored so that no one can read it is no one's to index."""
+    return info.indexed and codec is PLAIN_SESSION
+
+
+def _texts(info: SessionInfo, entries: Iterable[Entry], codec: SessionCodec) -> list[Text]:
+    return [*name_of(info), *texts_of(info, entries)] if _is_open(info, codec) else []

@@ -7,13 +7,13 @@ have, may stand in an id. Times are milliseconds to the end of time, so that the
 import hashlib
 from typing import Any
 
+from agents_sessions.model import spend
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import encode_json
 from agents_sessions.model.query import newest_first
-from agents_sessions.model.spend import VERSION as SPEND_VERSION
 from agents_sessions.model.words import RULES
 
-VERSION = f"1/{RULES}/{SPEND_VERSION}"
+VERSION = f"2/{RULES}/{spend.VERSION}"
 """A catalog of another version is made anew."""
 
 TABLES = """
