@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from agents_sessions.features.archive.archive import Archive
+    from agents_sessions.features.diagnostics.diagnostics import Diagnostics
+    from agents_sessions.features.retention.retention import Retention
+    from agents_sessions.features.trash import Trash
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.turns.turn import Turns
@@ -17,3 +24,33 @@ class FeatureFacade:
     _lookup: SessionLookup
     _turns: Turns
     _lock_timeout: float | None
+    _trash_keeps: timedelta | None
+    _archive_folder: str | os.PathLike[str] | None
+
+    @cached_property
+    def trash(self) -> Trash:
+        """Have deleted sessions back, or remove them for good."""
+        from agents_sessions.features.trash import Trash
+
+        return Trash(self.store, self._trash_keeps)
+
+    @cached_property
+    def retention(self) -> Retention:
+        """Remove old sessions by rules that are shown before they act."""
+        from agents_sessions.features.retention.retention import Retention
+
+        return Retention(self.store, self._lookup, self.trash, self.archive)
+
+    @cached_property
+    def archive(self) -> Archive:
+        """Put histories away, compressed, and bring them back."""
+        from agents_sessions.features.archive.archive import Archive
+
+        return Archive(self.store, self._lookup, self._archive_folder, self._lock_timeout)
+
+    @cached_property
+    def diagnostics(self) -> Diagnostics:
+        """Look for what is not as it should be, and repair it."""
+        from agents_sessions.features.diagnostics.diagnostics import Diagnostics
+
+        return Diagnostics(self.store)

@@ -12,6 +12,7 @@ from agents_sessions.manager.features import FeatureFacade
 from agents_sessions.manager.history import HistoryFacade
 from agents_sessions.manager.sessions import SessionFacade
 from agents_sessions.manager.turns import TurnFacade
+from agents_sessions.model.durations import Duration, duration_of, seconds_of
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.turns.agents import AgentRegistry, Agents, MissingAgent
 from agents_sessions.turns.options import RunArguments, check_options
@@ -33,6 +34,9 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
         missing_agent: If the agent that a conversation was handed to is gone, its next message is an `error`, or goes
             to the session's own agent: `entry`.
         lock_timeout: Seconds that a message waits for the turns before it on the same session; None for no limit.
+        trash: How long a deleted session can be had back, such as `"30d"`; None deletes for good.
+        ttl: How long a session lives after its last activity that has no time of its own, such as `"7d"`.
+        archive: The folder for archived sessions; None takes one below the root of a `FileStore`.
         defaults: Arguments of `Runner.run` for every turn: context, max_turns, hooks, run_config, error_handlers.
     """
 
@@ -43,6 +47,9 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
         agents: Agents = (),
         missing_agent: MissingAgent = "error",
         lock_timeout: float | None = 300.0,
+        trash: Duration | None = None,
+        ttl: Duration | None = None,
+        archive: str | os.PathLike[str] | None = None,
         **defaults: Unpack[RunArguments],
     ) -> None:
         self._owns_store = not isinstance(store_or_root, SessionStore)
@@ -51,7 +58,9 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
         check_options(RunArguments, defaults)
         self._lock_timeout = lock_timeout
         self._defaults = defaults
-        self._lookup = SessionLookup(self.store)
+        self._trash_keeps = None if trash is None else duration_of(trash, "trash")
+        self._archive_folder = archive
+        self._lookup = SessionLookup(self.store, None if ttl is None else seconds_of(ttl, "ttl"))
         self._turns = Turns(self.store, self._lookup, self._registry)
         self._streams: WeakSet[ReplyStream] = WeakSet()
 
@@ -64,11 +73,13 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Cancel the streams that still run, and wait until their sessions are free.
+        """Cancel the streams and the schedules that still run, and wait until their sessions are free.
 
         Then close the store, if the manager has made it; a store that it was given stays open.
         """
         try:
+            if "retention" in self.__dict__:  # it is made when it is first used
+                await self.retention.aclose()
             # Cancel them together: a stream that ends alone would let the next one on its session begin.
             await asyncio.gather(*(stream.aclose() for stream in tuple(self._streams)))
         finally:

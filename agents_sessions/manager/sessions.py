@@ -9,19 +9,26 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from agents_sessions.errors import InvalidValueError, SessionExistsError
+from agents_sessions.errors import InvalidValueError, SessionArchivedError, SessionExistsError
 from agents_sessions.keys import SessionKey
 from agents_sessions.manager.checks import check_choice, check_limit
+from agents_sessions.model.durations import seconds_of
+from agents_sessions.model.entries import now
 from agents_sessions.model.history import refusals
 from agents_sessions.model.ids import check_id
 from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
+from agents_sessions.model.query import has_expired
 from agents_sessions.not_given import NOT_GIVEN, NotGiven, given
 from agents_sessions.session import ManagedSession
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from agents.memory import SessionSettings
 
+    from agents_sessions.features.trash import Trash
     from agents_sessions.lookup import SessionLookup
+    from agents_sessions.model.durations import Duration
     from agents_sessions.stores.base import History, SessionStore
     from agents_sessions.turns.agents import AgentRegistry
     from agents_sessions.turns.turn import Turns
@@ -37,6 +44,7 @@ class NewSessionFacts(TypedDict, total=False):
     max_turns: int | None
     history_limit: int | None
     metadata: dict[str, Any] | None
+    ttl: Duration | None
 
 
 class SessionFacade:
@@ -47,6 +55,8 @@ class SessionFacade:
     _registry: AgentRegistry
     _turns: Turns
     _lock_timeout: float | None
+    _trash_keeps: timedelta | None
+    trash: Trash
 
     async def create_session(
         self,
@@ -60,6 +70,7 @@ class SessionFacade:
         max_turns: int | None = None,
         history_limit: int | None = None,
         metadata: dict[str, Any] | None = None,
+        ttl: Duration | None = None,
     ) -> SessionInfo:
         """Make a new session of an agent, and return its facts: its id is `info.id`.
 
@@ -74,6 +85,7 @@ class SessionFacade:
             history_limit: About how many items of the history the model sees, where no run config says it. The cut
                 is made at a user message.
             metadata: Anything else to keep, as JSON data.
+            ttl: How long it lives after its last activity, such as `"7d"`; by default the manager's.
 
         Raises:
             UnknownAgentError: Agents were given, and this is none of them.
@@ -93,6 +105,7 @@ class SessionFacade:
                 max_turns=max_turns,
                 history_limit=history_limit,
                 metadata=metadata or {},
+                ttl=None if ttl is None else seconds_of(ttl, "ttl"),
             )
         async with contextlib.AsyncExitStack() as stack:
             if session_id is not None:
@@ -101,7 +114,7 @@ class SessionFacade:
                     raise SessionExistsError(session_id)
             created = await self.store.create(info)
         self._lookup.remember(created.key)
-        return created
+        return self._lookup.effective(created)
 
     async def get_or_create_session(
         self, agent_id: str, *, session_id: str, **facts: Unpack[NewSessionFacts]
@@ -117,6 +130,7 @@ class SessionFacade:
 
         Raises:
             SessionExistsError: The session of this id is another agent's.
+            SessionExpiredError: It is there, and expired.
             UnknownAgentError, InvalidItemError: See `create_session`.
         """
         self._registry.check_entry(agent_id)
@@ -130,7 +144,8 @@ class SessionFacade:
                 if found is None:
                     raise
         self._lookup.remember(key)
-        return found
+        self._lookup.check_expiry(found)
+        return self._lookup.effective(found)
 
     async def get_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo:
         """Return a session's facts and totals. For the session itself, as the Runner takes it, see `session`.
@@ -138,9 +153,11 @@ class SessionFacade:
         Raises:
             SessionNotFoundError: There is none.
             SessionAmbiguousError: Several agents have one of this id, and `agent_id` does not say which.
+            SessionExpiredError: Nothing has happened in it for longer than its time to live.
         """
-        key = await self._lookup.key(session_id, agent_id)
-        return await self.store.existing(key)
+        info = await self.store.existing(await self._lookup.key(session_id, agent_id, whatever=True))
+        self._lookup.check_expiry(info)
+        return self._lookup.effective(info)
 
     async def list_sessions(
         self,
@@ -149,9 +166,12 @@ class SessionFacade:
         user_id: str | None = None,
         status: SessionStatus | None = None,
         session_type: SessionType | None = None,
+        expired: bool | None = False,
         limit: int | None = None,
     ) -> list[SessionInfo]:
         """Return sessions, the most recently changed first. What is not given does not filter.
+
+        Those that have expired are left out; `expired=True` returns only them, and None all.
 
         Raises:
             InvalidValueError: No session can have this status or type, or the limit is negative.
@@ -164,9 +184,10 @@ class SessionFacade:
             info
             async for info in self.store.scan(agent_id)
             if all(value is None or getattr(info, name) == value for name, value in wanted.items())
+            and (expired is None or has_expired(info, self._lookup.ttl) == expired)
         ]
         found.sort(key=lambda info: info.updated_at, reverse=True)
-        return found if limit is None else found[:limit]
+        return [self._lookup.effective(info) for info in (found if limit is None else found[:limit])]
 
     async def update_session(
         self,
@@ -180,11 +201,13 @@ class SessionFacade:
         max_turns: int | NotGiven | None = NOT_GIVEN,
         history_limit: int | NotGiven | None = NOT_GIVEN,
         metadata: dict[str, Any] | NotGiven = NOT_GIVEN,
+        ttl: Duration | NotGiven | None = NOT_GIVEN,
     ) -> SessionInfo:
-        """Change facts of a session; what is not given stays. `metadata` replaces all of it.
+        """Change facts of a session, expired or not; what is not given stays. `metadata` replaces all of it.
 
         Raises:
             SessionNotFoundError: There is none.
+            SessionArchivedError: It is archived, and its status is to be changed.
             InvalidValueError: A value does not fit, or the metadata is not JSON; nothing was changed.
         """
         facts = given(
@@ -195,13 +218,31 @@ class SessionFacade:
             max_turns=max_turns,
             history_limit=history_limit,
             metadata=metadata,
+            ttl=ttl,
         )
+        if ttl is not NOT_GIVEN and ttl is not None:
+            facts["ttl"] = seconds_of(ttl, "ttl")
+        if status == "archived":
+            raise InvalidValueError({"status": "becomes 'archived' by manager.archive.archive(…)"})
 
         def change(history: History) -> History:
+            if "status" in facts and history.info.status == "archived":
+                raise SessionArchivedError(history.info.key)
             with _facts_checked():
                 return history.with_facts(**facts) if facts else history
 
-        return await self.store.rewrite(await self._lookup.key(session_id, agent_id), change)
+        key = await self._lookup.key(session_id, agent_id, whatever=True)
+        return self._lookup.effective(await self.store.rewrite(key, change))
+
+    async def refresh_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo:
+        """Begin the time to live of a session anew, also if it has expired.
+
+        Raises:
+            SessionNotFoundError: There is none.
+        """
+        key = await self._lookup.key(session_id, agent_id, whatever=True)
+        refreshed = await self.store.rewrite(key, lambda history: history.with_facts(refreshed_at=now()))
+        return self._lookup.effective(refreshed)
 
     async def clear_session(self, session_id: str, *, agent_id: str | None = None) -> None:
         """Remove the whole history of a session, with its totals. Waits for a turn that runs on it.
@@ -215,15 +256,21 @@ class SessionFacade:
         key = await self._lookup.key(session_id, agent_id)
         await self._turns.clear(key, self._lock_timeout)
 
-    async def delete_session(self, session_id: str, *, agent_id: str | None = None) -> None:
-        """Remove a session and all that belongs to it, for good. Waits for a turn that runs on it.
+    async def delete_session(self, session_id: str, *, agent_id: str | None = None, permanently: bool = False) -> None:
+        """Remove a session and all that belongs to it. Waits for a turn that runs on it.
+
+        In a manager with a `trash` it can be had back for a while: see `manager.trash`. Without one, or `permanently`,
+        it is gone for good at once. The history of an archived one goes too.
 
         Raises:
             SessionNotFoundError: There is none.
             SessionBusyError: A turn runs on it and did not end in time.
         """
-        key = await self._lookup.key(session_id, agent_id)
-        await self._turns.delete(key, self._lock_timeout)
+        key = await self._lookup.key(session_id, agent_id, whatever=True)
+        if self._trash_keeps is None or permanently:
+            await self._turns.delete(key, self._lock_timeout)
+        else:
+            await self.trash.put(key, lock_timeout=self._lock_timeout)
 
     def session(
         self,

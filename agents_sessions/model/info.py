@@ -1,19 +1,22 @@
 """What a session is, without its history."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field, field_serializer, field_validator
 
 from agents_sessions.keys import SessionKey
+from agents_sessions.model.durations import LONGEST
 from agents_sessions.model.entries import as_stored, now, parse_time, timestamp
 from agents_sessions.model.totals import ContextStats
 
-SessionStatus = Literal["active", "paused", "closed"]
+SessionStatus = Literal["active", "paused", "closed", "archived"]
 SessionType = Literal["user", "sub_agent", "scheduled"]
 
 _TOTALS = {"seq", "updated_at", "context"}
-_DERIVED = {"last_active_at"}
+_DERIVED = {"last_active_at", "expires_at"}
+_SELDOM = {"ttl", "refreshed_at", "archived_at", "archive"}
+"""Facts that few sessions have: a header without them is shorter."""
 
 MAX_TAGS = 100
 """How many tags a session may have."""
@@ -37,7 +40,7 @@ class SessionInfo(BaseModel):
     name: str | None = None
     """A title for people."""
     status: SessionStatus = "active"
-    """Only an active session takes messages."""
+    """Only an active session takes messages. Of an archived one, its store has the facts alone."""
     session_type: SessionType = "user"
     """Who drives it: a person, another agent, or a clock."""
     mode: str | None = None
@@ -60,6 +63,14 @@ class SessionInfo(BaseModel):
     """Data of other packages, each under a name of its own. JSON only."""
     indexed: bool = True
     """False keeps the text of the session out of every search index."""
+    ttl: float | None = Field(default=None, gt=0, le=LONGEST)
+    """Seconds from its last activity until it expires. None takes the manager's, if that has one."""
+    refreshed_at: datetime | None = None
+    """When its time to live was last begun anew without an entry."""
+    archived_at: datetime | None = None
+    """When its history went to the archive."""
+    archive: str | None = None
+    """The file that it went to, below the folder of the archive."""
     created_at: datetime = Field(default_factory=now)
     """UTC, in milliseconds, whatever the time zone it is given in; one without a time zone is refused."""
     updated_at: datetime = Field(default_factory=now)
@@ -69,9 +80,11 @@ class SessionInfo(BaseModel):
     context: ContextStats = Field(default_factory=ContextStats)
     """The running totals."""
 
-    @field_validator("created_at", "updated_at")
+    @field_validator("created_at", "updated_at", "refreshed_at", "archived_at")
     @classmethod
-    def _to_utc(cls, moment: datetime) -> datetime:
+    def _to_utc(cls, moment: datetime | None) -> datetime | None:
+        if moment is None:
+            return None
         if moment.utcoffset() is None:
             raise ValueError("a time without a time zone")
         try:
@@ -79,9 +92,9 @@ class SessionInfo(BaseModel):
         except OverflowError:
             raise ValueError("a time that UTC does not have") from None
 
-    @field_serializer("created_at", "updated_at", when_used="json")
-    def _as_stored(self, moment: datetime) -> str:
-        return timestamp(moment)
+    @field_serializer("created_at", "updated_at", "refreshed_at", "archived_at", when_used="json")
+    def _as_stored(self, moment: datetime | None) -> str | None:
+        return None if moment is None else timestamp(moment)
 
     @property
     def key(self) -> SessionKey:
@@ -95,8 +108,24 @@ class SessionInfo(BaseModel):
         newest = self.context.last_entry_at
         return self.updated_at if newest is None else parse_time(newest)
 
+    @property
+    def last_used_at(self) -> datetime:
+        """Its last activity or, if that is later, when it was last refreshed: from then on its time to live counts."""
+        active, refreshed = self.last_active_at, self.refreshed_at
+        return active if refreshed is None else max(active, refreshed)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def expires_at(self) -> datetime | None:
+        """When it expires if nothing happens in it; None if it does not."""
+        return None if self.ttl is None else self.last_used_at + timedelta(seconds=self.ttl)
+
     def header(self) -> dict[str, Any]:
         """Return the facts, without the totals, as JSON data. The containers in it are the model's own."""
         # Not `model_dump`: it changes a lone surrogate in a key, and a set, in silence.
         facts = {name: value for name, value in self if name not in _TOTALS and name not in _DERIVED}
+        for name in _SELDOM:
+            value = facts.pop(name)
+            if value is not None:
+                facts[name] = timestamp(value) if isinstance(value, datetime) else value
         return {**facts, "tags": list(self.tags), "created_at": timestamp(self.created_at)}

@@ -203,7 +203,8 @@ class Turns:
     @contextlib.asynccontextmanager
     async def open(self, request: Request) -> AsyncIterator[Turn]:
         """Hold a session for one turn that is ready to run. Whatever ends the block before `finish` is recorded."""
-        key = await self.lookup.key(request.session_id, request.settings.agent_id)
+        # Expired or archived is for `ready` to say, under the lock.
+        key = await self.lookup.key(request.session_id, request.settings.agent_id, whatever=True)
         if isinstance(request, Resume) and request.decisions.are_about_all:
             # True means the calls that wait now, and not others that may wait once the lock is ours.
             request = replace(request, seen=await self._waiting_calls(key))
@@ -244,7 +245,7 @@ class Turns:
             await self.store.delete(key)
 
     async def _planned(self, request: Request, lock: TurnLock) -> Turn:
-        info = await ready(self.store, lock)
+        info = await ready(self.store, lock, self.lookup)
         settings = request.settings.of_session(info)
         plan = await Planner(self.store, self.registry, lock, info, settings).plan(request)
         recorder = Recorder(self.store, lock, plan.ledger, info.history_limit)

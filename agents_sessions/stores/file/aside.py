@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from agents_sessions.stores.file.disk.atomic import move, move_folder, remove, remove_tree, rename
 from agents_sessions.stores.file.disk.syscalls import exists, hidden_names, seen
-from agents_sessions.stores.file.layout import beside
+from agents_sessions.stores.file.layout import SUFFIX, beside
 
 _NOTE = re.compile(r"[A-Za-z0-9_=:-]{0,24}")
 _NAME = re.compile(
@@ -47,6 +47,11 @@ def parse(name: str) -> AsideName | None:
     if found is None:
         return None
     return AsideName(found["file"], datetime.fromtimestamp(int(found["at"], 16) / 1000, UTC), found["note"])
+
+
+def beside_any(file: str) -> str:
+    """Return the name of the folder of sidecars that goes with a file, whether its session is in sight or not."""
+    return beside(file) if file.endswith(SUFFIX) else file + _FOLDER
 
 
 def put(folder: int, file: str, note: str, *, durable: bool) -> str:

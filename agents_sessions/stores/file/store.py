@@ -192,6 +192,16 @@ class FileStore(SessionStore):
     async def bring_back(self, token: str) -> SessionInfo:
         return await self._attempt(SessionKey("*", token), partial(self._files.bring_back, token), settle)
 
+    async def load_aside(self, token: str) -> SessionInfo:
+        return await self._attempt(SessionKey("*", token), partial(self._files.load_aside, token), _plainly)
+
+    async def sizes(self, places: Sequence[SessionKey | str]) -> list[int | None]:
+        return await self._attempt(SessionKey("*", "*"), partial(self._files.sizes_of, places), _plainly)
+
+    @property
+    def folder(self) -> Path:
+        return self.root
+
     async def list_aside(self) -> list[SetAside]:
         return await self._attempt(SessionKey("*", "*"), self._files.list_aside, _plainly)
 

@@ -270,6 +270,22 @@ def size_of(fd: int) -> int:
     return os.fstat(fd).st_size
 
 
+def size_of_name(dir_fd: int, name: str) -> int:
+    """Return the size of what a name in an open folder stands for, a link for itself."""
+    return os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_size
+
+
+def size_of_tree(dir_fd: int, name: str) -> int:
+    """Return the bytes of all files in a folder and below it; zero if there is no such folder."""
+    try:
+        if not is_folder(dir_fd, name):
+            return 0
+        walked = os.fwalk(name, dir_fd=dir_fd)
+        return sum(size_of_name(fd, file) for _, _, files, fd in walked for file in files)
+    except FileNotFoundError:  # someone removes it in just this moment
+        return 0
+
+
 def identity_of(fd: int) -> tuple[int, int]:
     """Return what tells an open file or folder from every other one that exists at this time."""
     status = os.fstat(fd)
