@@ -20,6 +20,7 @@ from agents_sessions.model.entries import now
 from agents_sessions.turns.lock import exclusive_turn
 
 if TYPE_CHECKING:
+    from agents_sessions.features.archive.archive import Archive
     from agents_sessions.keys import SessionKey
     from agents_sessions.model.info import SessionInfo
     from agents_sessions.stores.base import SessionStore, SetAside
@@ -58,10 +59,12 @@ class Trash:
     Args:
         store: Where the sessions are.
         keeps: How long a session can be had back; None if this manager does not put any there.
+        archive: Has the history of those that are archived.
     """
 
-    def __init__(self, store: SessionStore, keeps: timedelta | None) -> None:
+    def __init__(self, store: SessionStore, keeps: timedelta | None, archive: Archive | None = None) -> None:
         self._store = store
+        self._archive = archive
         self.keeps = keeps
 
     async def put(self, key: SessionKey, *, lock_timeout: float | None) -> TrashedSession:
@@ -128,12 +131,22 @@ class Trash:
     async def purge_one(self, trashed: TrashedSession, tally: Tally) -> None:
         """Remove one session for good, if it is still there."""
         (size,) = await self._store.sizes([trashed.token])
+        file = await self._file_of(trashed)
         try:
             await self._store.discard(trashed.token)
         except LookupError:
             tally.skip(trashed.key, "it was restored or purged meanwhile")
-        else:
-            tally.remove(trashed.key, "purged", size or 0, freed=size or 0)
+            return
+        if self._archive is not None and file is not None:
+            await self._archive.discard(file)
+        tally.remove(trashed.key, "purged", size or 0, freed=size or 0)
+
+    async def _file_of(self, trashed: TrashedSession) -> str | None:
+        """Return the file of the archive that has the history of a session, if one has."""
+        try:
+            return (await self._store.load_aside(trashed.token)).archive
+        except (LookupError, SessionStorageError):  # it is gone, or no one can tell
+            return None
 
     async def _to_purge(
         self, session: str | TrashedSession | None, agent_id: str | None, *, everything: bool

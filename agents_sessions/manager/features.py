@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from agents_sessions.features.archive.archive import Archive
     from agents_sessions.features.diagnostics.diagnostics import Diagnostics
+    from agents_sessions.features.erasure import Erasure
     from agents_sessions.features.retention.retention import Retention
+    from agents_sessions.features.transfer.transfer import Transfer
     from agents_sessions.features.trash import Trash
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.stores.base import SessionStore
@@ -28,20 +30,6 @@ class FeatureFacade:
     _archive_folder: str | os.PathLike[str] | None
 
     @cached_property
-    def trash(self) -> Trash:
-        """Have deleted sessions back, or remove them for good."""
-        from agents_sessions.features.trash import Trash
-
-        return Trash(self.store, self._trash_keeps)
-
-    @cached_property
-    def retention(self) -> Retention:
-        """Remove old sessions by rules that are shown before they act."""
-        from agents_sessions.features.retention.retention import Retention
-
-        return Retention(self.store, self._lookup, self.trash, self.archive)
-
-    @cached_property
     def archive(self) -> Archive:
         """Put histories away, compressed, and bring them back."""
         from agents_sessions.features.archive.archive import Archive
@@ -53,4 +41,31 @@ class FeatureFacade:
         """Look for what is not as it should be, and repair it."""
         from agents_sessions.features.diagnostics.diagnostics import Diagnostics
 
-        return Diagnostics(self.store)
+        return Diagnostics(self.store, self.archive)
+
+    @cached_property
+    def retention(self) -> Retention:
+        """Remove old sessions by rules that are shown before they act."""
+        from agents_sessions.features.retention.retention import Retention
+
+        return Retention(self.store, self._lookup, self.trash, self.archive)
+
+    @cached_property
+    def transfer(self) -> Transfer:
+        """Export conversations, import them, and take over those of other sessions."""
+        from agents_sessions.features.transfer.transfer import Transfer
+
+        return Transfer(self.store, self._lookup, self._lock_timeout)
+
+    @cached_property
+    def trash(self) -> Trash:
+        """Have deleted sessions back, or remove them for good."""
+        from agents_sessions.features.trash import Trash
+
+        return Trash(self.store, self._trash_keeps, self.archive)
+
+    @cached_property
+    def _erasure(self) -> Erasure:
+        from agents_sessions.features.erasure import Erasure
+
+        return Erasure(self.store, self.trash, self.archive, self.retention, self._lock_timeout)

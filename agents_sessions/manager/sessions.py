@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from agents.memory import SessionSettings
 
+    from agents_sessions.features.archive.archive import Archive
     from agents_sessions.features.trash import Trash
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.durations import Duration
@@ -57,6 +58,7 @@ class SessionFacade:
     _lock_timeout: float | None
     _trash_keeps: timedelta | None
     trash: Trash
+    archive: Archive
 
     async def create_session(
         self,
@@ -267,10 +269,12 @@ class SessionFacade:
             SessionBusyError: A turn runs on it and did not end in time.
         """
         key = await self._lookup.key(session_id, agent_id, whatever=True)
-        if self._trash_keeps is None or permanently:
-            await self._turns.delete(key, self._lock_timeout)
-        else:
+        if self._trash_keeps is not None and not permanently:
             await self.trash.put(key, lock_timeout=self._lock_timeout)
+        elif await self._turns.is_archived(key):
+            await self.archive.delete(key, self._lock_timeout)
+        else:
+            await self._turns.delete(key, self._lock_timeout)
 
     def session(
         self,

@@ -14,6 +14,7 @@ LONGEST = 100 * 366 * 86400.0
 """Seconds of a hundred years: no duration is longer."""
 
 _UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
+_SHOWN = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 _TEXT = re.compile(r"(?:\d+(?:\.\d+)?[wdhms])+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)([wdhms])")
 
@@ -49,13 +50,12 @@ def _seconds(value: object) -> float | None:
 
 
 def shown(seconds: float) -> str:
-    """Return a duration as a short text: the largest units that it has, two at most."""
-    parts: list[str] = []
-    left = round(seconds)
-    for unit, size in _UNITS.items():
+    """Return a duration as a short text: its largest unit, of days at most, and the one below it."""
+    left, parts = round(seconds), []
+    for unit, size in _SHOWN:
         count, left = divmod(left, size)
-        if count and len(parts) < 2 and unit != "w":
+        if parts or count:
             parts.append(f"{count}{unit}")
-        elif count and unit == "w":
-            left += count * size  # 30d says more than 4w2d
-    return "".join(parts) or "0s"
+        if len(parts) == 2:
+            break
+    return "".join(part for part in parts if part[0] != "0") or "0s"

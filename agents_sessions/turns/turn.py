@@ -24,6 +24,7 @@ from agents_sessions.errors import (
     ReplyNotStoredError,
     SessionCorruptedError,
     SessionLimitError,
+    SessionStorageError,
 )
 from agents_sessions.session import RUN_STATE, delete_run_states
 from agents_sessions.turns.approvals import AwaitingTurn, asked_for, load_awaiting
@@ -243,6 +244,14 @@ class Turns:
         """Remove the session."""
         async with exclusive_turn(self.store, key, lock_timeout):
             await self.store.delete(key)
+
+    async def is_archived(self, key: SessionKey) -> bool:
+        """Tell whether the history of a session is in the archive."""
+        try:
+            info = await self.store.load(key)
+        except SessionStorageError:  # what is damaged has its history with it
+            return False
+        return info is not None and info.status == "archived"
 
     async def _planned(self, request: Request, lock: TurnLock) -> Turn:
         info = await ready(self.store, lock, self.lookup)

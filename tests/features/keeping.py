@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from unittest import mock
 
 from agents import Agent, RunConfig
@@ -18,7 +18,7 @@ from agents_sessions.stores.memory import MemoryStore
 
 KEY = SessionKey("support", "order-42")
 QUIET = RunConfig(tracing_disabled=True)
-NOW = datetime.now(UTC)
+NOW = entries.now()
 
 
 def open_store(kind, folder):

@@ -29,7 +29,8 @@ def test_what_is_no_duration_is_refused_by_its_name(value):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0s"), (59.6, "1m"), (90, "1m30s"), (86400, "1d"), (30 * 86400, "30d"), (90061, "1d1h")]
+    ("seconds", "text"),
+    [(0, "0s"), (59.6, "1m"), (90, "1m30s"), (86400, "1d"), (30 * 86400, "30d"), (90061, "1d1h"), (86401, "1d")],
 )
 def test_a_duration_is_shown_in_its_two_largest_units(seconds, text):
     assert shown(seconds) == text

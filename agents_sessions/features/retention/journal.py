@@ -1,4 +1,4 @@
-"""The log of what rules have removed: when, by which rule, and where to. It holds ids, and nothing of a conversation."""
+"""The log of what rules have removed: when, by which rule, and where to. It holds ids and no content."""
 
 from __future__ import annotations
 

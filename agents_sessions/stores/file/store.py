@@ -35,7 +35,7 @@ from agents_sessions.stores.base import (
 from agents_sessions.stores.codec import PLAIN, Codec
 from agents_sessions.stores.file.creation import Creation, pages
 from agents_sessions.stores.file.disk.syscalls import WouldWait
-from agents_sessions.stores.file.files import SessionFiles
+from agents_sessions.stores.file.files import GrowingSession, SessionFiles
 from agents_sessions.stores.file.layout import SidecarNames
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES, Limits
 from agents_sessions.stores.file.names import encode_name
@@ -127,8 +127,10 @@ class FileStore(SessionStore):
         """Create a session whose history need not fit into memory."""
         key = info.key
         creation = Creation(info, self._files.codec.begin(key))
-        growing = await settle(in_thread(partial(self._files.grow, key)))
+        begun: list[GrowingSession] = []  # known to `finally` even if the caller is cancelled while it begins
         try:
+            await settle(in_thread(lambda: begun.append(self._files.grow(key))))
+            growing = begun[0]
             await settle(in_thread(partial(growing.write, creation.header)))
             async for page in pages(entries):
                 await settle(in_thread(partial(growing.write, creation.page(page))))
@@ -136,7 +138,8 @@ class FileStore(SessionStore):
             await settle(in_thread(partial(growing.write, tail)))
             await self._write(key, partial(growing.publish, sidecars))
         finally:
-            await settle(in_thread(growing.close))
+            for growing in begun:
+                await settle(in_thread(growing.close))
         return new
 
     async def load(self, key: SessionKey) -> SessionInfo | None:
