@@ -17,7 +17,7 @@ from agents_sessions.model.entries import now
 from agents_sessions.model.history import refusals
 from agents_sessions.model.ids import check_id
 from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
-from agents_sessions.model.query import has_expired
+from agents_sessions.model.query import SessionQuery, has_expired
 from agents_sessions.not_given import NOT_GIVEN, NotGiven, given
 from agents_sessions.session import ManagedSession
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from agents.memory import SessionSettings
 
     from agents_sessions.features.archive.archive import Archive
+    from agents_sessions.features.erasure import DeletionReport, Erasure
     from agents_sessions.features.trash import Trash
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.durations import Duration
@@ -59,6 +60,7 @@ class SessionFacade:
     _trash_keeps: timedelta | None
     trash: Trash
     archive: Archive
+    _erasure: Erasure
 
     async def create_session(
         self,
@@ -276,6 +278,22 @@ class SessionFacade:
         else:
             await self._turns.delete(key, self._lock_timeout)
 
+    async def delete_user_sessions(self, user_id: str, *, erase: bool = False) -> DeletionReport:
+        """Remove all sessions of a user, with an outcome each. Waits for turns that run on them.
+
+        They go to the trash if the manager has one. With `erase` they go for good, and so does every trace: sidecars,
+        what is in trash and archive, copies that repairs have kept, backups, the log of retention and the text in
+        indexes. The report names every place that was visited.
+
+        Raises:
+            InvalidValueError: The user is no text.
+        """
+        return await self._erasure.delete(SessionQuery(user_id=_some("user_id", user_id)), erase=erase)
+
+    async def delete_agent_sessions(self, agent_id: str, *, erase: bool = False) -> DeletionReport:
+        """Remove all sessions of an agent, as `delete_user_sessions` does those of a user."""
+        return await self._erasure.delete(SessionQuery(agent_id=_some("agent_id", agent_id)), erase=erase)
+
     def session(
         self,
         session_id: str,
@@ -290,6 +308,13 @@ class SessionFacade:
         return ManagedSession(
             self._lookup, self.store, session_id, agent_id=agent_id, session_settings=session_settings
         )
+
+
+def _some(name: str, value: str) -> str:
+    """Refuse what would not filter, and so take all sessions for those of one."""
+    if not isinstance(value, str) or not value:
+        raise InvalidValueError({name: f"must be a text, not {value!r:.80}"})
+    return value
 
 
 def _check_one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:

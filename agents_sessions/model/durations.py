@@ -51,7 +51,8 @@ def _seconds(value: object) -> float | None:
 
 def shown(seconds: float) -> str:
     """Return a duration as a short text: its largest unit, of days at most, and the one below it."""
-    left, parts = round(seconds), []
+    left = round(seconds)
+    parts: list[str] = []
     for unit, size in _SHOWN:
         count, left = divmod(left, size)
         if parts or count:

@@ -302,6 +302,18 @@ class SessionStore(ABC):
         del finding, backup
         return False
 
+    async def clear_copies(self, key: SessionKey) -> int:
+        """Remove the copies that repairs have kept of a session, whether it is there or not; return how many."""
+        del key
+        return 0
+
+    async def purge(self) -> None:  # noqa: B027 -- most backends have derived nothing
+        """Remove from all that was derived of sessions, such as an index, what no session has any more.
+
+        What was deleted or rewritten is not found from then on in any case. This is for the bytes: when it returns, no
+        file of the store holds them, but the files of sessions.
+        """
+
     @property
     def folder(self) -> Path | None:
         """Where a feature may keep files of its own, each in a hidden folder; None if this backend has no folder."""

@@ -19,17 +19,20 @@ from agents_sessions.errors import (
     ArchiveError,
     ImportRefusedError,
     InvalidValueError,
+    MissingExtraError,
     NotArchivedError,
     SessionArchivedError,
     SessionChangedError,
     SessionError,
     SessionExistsError,
     SessionNotFoundError,
+    SessionStorageError,
 )
-from agents_sessions.features.archive.shelf import DamagedFile, Filed, Shelf
+from agents_sessions.features.archive.shelf import DamagedFile, Filed, Shelf, session_of
 from agents_sessions.features.transfer.document import Header, JsonlReader, JsonlWriter
 from agents_sessions.features.transfer.snapshot import Snapshot, take_snapshot
 from agents_sessions.model.entries import now
+from agents_sessions.model.findings import Finding
 from agents_sessions.model.query import SessionQuery
 from agents_sessions.turns.lock import exclusive_turn
 
@@ -201,6 +204,53 @@ class Archive:
         infos.sort(key=lambda info: (info.archived_at or info.created_at, info.key), reverse=True)
         return [await self._listed(info) for info in infos]
 
+    async def check(self, *, thorough: bool = False) -> builtins.list[Finding]:
+        """Return what is wrong: files that are gone, that no session names or, if `thorough`, that cannot be read."""
+        if self.folder is None:
+            return []
+        shelf, found = Shelf(self.folder), []
+        stubs = await self._stubs()
+        files = set(await shelf.every())
+        for name, key in stubs.items():
+            if name not in files:
+                found.append(Finding("missing-archive", key, name))
+            elif thorough:
+                found += await self._check_file(shelf, key, name)
+        return found + [Finding("orphan-archive", session_of(name), name) for name in sorted(files - stubs.keys())]
+
+    async def orphans(self) -> builtins.list[tuple[str, SessionInfo | None]]:
+        """Return the files that no session names, with the session that each holds; None where it cannot be read."""
+        if self.folder is None:
+            return []
+        shelf, named = Shelf(self.folder), await self._stubs()
+        return [(name, await self._held(shelf, name)) for name in await shelf.every() if name not in named]
+
+    async def _held(self, shelf: Shelf, name: str) -> SessionInfo | None:
+        try:
+            async for lines in shelf.lines(name):
+                return JsonlReader(name).header(lines[0]).info
+        except (OSError, DamagedFile, ImportRefusedError, MissingExtraError):
+            pass
+        return None
+
+    async def _check_file(self, shelf: Shelf, key: SessionKey, name: str) -> builtins.list[Finding]:
+        try:
+            await self._read(shelf, key, name)
+        except ArchiveError as error:
+            return [Finding("damaged-archive", key, name, error.reason)]
+        except MissingExtraError as error:
+            return [Finding("damaged-archive", key, name, str(error))]
+        return []
+
+    async def _stubs(self) -> dict[str, SessionKey]:
+        """Return all files that sessions name, also those in the trash."""
+        query = SessionQuery(status="archived")
+        infos = [info async for info in self._store.every(query)]
+        for aside in await self._store.list_aside():
+            with contextlib.suppress(SessionStorageError, LookupError):
+                infos.append(await self._store.load_aside(aside.token))
+        return {info.archive: info.key for info in infos if info.archive is not None}
+
     # --- for good ---
 
     async def delete(self, key: SessionKey, lock_timeout: float | None) -> None:
@@ -215,16 +265,6 @@ class Archive:
         """Remove a file of the archive."""
         if self.folder is not None:
             await Shelf(self.folder).remove(name)
-
-    async def forget(self, key: SessionKey) -> builtins.list[str]:
-        """Remove all files that are or were a session's, also of those of its id in the trash; return their names."""
-        if self.folder is None:
-            return []
-        shelf = Shelf(self.folder)
-        names = await shelf.names(key)
-        for name in names:
-            await shelf.remove(name)
-        return names
 
     # --- steps ---
 
@@ -249,7 +289,7 @@ class Archive:
         """Write a session to a file, and read it back."""
         key, filed = snapshot.info.key, None
         try:
-            filed = await shelf.write(key, _document(snapshot))
+            filed = await shelf.write(key, document_of(snapshot))
             await shelf.verify(filed)
         except BaseException as error:
             if filed is not None:
@@ -295,7 +335,8 @@ class Archive:
                 await shelf.remove(name)
 
 
-async def _document(snapshot: Snapshot) -> AsyncIterator[bytes]:
+async def document_of(snapshot: Snapshot) -> AsyncIterator[bytes]:
+    """Yield the lossless document of a session, some bytes at a time."""
     writer = JsonlWriter()
     yield writer.begin(snapshot.info, snapshot.sidecars)
     async for page in snapshot.pages():

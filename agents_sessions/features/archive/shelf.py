@@ -212,10 +212,11 @@ def _size(folder: Path, name: str) -> int | None:
 
 def _names(folder: Path, key: SessionKey) -> list[str]:
     agent, session = _place(key)
-    return [f"{agent}/{file}" for file in _files(folder, agent) if _session_in(file) == session]
+    return [f"{agent}/{file}" for file in _files(folder, agent) if session_in(file) == session]
 
 
-def _session_in(file: str) -> str | None:
+def session_in(file: str) -> str | None:
+    """Return the name of the session that a file is of; None if it is no file of an archive."""
     found = _NAME.fullmatch(file)
     return None if found is None else found["session"]
 
@@ -224,7 +225,7 @@ def _every(folder: Path) -> list[str]:
     from agents_sessions.stores.file.disk import syscalls as io
 
     agents = [agent for agent in io.folders(str(folder)) if agent[0] != "."]
-    return [f"{agent}/{file}" for agent in agents for file in _files(folder, agent) if _session_in(file) is not None]
+    return [f"{agent}/{file}" for agent in agents for file in _files(folder, agent) if session_in(file) is not None]
 
 
 def _files(folder: Path, agent: str) -> list[str]:

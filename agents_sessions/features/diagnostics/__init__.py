@@ -3,6 +3,7 @@
 Read them in this order:
 
     histories      what is wrong in a history: pure
+    backups        copies of what repairs have touched
     report         a check as Markdown, without content
     diagnostics    check, repair, report
 

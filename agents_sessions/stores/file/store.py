@@ -21,6 +21,7 @@ from agents_sessions.concurrency.worker_threads import in_thread
 from agents_sessions.errors import SessionBusyError, SessionCorruptedError, SessionIOError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item, timestamp
+from agents_sessions.model.findings import Finding
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.stores.base import (
     NO_SIDECARS,
@@ -33,6 +34,7 @@ from agents_sessions.stores.base import (
     TurnLock,
 )
 from agents_sessions.stores.codec import PLAIN, Codec
+from agents_sessions.stores.file.checks import FileChecks
 from agents_sessions.stores.file.creation import Creation, pages
 from agents_sessions.stores.file.disk.syscalls import WouldWait
 from agents_sessions.stores.file.files import GrowingSession, SessionFiles
@@ -100,6 +102,7 @@ class FileStore(SessionStore):
         self.root = Path(root).expanduser().absolute()
         self.durability: Durability = durability
         self._files = SessionFiles(self.root, durable=durability == "full", limits=limits, codec=codec)
+        self._checks = FileChecks(self._files)
 
     def __repr__(self) -> str:
         return f"FileStore({str(self.root)!r}, durability={self.durability!r})"
@@ -189,6 +192,9 @@ class FileStore(SessionStore):
     async def delete(self, key: SessionKey) -> None:
         await self._write(key, partial(self._files.delete, key))
 
+    async def clear_copies(self, key: SessionKey) -> int:
+        return await self._write(key, partial(self._files.clear_copies, key))
+
     async def set_aside(self, key: SessionKey, note: str = "") -> SetAside:
         return await self._write(key, partial(self._files.set_aside, key, note))
 
@@ -204,6 +210,23 @@ class FileStore(SessionStore):
     @property
     def folder(self) -> Path:
         return self.root
+
+    async def check(self, *, thorough: bool = False) -> AsyncIterator[Finding]:
+        anywhere = SessionKey("*", "*")
+        for finding in await self._attempt(anywhere, self._checks.root, _plainly):
+            yield finding
+        for folder in await in_thread(self._files.agents):
+            look = await self._attempt(anywhere, partial(self._checks.folder, folder), _plainly)
+            for finding in look.findings:
+                yield finding
+            for begin in range(0, len(look.files), _SCAN_BATCH):
+                some = partial(self._checks.files, folder, look.files[begin : begin + _SCAN_BATCH], thorough=thorough)
+                for finding in await self._attempt(anywhere, some, _plainly):
+                    yield finding
+
+    async def repair(self, finding: Finding, backup: Path) -> bool:
+        key = finding.key or SessionKey("*", "*")
+        return await self._write(key, partial(self._checks.repair, finding, backup), again=True)
 
     async def list_aside(self) -> list[SetAside]:
         return await self._attempt(SessionKey("*", "*"), self._files.list_aside, _plainly)

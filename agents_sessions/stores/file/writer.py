@@ -339,8 +339,7 @@ class FileWriter(FileReader):
                 with locks.locked(folder, name) as fd:
                     self._check_holds(key, fd)
                     # The copies first: while the session is there, a deletion that was cut short can be called again.
-                    for aside in io.names(folder, prefix=f"{name}.torn-"):
-                        atomic.remove(folder, aside, durable=self._durable)
+                    self._remove_copies(folder, name)
                     atomic.remove(folder, name, durable=self._durable)
             except FileNotFoundError:
                 with contextlib.suppress(io.NotRegular):  # what a deletion has left that died on the way
@@ -349,6 +348,20 @@ class FileWriter(FileReader):
             with contextlib.suppress(BlockingIOError):  # then with the next session of that name
                 sidecars.remove_all(folder, name, durable=self._durable)
             forget_turn(folder, name)
+
+    def clear_copies(self, key: SessionKey) -> int:
+        """Remove the damaged files of a session that were kept, and return how many."""
+        try:
+            with self._errors(key), self._folder(key) as folder:
+                return self._remove_copies(folder, names_of(key).file)
+        except SessionNotFoundError:
+            return 0
+
+    def _remove_copies(self, folder: int, name: str) -> int:
+        copies = io.names(folder, prefix=f"{name}.torn-")
+        for copy in copies:
+            atomic.remove(folder, copy, durable=self._durable)
+        return len(copies)
 
     # --- sidecars ---
 
