@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agents_sessions.errors import SessionError
+    from agents_sessions.features.archive.archive import ArchivedSession, ArchiveOutcome
+    from agents_sessions.features.diagnostics.diagnostics import RepairReport
+    from agents_sessions.features.erasure import DeletionReport
+    from agents_sessions.features.removal import RemovalReport
+    from agents_sessions.features.retention.journal import LogEntry
+    from agents_sessions.features.retention.policy import Plan, Policy
+    from agents_sessions.features.trash import TrashedSession
     from agents_sessions.keys import SessionKey
     from agents_sessions.manager import SessionManager
+    from agents_sessions.model.durations import Duration
     from agents_sessions.model.entries import TurnStatus
+    from agents_sessions.model.findings import Finding
     from agents_sessions.model.history import (
         DecisionEntry,
         HandoffEntry,
@@ -59,17 +68,23 @@ __all__ = [
     "AgentFactory",
     "Agents",
     "ApprovalNeeded",
+    "ArchiveOutcome",
+    "ArchivedSession",
     "Content",
     "ContextStats",
     "DecisionEntry",
+    "DeletionReport",
     "Durability",
+    "Duration",
     "FileSession",
     "FileStore",
+    "Finding",
     "HandedOff",
     "HandoffEntry",
     "HistoryEntry",
     "ItemEntry",
     "Listener",
+    "LogEntry",
     "ManagedSession",
     "MemorySession",
     "MemoryStore",
@@ -79,6 +94,10 @@ __all__ = [
     "OnFailure",
     "OnPending",
     "PendingApproval",
+    "Plan",
+    "Policy",
+    "RemovalReport",
+    "RepairReport",
     "Reply",
     "ReplyStream",
     "ReplySummary",
@@ -95,6 +114,7 @@ __all__ = [
     "Start",
     "StoredSession",
     "TokenUsage",
+    "TrashedSession",
     "TurnEntry",
     "TurnEvent",
     "TurnFailed",
@@ -110,17 +130,23 @@ _HOME = {
     "AgentFactory": "turns.agents",
     "Agents": "turns.agents",
     "ApprovalNeeded": "turns.events",
+    "ArchiveOutcome": "features.archive.archive",
+    "ArchivedSession": "features.archive.archive",
     "Content": "turns.request",
     "ContextStats": "model.totals",
     "DecisionEntry": "model.history",
+    "DeletionReport": "features.erasure",
     "Durability": "stores.file.store",
+    "Duration": "model.durations",
     "FileSession": "session",
     "FileStore": "stores.file.store",
+    "Finding": "model.findings",
     "HandedOff": "turns.events",
     "HandoffEntry": "model.history",
     "HistoryEntry": "model.history",
     "ItemEntry": "model.history",
     "Listener": "turns.events",
+    "LogEntry": "features.retention.journal",
     "ManagedSession": "session",
     "MemorySession": "session",
     "MemoryStore": "stores.memory",
@@ -131,6 +157,10 @@ _HOME = {
     "OnFailure": "turns.options",
     "OnPending": "turns.options",
     "PendingApproval": "turns.approvals",
+    "Plan": "features.retention.policy",
+    "Policy": "features.retention.policy",
+    "RemovalReport": "features.removal",
+    "RepairReport": "features.diagnostics.diagnostics",
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
     "ReplySummary": "turns.reply",
@@ -147,6 +177,7 @@ _HOME = {
     "Start": "turns.options",
     "StoredSession": "session",
     "TokenUsage": "model.usage",
+    "TrashedSession": "features.trash",
     "TurnEntry": "model.history",
     "TurnEvent": "turns.events",
     "TurnFailed": "turns.events",

@@ -1,6 +1,6 @@
 import os
 import pickle
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -24,6 +24,7 @@ SAMPLES = {
     "SessionNotFoundError": WHO,
     "SessionExistsError": WHO,
     "SessionAmbiguousError": ("order-42", ("support", "sales")),
+    "AmbiguousPrefixError": ("orde", (*WHO, SessionKey("sales", "order-43"))),
     "SessionConflictError": (*WHO, 1, 2),
     "SessionBusyError": (*WHO, 1.5, "process 7 on host", timedelta(seconds=3)),
     "SessionReentryError": WHO,
@@ -34,7 +35,11 @@ SAMPLES = {
     "InvalidDecisionError": (*WHO, "call 'c7' does not wait for approval; waiting: c1"),
     "NothingToRetryError": (*WHO, "its last turn has not failed"),
     "MessageNotKeptError": (*WHO, "its message was too large"),
+    "SessionExpiredError": (*WHO, datetime(2026, 11, 20, tzinfo=UTC)),
+    "NotArchivedError": WHO,
+    "ArchiveError": (*WHO, "/x/support/order-42.0123abcd.jsonl.zst", "its end is missing"),
     "SessionLimitError": (*WHO, "an item", 70_000_000, "max_item_bytes", 67_108_864),
+    "TooManySessionsError": ("max_sessions_per_user", 2, "ann", (*WHO, SessionKey("sales", "b"))),
     "SessionStorageError": (*WHO, "/x/order-42.json", "it is odd"),
     "SessionCorruptedError": (*WHO, "/x/order-42.json", "it is empty"),
     "SessionVersionError": (*WHO, "/x/order-42.json", "it is newer"),
@@ -47,6 +52,7 @@ BUILTINS = {
     "InvalidValueError": ValueError,
     "InvalidDecisionError": ValueError,
     "NothingToRetryError": LookupError,
+    "NotArchivedError": LookupError,
     "UnsupportedError": NotImplementedError,
     "MissingExtraError": ImportError,
     "FileInTheWayError": FileExistsError,

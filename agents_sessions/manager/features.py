@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from agents_sessions.features.archive.archive import Archive
     from agents_sessions.features.diagnostics.diagnostics import Diagnostics
     from agents_sessions.features.erasure import Erasure
-    from agents_sessions.features.retention.retention import Retention
+    from agents_sessions.features.retention.retention import Retention, Schedule
+    from agents_sessions.features.statistics.prices import Prices
+    from agents_sessions.features.statistics.statistics import Statistics
     from agents_sessions.features.transfer.transfer import Transfer
     from agents_sessions.features.trash import Trash
     from agents_sessions.lookup import SessionLookup
@@ -28,6 +30,7 @@ class FeatureFacade:
     _lock_timeout: float | None
     _trash_keeps: timedelta | None
     _archive_folder: str | os.PathLike[str] | None
+    _schedules: set[Schedule]
 
     @cached_property
     def archive(self) -> Archive:
@@ -48,7 +51,7 @@ class FeatureFacade:
         """Remove old sessions by rules that are shown before they act."""
         from agents_sessions.features.retention.retention import Retention
 
-        return Retention(self.store, self._lookup, self.trash, self.archive)
+        return Retention(self.store, self._lookup, self.trash, self.archive, self._schedules)
 
     @cached_property
     def transfer(self) -> Transfer:
@@ -69,3 +72,12 @@ class FeatureFacade:
         from agents_sessions.features.erasure import Erasure
 
         return Erasure(self.store, self.trash, self.archive, self.retention, self._lock_timeout)
+
+    _prices: Prices
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """What sessions have done, and what that has cost."""
+        from agents_sessions.features.statistics.statistics import Statistics
+
+        return Statistics(self.store, self._lookup, self._prices)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING, Unpack
 from weakref import WeakSet
 
+from agents_sessions.errors import InvalidValueError
+from agents_sessions.features.statistics.prices import NO_PRICES, Prices, check_prices
 from agents_sessions.lookup import SessionLookup
+from agents_sessions.manager.bulk import BulkFacade
 from agents_sessions.manager.features import FeatureFacade
 from agents_sessions.manager.history import HistoryFacade
-from agents_sessions.manager.sessions import SessionFacade
+from agents_sessions.manager.quota import SessionQuota
 from agents_sessions.manager.turns import TurnFacade
 from agents_sessions.model.durations import Duration, duration_of, seconds_of
 from agents_sessions.stores.base import SessionStore
+from agents_sessions.stores.scoped import OneUsersStore
 from agents_sessions.turns.agents import AgentRegistry, Agents, MissingAgent
 from agents_sessions.turns.options import RunArguments, check_options
 from agents_sessions.turns.turn import Turns
@@ -21,10 +27,12 @@ from agents_sessions.turns.turn import Turns
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from agents_sessions.features.retention.retention import Schedule
+    from agents_sessions.keys import SessionKey
     from agents_sessions.turns.stream import ReplyStream
 
 
-class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
+class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
     """Finds sessions, runs turns on them, and keeps their history.
 
     Args:
@@ -37,6 +45,9 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
         trash: How long a deleted session can be had back, such as `"30d"`; None deletes for good.
         ttl: How long a session lives after its last activity that has no time of its own, such as `"7d"`.
         archive: The folder for archived sessions; None takes one below the root of a `FileStore`.
+        max_sessions: How many sessions may be open, which is not closed, in the whole store; None for no limit.
+        max_sessions_per_user: The same for the sessions of each user.
+        prices: What models cost that no price list knows, or otherwise than it says: see `statistics`.
         defaults: Arguments of `Runner.run` for every turn: context, max_turns, hooks, run_config, error_handlers.
     """
 
@@ -50,6 +61,9 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
         trash: Duration | None = None,
         ttl: Duration | None = None,
         archive: str | os.PathLike[str] | None = None,
+        max_sessions: int | None = None,
+        max_sessions_per_user: int | None = None,
+        prices: Prices = NO_PRICES,
         **defaults: Unpack[RunArguments],
     ) -> None:
         self._owns_store = not isinstance(store_or_root, SessionStore)
@@ -62,7 +76,33 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
         self._archive_folder = archive
         self._lookup = SessionLookup(self.store, None if ttl is None else seconds_of(ttl, "ttl"))
         self._turns = Turns(self.store, self._lookup, self._registry)
+        self._quota = SessionQuota(self.store, max_sessions, max_sessions_per_user)
+        self._prices = check_prices(prices)
         self._streams: WeakSet[ReplyStream] = WeakSet()
+        self._schedules: set[Schedule] = set()
+        self._current: SessionKey | None = None
+
+    def for_user(self, user_id: str) -> SessionManager:
+        """Return this manager as one user may use it: sessions of others are not there, whatever is called.
+
+        It can do all that a manager can. New sessions are this user's, and stay so. It shares agents, defaults, limits
+        and listeners with this one, and need not be closed.
+
+        Raises:
+            InvalidValueError: The user is no text, or an empty one.
+        """
+        if not isinstance(user_id, str) or not user_id:
+            raise InvalidValueError({"user_id": f"must be a string that is not empty, not {user_id!r:.80}"})
+        view = copy.copy(self)
+        for name in vars(self):
+            if isinstance(getattr(type(self), name, None), cached_property):
+                delattr(view, name)  # it was made with the store of all
+        view._owns_store, view._current, view._user_id = False, None, user_id
+        view.store = OneUsersStore(self.store, user_id)
+        view._lookup = SessionLookup(view.store, self._lookup.ttl)
+        view._archive_folder = self.archive.folder
+        view._turns = Turns(view.store, view._lookup, self._registry, self._turns.listeners)
+        return view
 
     async def __aenter__(self) -> SessionManager:
         return self
@@ -78,8 +118,7 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
         Then close the store, if the manager has made it; a store that it was given stays open.
         """
         try:
-            if "retention" in self.__dict__:  # it is made when it is first used
-                await self.retention.aclose()
+            await asyncio.gather(*(schedule.stop() for schedule in tuple(self._schedules)))
             # Cancel them together: a stream that ends alone would let the next one on its session begin.
             await asyncio.gather(*(stream.aclose() for stream in tuple(self._streams)))
         finally:

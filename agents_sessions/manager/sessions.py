@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from uuid import uuid4
 
-from pydantic import ValidationError
-
-from agents_sessions.errors import InvalidValueError, SessionArchivedError, SessionExistsError
+from agents_sessions.errors import InvalidValueError, SessionExistsError
 from agents_sessions.keys import SessionKey
-from agents_sessions.manager.checks import check_choice, check_limit
+from agents_sessions.manager.checks import check_given, check_name, facts_checked, path_of, tags_of
+from agents_sessions.manager.facts import FactFacade
 from agents_sessions.model.durations import seconds_of
 from agents_sessions.model.entries import now
-from agents_sessions.model.history import refusals
 from agents_sessions.model.ids import check_id
-from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
-from agents_sessions.model.query import SessionQuery, has_expired
+from agents_sessions.model.info import GivenStatus, SessionInfo, SessionType
+from agents_sessions.model.query import SessionQuery
 from agents_sessions.not_given import NOT_GIVEN, NotGiven, given
 from agents_sessions.session import ManagedSession
 
@@ -29,9 +28,7 @@ if TYPE_CHECKING:
     from agents_sessions.features.archive.archive import Archive
     from agents_sessions.features.erasure import DeletionReport, Erasure
     from agents_sessions.features.trash import Trash
-    from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.durations import Duration
-    from agents_sessions.stores.base import History, SessionStore
     from agents_sessions.turns.agents import AgentRegistry
     from agents_sessions.turns.turn import Turns
 
@@ -46,14 +43,17 @@ class NewSessionFacts(TypedDict, total=False):
     max_turns: int | None
     history_limit: int | None
     metadata: dict[str, Any] | None
+    tags: Iterable[str]
+    pinned: bool
+    working_dir: str | os.PathLike[str] | None
+    parent_id: str | None
+    indexed: bool
     ttl: Duration | None
 
 
-class SessionFacade:
+class SessionFacade(FactFacade):
     """What a manager does with sessions as wholes."""
 
-    store: SessionStore
-    _lookup: SessionLookup
     _registry: AgentRegistry
     _turns: Turns
     _lock_timeout: float | None
@@ -61,6 +61,7 @@ class SessionFacade:
     trash: Trash
     archive: Archive
     _erasure: Erasure
+    _user_id: str | None = None
 
     async def create_session(
         self,
@@ -74,6 +75,11 @@ class SessionFacade:
         max_turns: int | None = None,
         history_limit: int | None = None,
         metadata: dict[str, Any] | None = None,
+        tags: Iterable[str] = (),
+        pinned: bool = False,
+        working_dir: str | os.PathLike[str] | None = None,
+        parent_id: str | None = None,
+        indexed: bool = True,
         ttl: Duration | None = None,
     ) -> SessionInfo:
         """Make a new session of an agent, and return its facts: its id is `info.id`.
@@ -82,23 +88,32 @@ class SessionFacade:
             agent_id: The name of the agent that its first turn starts with.
             session_id: Its id; by default a new UUID.
             user_id: Whose conversation it is.
-            name: A title for people.
+            name: A title for people, of 1 to 100 characters. Without one, `info.title` is the beginning of its first
+                message.
             session_type: Who drives it.
             mode: Free text such as `plan` or `build`, for an agent factory.
             max_turns: The Runner's `max_turns` where neither the call nor the manager gives one.
             history_limit: About how many items of the history the model sees, where no run config says it. The cut
                 is made at a user message.
             metadata: Anything else to keep, as JSON data.
+            tags: Labels to find it by, of 1 to 100 characters each. One that comes twice is kept once.
+            pinned: Keep it whatever a rule of retention says.
+            working_dir: The folder that it is about.
+            parent_id: The session that it comes from.
+            indexed: False keeps its text out of every search index, for ever.
             ttl: How long it lives after its last activity, such as `"7d"`; by default the manager's.
 
         Raises:
             UnknownAgentError: Agents were given, and this is none of them.
             SessionExistsError: The id is taken.
+            TooManySessionsError: As many as are allowed are not closed.
             InvalidValueError: A value does not fit, or the metadata is not JSON.
         """
         check_id(agent_id, what="agent_id")
         self._registry.check_entry(agent_id)
-        with _facts_checked():
+        user_id = self._user_id if user_id is None else user_id
+        check_name(name)
+        with facts_checked():
             info = SessionInfo(
                 id=str(uuid4()) if session_id is None else session_id,
                 agent_id=agent_id,
@@ -109,9 +124,15 @@ class SessionFacade:
                 max_turns=max_turns,
                 history_limit=history_limit,
                 metadata=metadata or {},
+                tags=tags_of(tags),
+                pinned=pinned,
+                working_dir=path_of(working_dir),
+                parent_id=parent_id,
+                indexed=indexed,
                 ttl=None if ttl is None else seconds_of(ttl, "ttl"),
             )
         async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._quota.room(user_id))
             if session_id is not None:
                 await stack.enter_async_context(self.store.reserve(session_id))
                 if await self.store.find(session_id):
@@ -151,48 +172,6 @@ class SessionFacade:
         self._lookup.check_expiry(found)
         return self._lookup.effective(found)
 
-    async def get_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo:
-        """Return a session's facts and totals. For the session itself, as the Runner takes it, see `session`.
-
-        Raises:
-            SessionNotFoundError: There is none.
-            SessionAmbiguousError: Several agents have one of this id, and `agent_id` does not say which.
-            SessionExpiredError: Nothing has happened in it for longer than its time to live.
-        """
-        info = await self.store.existing(await self._lookup.key(session_id, agent_id, whatever=True))
-        self._lookup.check_expiry(info)
-        return self._lookup.effective(info)
-
-    async def list_sessions(
-        self,
-        *,
-        agent_id: str | None = None,
-        user_id: str | None = None,
-        status: SessionStatus | None = None,
-        session_type: SessionType | None = None,
-        expired: bool | None = False,
-        limit: int | None = None,
-    ) -> list[SessionInfo]:
-        """Return sessions, the most recently changed first. What is not given does not filter.
-
-        Those that have expired are left out; `expired=True` returns only them, and None all.
-
-        Raises:
-            InvalidValueError: No session can have this status or type, or the limit is negative.
-        """
-        check_choice("status", status, get_args(SessionStatus))
-        check_choice("session_type", session_type, get_args(SessionType))
-        check_limit(limit)
-        wanted = {"user_id": user_id, "status": status, "session_type": session_type}
-        found = [
-            info
-            async for info in self.store.scan(agent_id)
-            if all(value is None or getattr(info, name) == value for name, value in wanted.items())
-            and (expired is None or has_expired(info, self._lookup.ttl) == expired)
-        ]
-        found.sort(key=lambda info: info.updated_at, reverse=True)
-        return [self._lookup.effective(info) for info in (found if limit is None else found[:limit])]
-
     async def update_session(
         self,
         session_id: str,
@@ -200,18 +179,26 @@ class SessionFacade:
         agent_id: str | None = None,
         name: str | NotGiven | None = NOT_GIVEN,
         user_id: str | NotGiven | None = NOT_GIVEN,
-        status: SessionStatus | NotGiven = NOT_GIVEN,
+        status: GivenStatus | NotGiven = NOT_GIVEN,
         mode: str | NotGiven | None = NOT_GIVEN,
         max_turns: int | NotGiven | None = NOT_GIVEN,
         history_limit: int | NotGiven | None = NOT_GIVEN,
         metadata: dict[str, Any] | NotGiven = NOT_GIVEN,
+        tags: Iterable[str] | NotGiven = NOT_GIVEN,
+        pinned: bool | NotGiven = NOT_GIVEN,
+        working_dir: str | os.PathLike[str] | NotGiven | None = NOT_GIVEN,
+        parent_id: str | NotGiven | None = NOT_GIVEN,
         ttl: Duration | NotGiven | None = NOT_GIVEN,
     ) -> SessionInfo:
-        """Change facts of a session, expired or not; what is not given stays. `metadata` replaces all of it.
+        """Change facts of a session; what is not given stays. `metadata` and `tags` replace all of them.
+
+        That goes for one that has expired or is archived too. To change some tags or keys, see
+        `update_session_metadata` and `tag_session`.
 
         Raises:
             SessionNotFoundError: There is none.
             SessionArchivedError: It is archived, and its status is to be changed.
+            TooManySessionsError: It was closed or another user's, and as many as are allowed are not closed.
             InvalidValueError: A value does not fit, or the metadata is not JSON; nothing was changed.
         """
         facts = given(
@@ -222,31 +209,21 @@ class SessionFacade:
             max_turns=max_turns,
             history_limit=history_limit,
             metadata=metadata,
+            pinned=pinned,
+            parent_id=parent_id,
             ttl=ttl,
         )
-        if ttl is not NOT_GIVEN and ttl is not None:
-            facts["ttl"] = seconds_of(ttl, "ttl")
         if status == "archived":
             raise InvalidValueError({"status": "becomes 'archived' by manager.archive.archive(…)"})
-
-        def change(history: History) -> History:
-            if "status" in facts and history.info.status == "archived":
-                raise SessionArchivedError(history.info.key)
-            with _facts_checked():
-                return history.with_facts(**facts) if facts else history
-
-        key = await self._lookup.key(session_id, agent_id, whatever=True)
-        return self._lookup.effective(await self.store.rewrite(key, change))
-
-    async def refresh_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo:
-        """Begin the time to live of a session anew, also if it has expired.
-
-        Raises:
-            SessionNotFoundError: There is none.
-        """
-        key = await self._lookup.key(session_id, agent_id, whatever=True)
-        refreshed = await self.store.rewrite(key, lambda history: history.with_facts(refreshed_at=now()))
-        return self._lookup.effective(refreshed)
+        if ttl is not NOT_GIVEN and ttl is not None:
+            facts["ttl"] = seconds_of(ttl, "ttl")
+        if tags is not NOT_GIVEN:
+            facts["tags"] = tags_of(tags)
+        if working_dir is not NOT_GIVEN:
+            facts["working_dir"] = path_of(working_dir)
+        if name is not NOT_GIVEN:
+            check_name(name)
+        return await self._change_facts(session_id, agent_id, lambda _: facts, touched=facts)
 
     async def clear_session(self, session_id: str, *, agent_id: str | None = None) -> None:
         """Remove the whole history of a session, with its totals. Waits for a turn that runs on it.
@@ -260,6 +237,14 @@ class SessionFacade:
         key = await self._lookup.key(session_id, agent_id)
         await self._turns.clear(key, self._lock_timeout)
 
+    async def refresh_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo:
+        """Begin the time to live of a session anew, also if it has expired.
+
+        Raises:
+            SessionNotFoundError: There is none.
+        """
+        return await self._change_facts(session_id, agent_id, lambda _: {"refreshed_at": now()})
+
     async def delete_session(self, session_id: str, *, agent_id: str | None = None, permanently: bool = False) -> None:
         """Remove a session and all that belongs to it. Waits for a turn that runs on it.
 
@@ -270,7 +255,9 @@ class SessionFacade:
             SessionNotFoundError: There is none.
             SessionBusyError: A turn runs on it and did not end in time.
         """
-        key = await self._lookup.key(session_id, agent_id, whatever=True)
+        await self._delete(await self._lookup.key(session_id, agent_id, whatever=True), permanently=permanently)
+
+    async def _delete(self, key: SessionKey, *, permanently: bool) -> None:
         if self._trash_keeps is not None and not permanently:
             await self.trash.put(key, lock_timeout=self._lock_timeout)
         elif await self._turns.is_archived(key):
@@ -288,11 +275,11 @@ class SessionFacade:
         Raises:
             InvalidValueError: The user is no text.
         """
-        return await self._erasure.delete(SessionQuery(user_id=_some("user_id", user_id)), erase=erase)
+        return await self._erasure.delete(SessionQuery(user_id=check_given("user_id", user_id)), erase=erase)
 
     async def delete_agent_sessions(self, agent_id: str, *, erase: bool = False) -> DeletionReport:
         """Remove all sessions of an agent, as `delete_user_sessions` does those of a user."""
-        return await self._erasure.delete(SessionQuery(agent_id=_some("agent_id", agent_id)), erase=erase)
+        return await self._erasure.delete(SessionQuery(agent_id=check_given("agent_id", agent_id)), erase=erase)
 
     def session(
         self,
@@ -310,22 +297,6 @@ class SessionFacade:
         )
 
 
-def _some(name: str, value: str) -> str:
-    """Refuse what would not filter, and so take all sessions for those of one."""
-    if not isinstance(value, str) or not value:
-        raise InvalidValueError({name: f"must be a text, not {value!r:.80}"})
-    return value
-
-
 def _check_one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:
     if value is not None and value not in known:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, not {value!r:.80}")
-
-
-@contextlib.contextmanager
-def _facts_checked() -> Iterator[None]:
-    """Name the facts that do not fit, without their values, which pydantic would quote."""
-    try:
-        yield
-    except ValidationError as error:
-        raise InvalidValueError(refusals(error)) from None

@@ -24,6 +24,8 @@ class ModelRequest(TokenUsage):
     response_id: str | None = None
     nested: bool = False
     """Made by an agent used as a tool: it cost tokens but filled another context."""
+    duration_ms: int | None = None
+    """How long the model took, if that was measured."""
 
 
 class _Envelope(_Value):

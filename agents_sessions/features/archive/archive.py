@@ -216,11 +216,13 @@ class Archive:
                 found.append(Finding("missing-archive", key, name))
             elif thorough:
                 found += await self._check_file(shelf, key, name)
-        return found + [Finding("orphan-archive", session_of(name), name) for name in sorted(files - stubs.keys())]
+        # Who sees the sessions of one user only cannot tell what of the others is theirs.
+        orphans = sorted(files - stubs.keys()) if self._store.is_whole else []
+        return found + [Finding("orphan-archive", session_of(name), name) for name in orphans]
 
     async def orphans(self) -> builtins.list[tuple[str, SessionInfo | None]]:
         """Return the files that no session names, with the session that each holds; None where it cannot be read."""
-        if self.folder is None:
+        if self.folder is None or not self._store.is_whole:
             return []
         shelf, named = Shelf(self.folder), await self._stubs()
         return [(name, await self._held(shelf, name)) for name in await shelf.every() if name not in named]

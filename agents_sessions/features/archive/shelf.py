@@ -229,10 +229,12 @@ def _every(folder: Path) -> list[str]:
 
 
 def _files(folder: Path, agent: str) -> list[str]:
+    from agents_sessions.stores.file.disk import atomic
     from agents_sessions.stores.file.disk import syscalls as io
 
     try:
         with io.directory(str(folder), agent) as opened:
+            atomic.sweep_once(opened)
             return io.names(opened)
     except FileNotFoundError:
         return []

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     import os
 
     from agents_sessions.features.archive.archive import Archive
-    from agents_sessions.keys import SessionKey
     from agents_sessions.model.info import SessionInfo
     from agents_sessions.stores.base import SessionStore, TurnLock
 
@@ -121,7 +120,7 @@ class Diagnostics:
 
     async def _in_history(self, info: SessionInfo) -> list[Finding]:
         if info.context.open_turn is not None:
-            return [] if await self._is_held(info.key) else [Finding("interrupted-turn", info.key)]
+            return [] if await self._store.is_running(info.key) else [Finding("interrupted-turn", info.key)]
         waits = awaits_approval(info)
         lost = waits and not await self._can_resume(info)
         entries = await self._store.entries(info.key)
@@ -136,13 +135,6 @@ class Diagnostics:
             return await load_awaiting(self._store, info) is not None
         except SessionCorruptedError:
             return False
-
-    async def _is_held(self, key: SessionKey) -> bool:
-        try:
-            async with self._store.turn_lock(key, 0):
-                return False
-        except SessionBusyError:
-            return True
 
     # --- repair ---
 

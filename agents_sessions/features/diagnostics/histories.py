@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from agents_sessions.errors import InvalidItemError
+from agents_sessions.model.calls import call_id_of
 from agents_sessions.model.entries import item_entry
 from agents_sessions.model.findings import Finding
 from agents_sessions.model.totals import ContextStats, fold
-from agents_sessions.turns.past import call_id_of, lost_outputs, orphaned, unanswered
+from agents_sessions.turns.past import lost_outputs, orphaned, unanswered
 
 if TYPE_CHECKING:
     from agents_sessions.model.entries import Entry

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 JUST_RESUMED = timedelta(minutes=5)
 """For so long after a session has gone on again, no rule takes it away."""
 
+RESUMED = "it was just resumed"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
@@ -216,7 +218,7 @@ def protection(info: SessionInfo, now: datetime, *, is_busy: bool) -> str | None
         return "it is archived"
     changed = max(info.updated_at, info.last_used_at)
     was_old = info.created_at < now - JUST_RESUMED
-    return "it was just resumed" if was_old and changed > now - JUST_RESUMED else None
+    return RESUMED if was_old and changed > now - JUST_RESUMED else None
 
 
 def _is_within(length: timedelta, most: Duration | None) -> bool:

@@ -19,6 +19,7 @@ from agents_sessions.errors import (
 from agents_sessions.features.removal import RemovalReport, Tally
 from agents_sessions.features.retention.journal import Journal, LogEntry
 from agents_sessions.features.retention.policy import (
+    RESUMED,
     Measured,
     Plan,
     PlannedRemoval,
@@ -62,15 +63,23 @@ class Retention:
         lookup: Knows the manager's time to live.
         trash: Where sessions go if the manager has one.
         archive: Where they may go too.
+        schedules: Where those are noted that run, for who has to stop them.
     """
 
-    def __init__(self, store: SessionStore, lookup: SessionLookup, trash: Trash, archive: Archive) -> None:
+    def __init__(
+        self,
+        store: SessionStore,
+        lookup: SessionLookup,
+        trash: Trash,
+        archive: Archive,
+        schedules: set[Schedule] | None = None,
+    ) -> None:
         self._store = store
         self._lookup = lookup
         self._trash = trash
         self._archive = archive
         self._journal = Journal(store.folder)
-        self._schedules: set[Schedule] = set()
+        self._schedules: set[Schedule] = set() if schedules is None else schedules
 
     async def preview(self, policy: Policy) -> Plan:
         """Return exactly what a policy would remove, with the reason and the size of each. Nothing is touched."""
@@ -143,13 +152,7 @@ class Retention:
         Raises:
             InvalidValueError: `every` is no length of time, or `to` is none of its values.
         """
-        schedule = Schedule(self, policy, seconds_of(every, "every"), self._destination(to))
-        self._schedules.add(schedule)
-        return schedule
-
-    async def aclose(self) -> None:
-        """Stop all schedules, and wait for the removal that one is in the middle of."""
-        await asyncio.gather(*(schedule.stop() for schedule in tuple(self._schedules)))
+        return Schedule(self, self._schedules, policy, seconds_of(every, "every"), self._destination(to))
 
     async def round(self, policy: Policy | None, to: Destination) -> RemovalReport | None:
         """Do what a schedule does; None if another process does it in this moment."""
@@ -183,16 +186,8 @@ class Retention:
 
     async def _busy(self, infos: Iterable[SessionInfo]) -> frozenset[SessionKey]:
         """Return the sessions on which a turn runs. One that is open and that no one holds has died."""
-        return frozenset(
-            [info.key for info in infos if info.context.open_turn is not None and await self._is_held(info.key)]
-        )
-
-    async def _is_held(self, key: SessionKey) -> bool:
-        try:
-            async with self._store.turn_lock(key, 0):
-                return False
-        except SessionBusyError:
-            return True
+        opened = [info.key for info in infos if info.context.open_turn is not None]
+        return frozenset([key for key in opened if await self._store.is_running(key)])
 
     # --- how ---
 
@@ -217,7 +212,7 @@ class Retention:
         async with exclusive_turn(self._store, removal.key, 0) as lock:
             info = await self._store.existing(removal.key)
             shield = protection(info, now(), is_busy=False)
-            if shield is None and not removal.is_as_planned(info):
+            if not removal.is_as_planned(info) and shield in (None, RESUMED):
                 shield = "it was used since"
             if shield is not None:
                 tally.skip(removal.key, shield)
@@ -241,8 +236,11 @@ class Retention:
 class Schedule:
     """Rounds of retention in the background, until they are stopped."""
 
-    def __init__(self, retention: Retention, policy: Policy | None, every: float, to: Destination) -> None:
+    def __init__(
+        self, retention: Retention, running: set[Schedule], policy: Policy | None, every: float, to: Destination
+    ) -> None:
         self._retention = retention
+        self._running = running
         self._policy = policy
         self._every = every
         self._to = to
@@ -251,6 +249,7 @@ class Schedule:
         self.rounds = 0
         """How many rounds this process has done."""
         self._task = asyncio.get_running_loop().create_task(self._run())
+        running.add(self)
 
     async def stop(self) -> None:
         """Stop, and wait for the removal that it is in the middle of."""

@@ -5,6 +5,7 @@ and holds the time and the note, so that nothing else must be written: it works 
 file follows it a moment later. If the process dies in between, `reunite` finishes that before the id is used again.
 """
 
+import contextlib
 import re
 import secrets
 import time
@@ -97,6 +98,14 @@ def destroy(folder: int, name: str, *, durable: bool) -> None:
     """Remove a session that was set aside. The caller holds the lock of the file."""
     remove(folder, name, durable=durable)
     remove_tree(folder, name + _FOLDER, durable=durable)
+
+
+def clear_destroyed(folder: int) -> None:
+    """Remove the sidecars of sessions that were destroyed, if who did it died before it came to them."""
+    for name in hidden_names(folder, suffix=_FOLDER):
+        if parse(name.removesuffix(_FOLDER)) is not None and not exists(folder, name.removesuffix(_FOLDER)):
+            with contextlib.suppress(OSError):  # the next look tries again
+                remove_tree(folder, name, durable=False)
 
 
 def reunite(folder: int, file: str) -> None:

@@ -36,7 +36,6 @@ LITTLE_ROOM = 64 << 20
 
 _LOCK = ".turn"
 _ASIDE = ".aside"
-_HIDDEN_SIDECARS = ".aside.sidecars"
 _TORN = ".json.torn-"
 
 
@@ -129,7 +128,7 @@ class FileChecks:
         """Yield what processes have left that died, and what repairs have kept."""
         names = {name for name, _ in found}
         for name, status in found:
-            code = _hidden(folder, name, status, names) if name[0] == "." else _beside(name, status, names)
+            code = _hidden(folder, name, status) if name[0] == "." else _beside(name, status, names)
             if code is not None:
                 session = name.partition(_TORN)[0].removesuffix(SUFFIX) + SUFFIX
                 key = None if name[0] == "." else _key_of(agent, session)
@@ -171,8 +170,6 @@ class FileChecks:
             atomic.sweep_one(folder, name)
         elif finding.code == "orphan-lock":
             forget_turn(folder, name.removeprefix(".").removesuffix(_LOCK))
-        elif finding.code == "orphan-sidecars" and name.endswith(_HIDDEN_SIDECARS):
-            atomic.remove_tree(folder, name, durable=True)
         elif finding.code == "orphan-sidecars":
             sidecars.remove_all(folder, name + SUFFIX, durable=True)
 
@@ -195,14 +192,12 @@ def _disk(root: int) -> Iterator[Finding]:
         file.close()
 
 
-def _hidden(folder: int, name: str, status: stat_result, names: set[str]) -> str | None:
+def _hidden(folder: int, name: str, status: stat_result) -> str | None:
     """Return what is wrong with a hidden name, or None."""
     if atomic.is_temporary(name):
         return "stale-temporary" if atomic.is_left(folder, name, status) else None
     if name.endswith(_LOCK):
         return "orphan-lock" if _is_free(folder, name) else None
-    if name.endswith(_HIDDEN_SIDECARS) and name.removesuffix(".sidecars") not in names:
-        return "orphan-sidecars"
     return None
 
 

@@ -86,6 +86,7 @@ class SessionFiles(FileWriter):
                 self._errors(here),
                 io.directory(self._root, agent) as folder,
             ):
+                aside.clear_destroyed(folder)
                 for name in io.hidden_names(folder, suffix=".aside"):
                     parts = aside.parse(name)
                     if parts is not None and not self._finish_return(folder, name, parts.file):

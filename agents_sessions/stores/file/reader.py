@@ -61,7 +61,7 @@ class FileReader:
         self.root = root
         self.limits = limits
         self.codec = codec
-        self._root = str(root)
+        self._root = self.root_name = str(root)
         self._place = os.path.realpath(root)
 
     def path(self, key: SessionKey) -> Path:

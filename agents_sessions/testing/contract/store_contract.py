@@ -15,8 +15,11 @@ from agents_sessions.testing.contract.read import ReadContract
 from agents_sessions.testing.contract.refusals import RefusalContract
 from agents_sessions.testing.contract.rewrite import RewriteContract
 from agents_sessions.testing.contract.scan import ScanContract
+from agents_sessions.testing.contract.search import SearchContract
 from agents_sessions.testing.contract.sharing import SharingContract
 from agents_sessions.testing.contract.sidecars import SidecarContract
+from agents_sessions.testing.contract.sizes import SizeContract
+from agents_sessions.testing.contract.spend import SpendContract
 from agents_sessions.testing.contract.times import TimeContract
 from agents_sessions.testing.contract.turn_lock import TurnLockContract
 
@@ -37,7 +40,10 @@ class StoreContract(
     IdContract,
     ScanContract,
     QueryContract,
+    SearchContract,
+    SpendContract,
     SidecarContract,
+    SizeContract,
     TurnLockContract,
     ConcurrencyContract,
     ProcessContract,
