@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from agents_sessions.errors import SessionError
     from agents_sessions.features.archive.archive import ArchivedSession, ArchiveOutcome
+    from agents_sessions.features.branches.comparing import BranchDiff
+    from agents_sessions.features.branches.family import Branch
+    from agents_sessions.features.branches.merging import Merged
+    from agents_sessions.features.checkpoints import Checkpoint
     from agents_sessions.features.diagnostics.diagnostics import RepairReport
     from agents_sessions.features.erasure import DeletionReport
+    from agents_sessions.features.redaction import RedactedPlace
     from agents_sessions.features.removal import RemovalReport
     from agents_sessions.features.retention.journal import LogEntry
     from agents_sessions.features.retention.policy import Plan, Policy
+    from agents_sessions.features.summaries import Summary
     from agents_sessions.features.trash import TrashedSession
     from agents_sessions.keys import SessionKey
     from agents_sessions.manager import SessionManager
@@ -22,18 +28,24 @@ if TYPE_CHECKING:
     from agents_sessions.model.entries import TurnStatus
     from agents_sessions.model.findings import Finding
     from agents_sessions.model.history import (
+        CheckpointEntry,
         DecisionEntry,
         HandoffEntry,
         HistoryEntry,
         ItemEntry,
+        MergeEntry,
         Message,
         ModelRequest,
+        RedactionEntry,
         TurnEntry,
         UsageEntry,
+        ViewEntry,
     )
-    from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
+    from agents_sessions.model.info import Compaction, ForkPoint, SessionInfo, SessionStatus, SessionType
     from agents_sessions.model.totals import ContextStats
+    from agents_sessions.model.turn_list import TurnInfo
     from agents_sessions.model.usage import TokenUsage
+    from agents_sessions.model.view import View
     from agents_sessions.not_given import NOT_GIVEN, NotGiven
     from agents_sessions.session import FileSession, ManagedSession, MemorySession, StoredSession
     from agents_sessions.stores.base import SessionStore
@@ -41,8 +53,11 @@ if TYPE_CHECKING:
     from agents_sessions.stores.memory import MemoryStore
     from agents_sessions.turns.agents import AgentFactory, Agents
     from agents_sessions.turns.approvals import PendingApproval
+    from agents_sessions.turns.compacting import Shortened
     from agents_sessions.turns.events import (
         ApprovalNeeded,
+        Compacted,
+        CompactionFailed,
         HandedOff,
         Listener,
         TurnEvent,
@@ -62,6 +77,7 @@ if TYPE_CHECKING:
     from agents_sessions.turns.reply import Reply, ReplySummary
     from agents_sessions.turns.request import Content
     from agents_sessions.turns.stream import ReplyStream
+    from agents_sessions.windows import in_order, last_tokens, last_turns, prune_tool_outputs
 
 __all__ = [
     "NOT_GIVEN",
@@ -70,6 +86,13 @@ __all__ = [
     "ApprovalNeeded",
     "ArchiveOutcome",
     "ArchivedSession",
+    "Branch",
+    "BranchDiff",
+    "Checkpoint",
+    "CheckpointEntry",
+    "Compacted",
+    "Compaction",
+    "CompactionFailed",
     "Content",
     "ContextStats",
     "DecisionEntry",
@@ -79,6 +102,7 @@ __all__ = [
     "FileSession",
     "FileStore",
     "Finding",
+    "ForkPoint",
     "HandedOff",
     "HandoffEntry",
     "HistoryEntry",
@@ -88,6 +112,8 @@ __all__ = [
     "ManagedSession",
     "MemorySession",
     "MemoryStore",
+    "MergeEntry",
+    "Merged",
     "Message",
     "ModelRequest",
     "NotGiven",
@@ -96,6 +122,8 @@ __all__ = [
     "PendingApproval",
     "Plan",
     "Policy",
+    "RedactedPlace",
+    "RedactionEntry",
     "RemovalReport",
     "RepairReport",
     "Reply",
@@ -111,18 +139,27 @@ __all__ = [
     "SessionStatus",
     "SessionStore",
     "SessionType",
+    "Shortened",
     "Start",
     "StoredSession",
+    "Summary",
     "TokenUsage",
     "TrashedSession",
     "TurnEntry",
     "TurnEvent",
     "TurnFailed",
     "TurnFinished",
+    "TurnInfo",
     "TurnOptions",
     "TurnStarted",
     "TurnStatus",
     "UsageEntry",
+    "View",
+    "ViewEntry",
+    "in_order",
+    "last_tokens",
+    "last_turns",
+    "prune_tool_outputs",
 ]
 __version__ = "0.1.0"
 
@@ -132,6 +169,13 @@ _HOME = {
     "ApprovalNeeded": "turns.events",
     "ArchiveOutcome": "features.archive.archive",
     "ArchivedSession": "features.archive.archive",
+    "Branch": "features.branches.family",
+    "BranchDiff": "features.branches.comparing",
+    "Checkpoint": "features.checkpoints",
+    "CheckpointEntry": "model.history",
+    "Compacted": "turns.events",
+    "Compaction": "model.info",
+    "CompactionFailed": "turns.events",
     "Content": "turns.request",
     "ContextStats": "model.totals",
     "DecisionEntry": "model.history",
@@ -141,6 +185,7 @@ _HOME = {
     "FileSession": "session",
     "FileStore": "stores.file.store",
     "Finding": "model.findings",
+    "ForkPoint": "model.info",
     "HandedOff": "turns.events",
     "HandoffEntry": "model.history",
     "HistoryEntry": "model.history",
@@ -150,6 +195,8 @@ _HOME = {
     "ManagedSession": "session",
     "MemorySession": "session",
     "MemoryStore": "stores.memory",
+    "MergeEntry": "model.history",
+    "Merged": "features.branches.merging",
     "Message": "model.history",
     "ModelRequest": "model.history",
     "NOT_GIVEN": "not_given",
@@ -159,6 +206,8 @@ _HOME = {
     "PendingApproval": "turns.approvals",
     "Plan": "features.retention.policy",
     "Policy": "features.retention.policy",
+    "RedactedPlace": "features.redaction",
+    "RedactionEntry": "model.history",
     "RemovalReport": "features.removal",
     "RepairReport": "features.diagnostics.diagnostics",
     "Reply": "turns.reply",
@@ -174,18 +223,27 @@ _HOME = {
     "SessionStatus": "model.info",
     "SessionStore": "stores.base",
     "SessionType": "model.info",
+    "Shortened": "turns.compacting",
     "Start": "turns.options",
     "StoredSession": "session",
+    "Summary": "features.summaries",
     "TokenUsage": "model.usage",
     "TrashedSession": "features.trash",
     "TurnEntry": "model.history",
     "TurnEvent": "turns.events",
     "TurnFailed": "turns.events",
     "TurnFinished": "turns.events",
+    "TurnInfo": "model.turn_list",
     "TurnOptions": "turns.options",
     "TurnStarted": "turns.events",
     "TurnStatus": "model.entries",
     "UsageEntry": "model.history",
+    "View": "model.view",
+    "ViewEntry": "model.history",
+    "in_order": "windows",
+    "last_tokens": "windows",
+    "last_turns": "windows",
+    "prune_tool_outputs": "windows",
 }
 
 

@@ -22,6 +22,7 @@ from agents_sessions.stores.base import SessionStore
 from agents_sessions.stores.scoped import OneUsersStore
 from agents_sessions.turns.agents import AgentRegistry, Agents, MissingAgent
 from agents_sessions.turns.options import RunArguments, check_options
+from agents_sessions.turns.summarising import Summarisers
 from agents_sessions.turns.turn import Turns
 
 if TYPE_CHECKING:
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 
     from agents_sessions.features.retention.retention import Schedule
     from agents_sessions.keys import SessionKey
+    from agents_sessions.model.info import Compaction
     from agents_sessions.turns.stream import ReplyStream
+
+
+DRAIN_TIMEOUT = 10.0
+"""Seconds that a manager which is closed lets its turns run on."""
 
 
 class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
@@ -48,6 +54,7 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         max_sessions: How many sessions may be open, which is not closed, in the whole store; None for no limit.
         max_sessions_per_user: The same for the sessions of each user.
         prices: What models cost that no price list knows, or otherwise than it says: see `statistics`.
+        compaction: When and how the model's input is shortened before a turn; None never does. A session's own wins.
         defaults: Arguments of `Runner.run` for every turn: context, max_turns, hooks, run_config, error_handlers.
     """
 
@@ -64,6 +71,7 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         max_sessions: int | None = None,
         max_sessions_per_user: int | None = None,
         prices: Prices = NO_PRICES,
+        compaction: Compaction | None = None,
         **defaults: Unpack[RunArguments],
     ) -> None:
         self._owns_store = not isinstance(store_or_root, SessionStore)
@@ -75,9 +83,11 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         self._trash_keeps = None if trash is None else duration_of(trash, "trash")
         self._archive_folder = archive
         self._lookup = SessionLookup(self.store, None if ttl is None else seconds_of(ttl, "ttl"))
-        self._turns = Turns(self.store, self._lookup, self._registry)
         self._quota = SessionQuota(self.store, max_sessions, max_sessions_per_user)
         self._prices = check_prices(prices)
+        if compaction is not None:
+            Summarisers(self._registry).check(compaction.summariser)
+        self._turns = Turns(self.store, self._lookup, self._registry, compaction=compaction)
         self._streams: WeakSet[ReplyStream] = WeakSet()
         self._schedules: set[Schedule] = set()
         self._current: SessionKey | None = None
@@ -101,7 +111,7 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         view.store = OneUsersStore(self.store, user_id)
         view._lookup = SessionLookup(view.store, self._lookup.ttl)
         view._archive_folder = self.archive.folder
-        view._turns = Turns(view.store, view._lookup, self._registry, self._turns.listeners)
+        view._turns = self._turns.on(view.store, view._lookup)
         return view
 
     async def __aenter__(self) -> SessionManager:
@@ -110,17 +120,28 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.aclose()
+        await self.aclose(drain_timeout=DRAIN_TIMEOUT if error is None else 0.0)
 
-    async def aclose(self) -> None:
-        """Cancel the streams and the schedules that still run, and wait until their sessions are free.
+    async def aclose(self, *, drain_timeout: float | None = DRAIN_TIMEOUT) -> None:
+        """Take no more turns, let those that run come to their end, and wait until their sessions are free.
 
-        Then close the store, if the manager has made it; a store that it was given stays open.
+        A turn that waits for its session does not begin any more: it is a `ManagerClosedError`. Then the store is
+        closed, if the manager has made it; a store that it was given stays open.
+
+        Args:
+            drain_timeout: Seconds after which the turns that still run are cancelled, None for never. The end of an
+                ``async with`` block that was left by an error cancels them at once.
         """
+        running, streams = self._turns.running, tuple(self._streams)
+        running.close()
+        for stream in streams:
+            stream.leave_behind()
         try:
             await asyncio.gather(*(schedule.stop() for schedule in tuple(self._schedules)))
-            # Cancel them together: a stream that ends alone would let the next one on its session begin.
-            await asyncio.gather(*(stream.aclose() for stream in tuple(self._streams)))
+            if not await running.drain(drain_timeout):
+                await asyncio.gather(*(stream.aclose() for stream in streams))
+                running.cancel()
+                await running.drain(None)
         finally:
             if self._owns_store:
                 await self.store.aclose()

@@ -321,7 +321,7 @@ class Archive:
             reader.close()
         except (OSError, DamagedFile, ImportRefusedError) as error:
             raise ArchiveError(key, path, _reason(error)) from error
-        if header is None or header.info.key != key:
+        if header is None or header.info.id != key.session_id:  # its agent may be another one by now
             raise ArchiveError(key, path, "it holds another session")
         return header, entries
 

@@ -20,7 +20,7 @@ _NOTE = re.compile(r"[A-Za-z0-9_=:-]{0,24}")
 _NAME = re.compile(
     r"\.(?P<file>.+\.json)\.(?P<at>[0-9a-f]{12})-[0-9a-f]{8}-(?P<note>[A-Za-z0-9_=:-]{0,24})\.aside", re.DOTALL
 )
-_FOLDER = ".sidecars"
+FOLDER = ".sidecars"
 
 
 class AsideName(NamedTuple):
@@ -52,7 +52,7 @@ def parse(name: str) -> AsideName | None:
 
 def beside_any(file: str) -> str:
     """Return the name of the folder of sidecars that goes with a file, whether its session is in sight or not."""
-    return beside(file) if file.endswith(SUFFIX) else file + _FOLDER
+    return beside(file) if file.endswith(SUFFIX) else file + FOLDER
 
 
 def put(folder: int, file: str, note: str, *, durable: bool) -> str:
@@ -60,7 +60,7 @@ def put(folder: int, file: str, note: str, *, durable: bool) -> str:
     name = f".{file}.{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(4)}-{note}.aside"
     rename(folder, file, name, durable=durable)
     try:
-        move_folder(folder, beside(file), name + _FOLDER)
+        move_folder(folder, beside(file), name + FOLDER)
     except OSError:
         rename(folder, name, file, durable=durable)
         raise
@@ -78,11 +78,11 @@ def take(folder: int, name: str, file: str, *, durable: bool) -> None:
         return
     if exists(folder, file):
         raise FileExistsError(file)
-    move_folder(folder, name + _FOLDER, beside(file))
+    move_folder(folder, name + FOLDER, beside(file))
     try:
         move(folder, name, file, durable=durable)
     except BaseException:
-        move_folder(folder, beside(file), name + _FOLDER)
+        move_folder(folder, beside(file), name + FOLDER)
         raise
 
 
@@ -97,13 +97,13 @@ def is_back(folder: int, name: str, file: str) -> bool:
 def destroy(folder: int, name: str, *, durable: bool) -> None:
     """Remove a session that was set aside. The caller holds the lock of the file."""
     remove(folder, name, durable=durable)
-    remove_tree(folder, name + _FOLDER, durable=durable)
+    remove_tree(folder, name + FOLDER, durable=durable)
 
 
 def clear_destroyed(folder: int) -> None:
     """Remove the sidecars of sessions that were destroyed, if who did it died before it came to them."""
-    for name in hidden_names(folder, suffix=_FOLDER):
-        if parse(name.removesuffix(_FOLDER)) is not None and not exists(folder, name.removesuffix(_FOLDER)):
+    for name in hidden_names(folder, suffix=FOLDER):
+        if parse(name.removesuffix(FOLDER)) is not None and not exists(folder, name.removesuffix(FOLDER)):
             with contextlib.suppress(OSError):  # the next look tries again
                 remove_tree(folder, name, durable=False)
 
@@ -114,5 +114,5 @@ def reunite(folder: int, file: str) -> None:
         return
     hidden = hidden_names(folder, prefix=f".{file}.", suffix=".aside")
     names = [name for name in hidden if (parts := parse(name)) is not None and parts.file == file]
-    if names and not exists(folder, names[-1] + _FOLDER):
-        move_folder(folder, beside(file), names[-1] + _FOLDER)
+    if names and not exists(folder, names[-1] + FOLDER):
+        move_folder(folder, beside(file), names[-1] + FOLDER)
