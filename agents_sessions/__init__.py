@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from agents_sessions.features.removal import RemovalReport
     from agents_sessions.features.retention.journal import LogEntry
     from agents_sessions.features.retention.policy import Plan, Policy
+    from agents_sessions.features.statistics.figures import Cost
+    from agents_sessions.features.statistics.prices import Prices, TokenPrices
+    from agents_sessions.features.statistics.report import Report, SessionStatistics
     from agents_sessions.features.summaries import Summary
+    from agents_sessions.features.transfer.migrate import migrate_store
+    from agents_sessions.features.transfer.values import (
+        ExportOptions,
+        ExportReport,
+        ImportLimits,
+        ImportReport,
+        Progress,
+        StoreReport,
+    )
     from agents_sessions.features.trash import TrashedSession
     from agents_sessions.keys import SessionKey
     from agents_sessions.manager import SessionManager
@@ -51,6 +63,7 @@ if TYPE_CHECKING:
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.stores.file.store import Durability, FileStore
     from agents_sessions.stores.memory import MemoryStore
+    from agents_sessions.turns.activity import Activity
     from agents_sessions.turns.agents import AgentFactory, Agents
     from agents_sessions.turns.approvals import PendingApproval
     from agents_sessions.turns.compacting import Shortened
@@ -81,6 +94,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOT_GIVEN",
+    "Activity",
     "AgentFactory",
     "Agents",
     "ApprovalNeeded",
@@ -95,10 +109,13 @@ __all__ = [
     "CompactionFailed",
     "Content",
     "ContextStats",
+    "Cost",
     "DecisionEntry",
     "DeletionReport",
     "Durability",
     "Duration",
+    "ExportOptions",
+    "ExportReport",
     "FileSession",
     "FileStore",
     "Finding",
@@ -106,6 +123,8 @@ __all__ = [
     "HandedOff",
     "HandoffEntry",
     "HistoryEntry",
+    "ImportLimits",
+    "ImportReport",
     "ItemEntry",
     "Listener",
     "LogEntry",
@@ -122,6 +141,8 @@ __all__ = [
     "PendingApproval",
     "Plan",
     "Policy",
+    "Prices",
+    "Progress",
     "RedactedPlace",
     "RedactionEntry",
     "RemovalReport",
@@ -129,6 +150,7 @@ __all__ = [
     "Reply",
     "ReplyStream",
     "ReplySummary",
+    "Report",
     "RetryOptions",
     "RunArguments",
     "SendOptions",
@@ -136,13 +158,16 @@ __all__ = [
     "SessionInfo",
     "SessionKey",
     "SessionManager",
+    "SessionStatistics",
     "SessionStatus",
     "SessionStore",
     "SessionType",
     "Shortened",
     "Start",
+    "StoreReport",
     "StoredSession",
     "Summary",
+    "TokenPrices",
     "TokenUsage",
     "TrashedSession",
     "TurnEntry",
@@ -159,11 +184,13 @@ __all__ = [
     "in_order",
     "last_tokens",
     "last_turns",
+    "migrate_store",
     "prune_tool_outputs",
 ]
 __version__ = "0.1.0"
 
 _HOME = {
+    "Activity": "turns.activity",
     "AgentFactory": "turns.agents",
     "Agents": "turns.agents",
     "ApprovalNeeded": "turns.events",
@@ -178,10 +205,13 @@ _HOME = {
     "CompactionFailed": "turns.events",
     "Content": "turns.request",
     "ContextStats": "model.totals",
+    "Cost": "features.statistics.figures",
     "DecisionEntry": "model.history",
     "DeletionReport": "features.erasure",
     "Durability": "stores.file.store",
     "Duration": "model.durations",
+    "ExportOptions": "features.transfer.values",
+    "ExportReport": "features.transfer.values",
     "FileSession": "session",
     "FileStore": "stores.file.store",
     "Finding": "model.findings",
@@ -189,6 +219,8 @@ _HOME = {
     "HandedOff": "turns.events",
     "HandoffEntry": "model.history",
     "HistoryEntry": "model.history",
+    "ImportLimits": "features.transfer.values",
+    "ImportReport": "features.transfer.values",
     "ItemEntry": "model.history",
     "Listener": "turns.events",
     "LogEntry": "features.retention.journal",
@@ -206,6 +238,8 @@ _HOME = {
     "PendingApproval": "turns.approvals",
     "Plan": "features.retention.policy",
     "Policy": "features.retention.policy",
+    "Prices": "features.statistics.prices",
+    "Progress": "features.transfer.values",
     "RedactedPlace": "features.redaction",
     "RedactionEntry": "model.history",
     "RemovalReport": "features.removal",
@@ -213,6 +247,7 @@ _HOME = {
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
     "ReplySummary": "turns.reply",
+    "Report": "features.statistics.report",
     "RetryOptions": "turns.options",
     "RunArguments": "turns.options",
     "SendOptions": "turns.options",
@@ -220,13 +255,16 @@ _HOME = {
     "SessionInfo": "model.info",
     "SessionKey": "keys",
     "SessionManager": "manager.manager",
+    "SessionStatistics": "features.statistics.report",
     "SessionStatus": "model.info",
     "SessionStore": "stores.base",
     "SessionType": "model.info",
     "Shortened": "turns.compacting",
     "Start": "turns.options",
+    "StoreReport": "features.transfer.values",
     "StoredSession": "session",
     "Summary": "features.summaries",
+    "TokenPrices": "features.statistics.prices",
     "TokenUsage": "model.usage",
     "TrashedSession": "features.trash",
     "TurnEntry": "model.history",
@@ -243,6 +281,7 @@ _HOME = {
     "in_order": "windows",
     "last_tokens": "windows",
     "last_turns": "windows",
+    "migrate_store": "features.transfer.migrate",
     "prune_tool_outputs": "windows",
 }
 

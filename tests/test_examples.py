@@ -47,6 +47,17 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return run("quickstart", folder, "--root", "sessions"), folder / "sessions"
 
 
+def test_export_report(tmp_path: Path) -> None:
+    shown = run("export_report", tmp_path, "out")
+
+    assert in_order(
+        shown, "secrets in it: {'api key'", "'card number': 2", "wrote case-7.html", "wrote bug-report.json"
+    )
+    page, report = ((tmp_path / "out" / name).read_text() for name in ("case-7.html", "bug-report.json"))
+    assert "4111" not in page
+    assert "invoiced" not in report
+
+
 def test_quickstart(quickstart: tuple[str, Path]) -> None:
     assert in_order(
         quickstart[0],
@@ -105,6 +116,38 @@ def test_handoffs(tmp_path: Path) -> None:
         "triage  This is the front desk. You said: Something else",
         "5 turns, 2 handoffs, the next message goes to triage",
     )
+
+
+def test_branching(tmp_path: Path) -> None:
+    assert in_order(
+        run("branching", tmp_path),
+        "trip-train  The night train leaves Berlin",
+        "Vienna (trip): 2 turns\n└─ by train (trip-train): 2 turns, forked at entry",
+        "1 turn in common, then: ['Look for a plane.'] and: ['Look for a train.']",
+        "[Merged from branch 'by train' (trip-train), entries",
+        "Then we take the night train that was found there.",
+    )
+
+
+def test_time_travel(tmp_path: Path) -> None:
+    assert in_order(
+        run("time_travel", tmp_path),
+        "So far: leek, potatoes, chocolate.",
+        "'chocolate' is taken back, and cost",
+        "3 turns again",
+        "edit        So far: leek, potatoes, cream.",
+        "regenerate  So far: leek, potatoes, cream.",
+        "restore     for 4, with ['leek', 'potatoes', 'cream']",
+        "Out of sight: ['chocolate', 'cream', 'chili', 'honey']",
+    )
+
+
+def test_long_conversation(tmp_path: Path) -> None:
+    shown = run("long_conversation", tmp_path)
+
+    most = int(re.findall(r"asked with at most ([\d,]+) tokens", shown)[0].replace(",", ""))
+    assert 500 < most < 2_100
+    assert in_order(shown, "500 turns in", "the history has all 500 turns, from 'Item 0:' on", "What happened:")
 
 
 def test_modes(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agents_sessions.features.transfer.transfer import Transfer
     from agents_sessions.features.trash import Trash
     from agents_sessions.lookup import SessionLookup
+    from agents_sessions.quota import SessionQuota
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.turns.options import RunArguments
     from agents_sessions.turns.summarising import Summarisers
@@ -60,13 +61,6 @@ class FeatureFacade:
         return Retention(self.store, self._lookup, self.trash, self.archive, self._schedules)
 
     @cached_property
-    def transfer(self) -> Transfer:
-        """Export conversations, import them, and take over those of other sessions."""
-        from agents_sessions.features.transfer.transfer import Transfer
-
-        return Transfer(self.store, self._lookup, self._lock_timeout)
-
-    @cached_property
     def trash(self) -> Trash:
         """Have deleted sessions back, or remove them for good."""
         from agents_sessions.features.trash import Trash
@@ -80,6 +74,7 @@ class FeatureFacade:
         return Erasure(self.store, self.trash, self.archive, self.retention, self._lock_timeout)
 
     _prices: Prices
+    _quota: SessionQuota
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -95,7 +90,7 @@ class FeatureFacade:
         """Forks of conversations: make them, see their family, compare them, and bring one home."""
         from agents_sessions.features.branches.branches import Branches
 
-        return Branches(self.store, self._lookup, self._lock_timeout, self._summarisers)
+        return Branches(self.store, self._lookup, self._lock_timeout, self._summarisers, self._quota)
 
     @cached_property
     def checkpoints(self) -> Checkpoints:
@@ -169,3 +164,10 @@ class FeatureFacade:
         from agents_sessions.turns.summarising import Summarisers
 
         return Summarisers(self._turns.registry, self._defaults.get("run_config"))
+
+    @cached_property
+    def transfer(self) -> Transfer:
+        """Export conversations, import them, and take over those of other sessions."""
+        from agents_sessions.features.transfer.transfer import Transfer
+
+        return Transfer(self.store, self._lookup, self._lock_timeout, self.statistics)

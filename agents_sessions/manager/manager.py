@@ -15,9 +15,9 @@ from agents_sessions.lookup import SessionLookup
 from agents_sessions.manager.bulk import BulkFacade
 from agents_sessions.manager.features import FeatureFacade
 from agents_sessions.manager.history import HistoryFacade
-from agents_sessions.manager.quota import SessionQuota
 from agents_sessions.manager.turns import TurnFacade
 from agents_sessions.model.durations import Duration, duration_of, seconds_of
+from agents_sessions.quota import SessionQuota
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.stores.scoped import OneUsersStore
 from agents_sessions.turns.agents import AgentRegistry, Agents, MissingAgent
@@ -111,6 +111,7 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         view.store = OneUsersStore(self.store, user_id)
         view._lookup = SessionLookup(view.store, self._lookup.ttl)
         view._archive_folder = self.archive.folder
+        view._quota = self._quota.seen_by(user_id)
         view._turns = self._turns.on(view.store, view._lookup)
         return view
 

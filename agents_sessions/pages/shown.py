@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -30,8 +29,7 @@ _PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,[A-Za-z0-9+/]+={
 _PICTURED = 20 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(NamedTuple):
     """What is shown of one entry."""
 
     seq: int
@@ -170,8 +168,7 @@ def _decision(record: Mapping[str, Any]) -> str:
 
 
 def _tokens(usage: TokenUsage) -> str:
-    requests = f"{usage.requests} request{'s' if usage.requests != 1 else ''}"
-    return f"{requests}, {usage.input_tokens:,} + {usage.output_tokens:,} tokens"
+    return f"{counted(usage.requests, 'request')}, {usage.input_tokens:,} + {usage.output_tokens:,} tokens"
 
 
 def pretty_text(text: str) -> dict[str, Any]:
@@ -202,6 +199,11 @@ def starts_turn(shown: Shown, before: Shown | None) -> bool:
     if shown.turn is not None:
         return shown.turn != before.turn
     return shown.kind == "user" and (before.turn is not None or before.kind != "user")
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number with a word, in the plural if it is not one."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def utf8(text: str) -> bytes:

@@ -11,7 +11,6 @@ import base64
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -53,46 +52,67 @@ class Bar(NamedTuple):
         return f"{self.input:,} input tokens, {self.cached:,} of them cached, and {self.output:,} output tokens"
 
 
-@dataclass(slots=True)
-class Row:
-    """One entry of a page, in the parts that its template puts together."""
+class Row(NamedTuple):
+    """One entry of a page, in the parts that its template puts together.
 
-    shown: Shown
+    The template takes it apart by position: to look up names would cost it more than all else.
+    """
+
+    anchor: str
+    classes: str
+    title: str
+    agent: str
+    note: str
+    clock: str
+    text: str
+    pictures: tuple[str, ...]
+    bar: Bar | None
+    folded: str
+    folded_title: str
+    peek: str
     raw: str
     """Its JSON, safe inside a script element."""
-    colour: int | None
-    """The colour of its agent."""
-    turn: int | None = None
+    turn: int | None
     """The number of the turn that begins with it."""
-    closes: bool = False
+    date: str
+    closes: bool
     """Whether a turn before it ends."""
-    bar: Bar | None = None
-    anchor: str = field(init=False)
-    classes: str = field(init=False)
-    title: str = field(init=False)
-    agent: str = field(init=False)
-    note: str = field(init=False)
-    text: str = field(init=False)
-    folded: str = field(init=False)
-    folded_title: str = field(init=False)
-    peek: str = field(init=False)
-    date: str = field(init=False)
-    clock: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        shown = self.shown
-        self.anchor = f"e{shown.seq}"
-        self.classes = _classes(shown, self.colour)
-        self.title = _visible(shown.title)
-        names_it = shown.agent == shown.title or shown.kind == "handoff"
-        self.agent = _visible(shown.agent) if shown.agent and not names_it else ""
-        self.note = "" if shown.kind == "tool" and shown.folded else _visible(shown.note)
-        self.text = _visible(shown.text)
-        self.folded = _visible(shown.folded)
-        self.folded_title = shown.note if shown.kind == "tool" and shown.note else "details"
-        self.peek = self.folded[:120]
-        self.date = f"{shown.at[:10]} {shown.at[11:16]}"
-        self.clock = shown.at[11:19]
+
+def row_of(
+    shown: Shown, raw: str, colour: int | None, turn: int | None = None, *, closes: bool = False, scale: int = 1
+) -> Row:
+    """Return what a page has of an entry.
+
+    Args:
+        shown: What is shown of it.
+        raw: Its JSON; see `raw_json`.
+        colour: The colour of its agent.
+        turn: The number of the turn that begins with it.
+        closes: Whether a turn before it ends.
+        scale: How many tokens the bar of a turn has room for.
+    """
+    is_folded_tool = shown.kind == "tool" and shown.folded != ""
+    names_it = shown.agent is None or shown.agent == shown.title or shown.kind == "handoff"
+    folded = _visible(shown.folded)
+    return Row(
+        anchor=f"e{shown.seq}",
+        classes=_classes(shown, colour),
+        title=_visible(shown.title),
+        agent="" if names_it else _visible(str(shown.agent)),
+        note="" if is_folded_tool else _visible(shown.note),
+        clock=shown.at[11:19],
+        text=_visible(shown.text),
+        pictures=shown.pictures,
+        bar=bar_of(shown, scale),
+        folded=folded,
+        folded_title=shown.note if is_folded_tool and shown.note else "details",
+        peek=folded[:120],
+        raw=raw,
+        turn=turn,
+        date="" if turn is None else f"{shown.at[:10]} {shown.at[11:16]}",
+        closes=closes,
+    )
 
 
 def _classes(shown: Shown, colour: int | None) -> str:

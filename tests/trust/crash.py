@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 from system_calls import CALLS, LIBRARY, LOWEST
 
 from agents_sessions.concurrency import process
-from agents_sessions.errors import SessionNotFoundError
+from agents_sessions.errors import SessionExistsError, SessionNotFoundError
 from agents_sessions.features.archive.archive import Archive
 from agents_sessions.keys import SessionKey
 from agents_sessions.lookup import SessionLookup
@@ -289,6 +289,12 @@ async def purge(w: World, key: SessionKey) -> None:
     await w.manager.trash.purge(key.session_id)
 
 
+async def carry(w: World, key: SessionKey) -> None:
+    """Export a session and let it take its own place. Who dies in between leaves the old one aside."""
+    text = await w.manager.transfer.export(key.session_id, "jsonl", include_run_state=True)
+    await w.manager.transfer.import_session(text, on_conflict="replace")
+
+
 async def move(w: World, key: SessionKey) -> None:
     """Give a session to another agent and back. Who dies in between leaves it to the parent to give it back."""
     await w.store.move((await w.store.move(key, ELSEWHERE)).key, key.agent_id)
@@ -415,6 +421,7 @@ OPERATIONS = {
     "trash": Operation(1, draw_nothing, throw_away, lambda s: [s, s]),
     "purge": Operation(1, draw_nothing, purge, lambda _: [_, None]),
     "refresh": Operation(1, draw_nothing, lambda w, key: w.manager.refresh_session(key.session_id), lambda s: [s, s]),
+    "carry": Operation(2, draw_nothing, carry, lambda s: [s, s]),
     "move": Operation(2, draw_nothing, move, lambda s: [s, s]),
     "delete": Operation(3, draw_nothing, lambda w, key: w.manager.delete_session(key.session_id), lambda _: [_, None]),
 }
@@ -639,8 +646,11 @@ class Watch:
 
     async def _check_all(self) -> None:
         for aside in await self.store.list_aside():
-            self.figures["sessions brought back"] += 1
-            await self.store.bring_back(aside.token)
+            try:
+                await self.store.bring_back(aside.token)
+                self.figures["sessions brought back"] += 1
+            except SessionExistsError:  # what replaced it was whole
+                await self.store.discard(aside.token)
         for archived in await self.archive.list():
             self.figures["sessions restored"] += 1
             await self.archive.restore(archived.session_id)

@@ -16,7 +16,7 @@ import contextlib
 import hashlib
 import zipfile
 import zlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agents_sessions.errors import ImportLimitError, ImportRefusedError, ImportVersionError, SessionNotFoundError
@@ -73,14 +73,15 @@ async def export_bundle(
     """Write sessions to a zip, which appears whole or not at all. One that has gone meanwhile is reported."""
     missing: list[str] = []
     async with new_file(path, overwrite=overwrite) as file:
-        async for piece in _pieces(outgoing, keys, format_name, missing):
-            await file.write(piece)
+        async with contextlib.aclosing(_pieces(outgoing, keys, format_name, missing)) as pieces:
+            async for piece in pieces:
+                await file.write(piece)
     return report_of(outgoing, path, tuple(missing))
 
 
 async def _pieces(
     outgoing: Outgoing, keys: Sequence[SessionKey], format_name: ExportFormat, missing: list[str]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     sink = _Sink()
     rows: list[Json] = []
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive:  # type: ignore[call-overload]
@@ -128,7 +129,7 @@ class MemberSource(Source):
         self._member = name
         self._sha256 = sha256
 
-    async def chunks(self) -> AsyncIterator[bytes]:  # noqa: D102
+    async def chunks(self) -> AsyncGenerator[bytes, None]:  # noqa: D102
         digest = hashlib.sha256()
         with _refused(self.name):
             member = await asyncio.to_thread(self._archive.open, self._member)

@@ -59,8 +59,8 @@ class Writer(Protocol):
     def page(self, entries: list[Entry]) -> bytes:
         """Return some more entries."""
 
-    def end(self) -> bytes:
-        """Return what stands behind the history."""
+    def end(self, money: str = "") -> bytes:
+        """Return what stands behind the history. `money` says what the session has cost, where it is for people."""
 
 
 class JsonlWriter:
@@ -76,7 +76,7 @@ class JsonlWriter:
         self._entries += len(entries)
         return encode_lines(entries)
 
-    def end(self) -> bytes:  # noqa: D102
+    def end(self, money: str = "") -> bytes:  # noqa: D102
         return encode_json({"end": True, "entries": self._entries}) + b"\n"
 
 
@@ -94,7 +94,7 @@ class JsonWriter:
         self._entries += len(entries)
         return between + encode_lines(entries)[:-1].replace(b"\n", b",\n")
 
-    def end(self) -> bytes:  # noqa: D102
+    def end(self, money: str = "") -> bytes:  # noqa: D102
         return (b"\n" if self._entries else b"") + b'],"entries":%d}\n' % self._entries
 
 

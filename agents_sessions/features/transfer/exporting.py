@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from agents_sessions.features.transfer import selection
 from agents_sessions.features.transfer.files import new_file
@@ -23,6 +23,7 @@ from agents_sessions.features.transfer.values import (
 from agents_sessions.features.transfer.writers import writer_of
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from agents_sessions.features.transfer.document import Writer
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from agents_sessions.model.entries import Entry
     from agents_sessions.model.info import SessionInfo
     from agents_sessions.stores.base import SessionStore
+
+
+MoneyOf: TypeAlias = "Callable[[SessionKey], Awaitable[str]]"
+"""Says for people what a session has cost; nothing where no model was asked."""
 
 
 @dataclass(slots=True)
@@ -53,11 +58,14 @@ class Tally:
 class Outgoing:
     """Sessions on their way out of a store, under the options of one export."""
 
-    def __init__(self, store: SessionStore, options: ExportOptions, tally: Tally) -> None:
+    def __init__(
+        self, store: SessionStore, options: ExportOptions, tally: Tally, money_of: MoneyOf | None = None
+    ) -> None:
         self.tally = tally
         self.masking: Masking | None = masking_of(options)
         self._store = store
         self._options = options
+        self._money_of = money_of
 
     async def pieces(self, key: SessionKey, format_name: ExportFormat) -> AsyncIterator[bytes]:
         """Yield a session in a format, some bytes at a time.
@@ -73,6 +81,9 @@ class Outgoing:
         async for piece in self._written(snapshot, writer):
             self.tally.size += len(piece)
             yield piece
+        last = writer.end(await self._money(key, format_name))
+        self.tally.size += len(last)
+        yield last
         self.tally.sessions.append(key)
 
     async def _written(self, snapshot: Snapshot, writer: Writer) -> AsyncIterator[bytes]:
@@ -86,7 +97,11 @@ class Outgoing:
             entries += len(page)
             self.tally.entries += len(page)
             self.tally.tell(info, entries)
-        yield writer.end()
+
+    async def _money(self, key: SessionKey, format_name: ExportFormat) -> str:
+        if self._money_of is None or format_name in WITH_SIDECARS or not self._options.include_usage:
+            return ""
+        return await self._money_of(key)
 
     def _wants(self, name: str) -> bool:
         return name not in RUN_STATES or (self._options.include_run_state and self._options.mask != "all")

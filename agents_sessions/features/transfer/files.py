@@ -10,7 +10,7 @@ import contextlib
 import os
 import secrets
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,7 +89,7 @@ async def check_regular(path: Path) -> int:
     return found.st_size
 
 
-async def read_chunks(path: Path) -> AsyncIterator[bytes]:
+async def read_chunks(path: Path) -> AsyncGenerator[bytes, None]:
     """Yield a file, some bytes at a time."""
     async with aiofiles.open(path, "rb") as file:
         while chunk := await file.read(CHUNK):

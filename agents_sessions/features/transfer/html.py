@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from agents_sessions.model.entries import timestamp
 from agents_sessions.pages import templates
-from agents_sessions.pages.shown import Reader, Shown, starts_turn, utf8
+from agents_sessions.pages.shown import Reader, Shown, counted, starts_turn, utf8
 
 if TYPE_CHECKING:
     from agents_sessions.model.entries import Entry
@@ -32,15 +32,17 @@ class HtmlWriter:
     def begin(self, info: SessionInfo, sidecars: Mapping[str, bytes], left_out: Iterable[str] = ()) -> bytes:  # noqa: D102
         spent = info.context
         self._scale = max(1, 2 * spent.total_tokens // max(1, spent.turns))
-        counts = [f"{spent.items:,} items", f"{spent.requests:,} model requests", f"{spent.total_tokens:,} tokens"]
+        counts = [counted(spent.items, "item")]
+        if spent.requests:
+            counts += [counted(spent.requests, "model request"), counted(spent.total_tokens, "token")]
         self._counts = " · ".join(counts)
         return utf8(templates.begin(info.name or info.id, _facts(info), left_out))
 
     def page(self, entries: list[Entry]) -> bytes:  # noqa: D102
         return utf8(templates.rows([self._row(entry) for entry in entries]))
 
-    def end(self) -> bytes:  # noqa: D102
-        counts = f"{self._turns:,} turns · {self._counts}"
+    def end(self, money: str = "") -> bytes:  # noqa: D102
+        counts = f"{counted(self._turns, 'turn')} · {self._counts}{' · ' * bool(money)}{money}"
         return utf8(templates.end(self._colours, counts, any_turn=self._turns > 0))
 
     def _row(self, entry: Entry) -> templates.Row:
@@ -49,9 +51,8 @@ class HtmlWriter:
         closes = begins and self._before is not None
         self._before = shown
         self._turns += begins
-        turn = self._turns if begins else None
-        bar = templates.bar_of(shown, self._scale)
-        return templates.Row(shown, templates.raw_json(entry), self._colour(shown.agent), turn, closes, bar)
+        raw, turn = templates.raw_json(entry), self._turns if begins else None
+        return templates.row_of(shown, raw, self._colour(shown.agent), turn, closes=closes, scale=self._scale)
 
     def _colour(self, agent: str | None) -> int | None:
         if agent is None:

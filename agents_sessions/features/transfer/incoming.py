@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from agents_sessions.model.entries import Entry, Item
     from agents_sessions.model.info import SessionInfo
 
-PlacedEntries = AsyncIterator[tuple[int, list["Entry"]]]
+PlacedEntries = AsyncGenerator[tuple[int, list["Entry"]], None]
 """Some entries at a time, with the line of the first of them, or its place where there are no lines."""
 
 
@@ -50,7 +51,7 @@ class Incoming:
     by_line: bool = True
     """Whether the numbers of `pages` are lines."""
 
-    async def entries(self) -> AsyncIterator[Entry]:
+    async def entries(self) -> AsyncGenerator[Entry, None]:
         """Yield the history.
 
         Raises:
@@ -58,13 +59,14 @@ class Incoming:
             ImportLimitError: There are more entries than allowed.
         """
         count = 0
-        async for _, page in self.pages():
-            count += len(page)
-            if count > self.limits.max_entries:
-                reason = f"it has more than {self.limits.max_entries:,} entries (max_entries)"
-                raise ImportLimitError(self.source, reason)
-            for entry in page:
-                yield entry
+        async with aclosing(self.pages()) as pages:
+            async for _, page in pages:
+                count += len(page)
+                if count > self.limits.max_entries:
+                    reason = f"it has more than {self.limits.max_entries:,} entries (max_entries)"
+                    raise ImportLimitError(self.source, reason)
+                for entry in page:
+                    yield entry
 
     async def check(self) -> None:
         """Refuse a history that no store would take, and say where.
@@ -72,14 +74,17 @@ class Incoming:
         Raises:
             ImportRefusedError: An entry cannot be stored.
         """
-        async for first, page in self.pages():
-            for place, entry in enumerate(page, first):
-                try:
-                    check_new([entry])
-                except InvalidItemError as error:
-                    line = place if self.by_line else None
-                    who = "" if self.by_line else f"entry {place} "
-                    raise ImportRefusedError(self.source, f"{who}{error.reason}", line=line) from None
+        async with aclosing(self.pages()) as pages:
+            async for first, page in pages:
+                for place, entry in enumerate(page, first):
+                    self._check(entry, place)
+
+    def _check(self, entry: Entry, place: int) -> None:
+        try:
+            check_new([entry])
+        except InvalidItemError as error:
+            who, line = ("", place) if self.by_line else (f"entry {place} ", None)
+            raise ImportRefusedError(self.source, f"{who}{error.reason}", line=line) from None
 
 
 def from_lines(source: Source, reader: Callable[[str], JsonlReader], header: Header, naming: Naming) -> Incoming:
@@ -87,15 +92,16 @@ def from_lines(source: Source, reader: Callable[[str], JsonlReader], header: Hea
 
     async def pages() -> PlacedEntries:
         reading = reader(source.name)
-        async for number, lines in source.lines():
-            first = number
-            page: list[Entry] = []
-            for place, line in enumerate(lines, number):
-                if place == 1 or not line or line.isspace():
-                    first += not page
-                elif (entry := reading.entry(line, place)) is not None:
-                    page.append(entry)
-            yield first, page
+        async with aclosing(source.lines()) as batches:
+            async for number, lines in batches:
+                first = number
+                page: list[Entry] = []
+                for place, line in enumerate(lines, number):
+                    if place == 1 or not line or line.isspace():
+                        first += not page
+                    elif (entry := reading.entry(line, place)) is not None:
+                        page.append(entry)
+                yield first, page
         reading.close()
 
     return _incoming(source, header, naming, pages)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from agents_sessions.model.entries import timestamp
-from agents_sessions.pages.shown import Reader, Shown, starts_turn, utf8
+from agents_sessions.pages.shown import Reader, Shown, counted, starts_turn, utf8
 
 if TYPE_CHECKING:
     from agents_sessions.model.entries import Entry
@@ -55,13 +55,15 @@ class MarkdownWriter:
     def page(self, entries: list[Entry]) -> bytes:  # noqa: D102
         return utf8("".join(part for entry in entries for part in self._parts(self._reader.show(entry))))
 
-    def end(self) -> bytes:  # noqa: D102
+    def end(self, money: str = "") -> bytes:  # noqa: D102
         if self._info is None:
             return b""
         spent = self._info.context
-        counts = [f"{self._turns} turns", f"{spent.items} items", f"{spent.requests} model requests"]
+        counts = [counted(self._turns, "turn"), counted(spent.items, "item")]
+        counts += [counted(spent.requests, "model request")] if spent.requests else []
         tokens = f"{spent.input_tokens:,} input ({spent.cached_tokens:,} cached) + {spent.output_tokens:,} output"
         counts += [f"{tokens} = **{spent.total_tokens:,} tokens**"] if spent.total_tokens else []
+        counts += [_inline(money)] if money else []
         return utf8(f"\n---\n\n{' · '.join(counts)}\n")
 
     def _parts(self, shown: Shown) -> Iterator[str]:

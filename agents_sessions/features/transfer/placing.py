@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, get_args
 
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import (
     InvalidItemError,
     InvalidValueError,
+    SessionError,
     SessionExistsError,
     SessionNotFoundError,
     UnsupportedError,
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from agents_sessions.model.entries import Entry
     from agents_sessions.model.info import SessionInfo
     from agents_sessions.stores.base import SessionStore
+
+
+_logger = logging.getLogger("agents_sessions")
 
 
 def check_on_conflict(on_conflict: str) -> None:
@@ -109,7 +114,8 @@ class Placing:
     async def _create(self, info: SessionInfo, incoming: Incoming) -> tuple[SessionInfo, int]:
         counted = _Counted(incoming, self._tell)
         try:
-            stored = await self._store.create(info, counted.entries(), sidecars=incoming.sidecars)
+            async with contextlib.aclosing(counted.entries()) as entries:
+                stored = await self._store.create(info, entries, sidecars=incoming.sidecars)
         except InvalidItemError:
             await incoming.check()  # says in which line
             raise
@@ -146,8 +152,12 @@ class Placing:
             await self._remove(info.key)
 
     async def _clean_up(self) -> None:
+        """Remove what was replaced. If that fails, the import stands, and the old session lies aside."""
         for finish in self._finish:
-            await finish()
+            try:
+                await finish()
+            except SessionError as error:
+                _logger.warning("a session that an import has replaced could not be removed: %s", error)
 
     async def _take_back(self) -> None:
         """Undo the newest first, and each of them whatever becomes of another."""
@@ -173,10 +183,11 @@ class _Counted:
         self._incoming = incoming
         self._tell = tell
 
-    async def entries(self) -> AsyncIterator[Entry]:
-        async for entry in self._incoming.entries():
-            yield entry
-            self.count += 1
-            if self.count % PAGE == 0:
-                self._tell(self._incoming.info, self.count)
+    async def entries(self) -> AsyncGenerator[Entry, None]:
+        async with contextlib.aclosing(self._incoming.entries()) as entries:
+            async for entry in entries:
+                yield entry
+                self.count += 1
+                if self.count % PAGE == 0:
+                    self._tell(self._incoming.info, self.count)
         self._tell(self._incoming.info, self.count)

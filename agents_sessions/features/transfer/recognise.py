@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
@@ -82,8 +83,9 @@ async def _document(source: Source, naming: Naming) -> tuple[ImportFormat, Incom
 
 
 async def _first_line(source: Source) -> bytes:
-    async for _, lines in source.lines():
-        return lines[0]
+    async with aclosing(source.lines()) as batches:
+        async for _, lines in batches:
+            return lines[0]
     return b""
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from agents_sessions.model.usage import NOTHING
+from agents_sessions.model.usage import NOTHING, TOKENS
 
 if TYPE_CHECKING:
     from agents_sessions.features.transfer.values import ExportOptions
@@ -21,14 +22,17 @@ def left_out(options: ExportOptions, *, run_state: bool) -> list[str]:
         "tool calls": options.include_tool_calls,
         "usage": options.include_usage,
         "run state": options.include_run_state or not run_state,
-        "what is masked": options.mask is None,
+        "masked texts": options.mask is None,
     }
     return [name for name, included in parts.items() if not included]
 
 
 def select_facts(info: SessionInfo, options: ExportOptions) -> SessionInfo:
     """Return the facts of a session that go into an export."""
-    return info if options.include_metadata else info.model_copy(update={"metadata": {}})
+    changed: dict[str, object] = {} if options.include_metadata else {"metadata": {}}
+    if not options.include_usage:
+        changed["context"] = replace(info.context, **dict.fromkeys((*TOKENS, "context_tokens"), 0))
+    return info.model_copy(update=changed) if changed else info
 
 
 def select(entries: list[Entry], options: ExportOptions) -> list[Entry]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from agents_sessions.errors import ImportLimitError
@@ -26,16 +27,17 @@ class Source(ABC):
         self.limits = limits
 
     @abstractmethod
-    def chunks(self) -> AsyncIterator[bytes]:
-        """Yield its bytes, some at a time."""
+    def chunks(self) -> AsyncGenerator[bytes, None]:
+        """Yield its bytes, some at a time. To be closed by whoever stops before the end, as all that follows."""
 
     async def head(self, size: int) -> bytes:
         """Return its first bytes: at least `size`, or all there are."""
         found = b""
-        async for chunk in self.chunks():
-            found += chunk
-            if len(found) >= size:
-                break
+        async with aclosing(self.chunks()) as chunks:
+            async for chunk in chunks:
+                found += chunk
+                if len(found) >= size:
+                    break
         return found.removeprefix(_BOM)
 
     async def whole(self) -> bytes:
@@ -45,40 +47,44 @@ class Source(ABC):
             ImportLimitError: It is larger than what may be read as a whole.
         """
         found = bytearray()
-        async for chunk in self.chunks():
-            found += chunk
-            if len(found) > self.limits.max_whole_bytes:
-                raise ImportLimitError(
-                    self.name, _above("it must be read as a whole, and", self.limits, "max_whole_bytes")
-                )
+        async with aclosing(self.chunks()) as chunks:
+            async for chunk in chunks:
+                found += chunk
+                self._check_whole(len(found))
         return bytes(found).removeprefix(_BOM)
 
-    async def lines(self) -> AsyncIterator[tuple[int, list[bytes]]]:
+    async def lines(self) -> AsyncGenerator[tuple[int, list[bytes]], None]:
         """Yield its lines, some at a time, with the number of the first of them.
 
         Raises:
             ImportLimitError: A line, or all of it, is larger than allowed.
         """
         number, size, rest = 1, 0, bytearray()
-        async for chunk in self.chunks():
-            size += len(chunk)
-            if size > self.limits.max_bytes:
-                raise ImportLimitError(self.name, _above("it", self.limits, "max_bytes"))
-            rest += chunk
-            self._check_line(len(rest), number, found=b"\n" in chunk)
-            cut = rest.rfind(b"\n", len(rest) - len(chunk))
-            if cut >= 0:
-                lines = bytes(rest[:cut]).removeprefix(_BOM if number == 1 else b"").split(b"\n")
-                del rest[: cut + 1]
-                yield number, lines
-                number += len(lines)
+        async with aclosing(self.chunks()) as chunks:
+            async for chunk in chunks:
+                size += len(chunk)
+                rest += chunk
+                self._check_size(size, len(rest), number, ends=b"\n" in chunk)
+                cut = rest.rfind(b"\n", len(rest) - len(chunk))
+                if cut >= 0:
+                    lines = _without_bom(bytes(rest[:cut]), number).split(b"\n")
+                    del rest[: cut + 1]
+                    yield number, lines
+                    number += len(lines)
         if rest:
-            yield number, [bytes(rest).removeprefix(_BOM if number == 1 else b"")]
+            yield number, [_without_bom(bytes(rest), number)]
 
-    def _check_line(self, size: int, number: int, *, found: bool) -> None:
+    def _check_whole(self, size: int) -> None:
+        if size > self.limits.max_whole_bytes:
+            reason = _above("it must be read as a whole, and", self.limits, "max_whole_bytes")
+            raise ImportLimitError(self.name, reason)
+
+    def _check_size(self, size: int, line: int, number: int, *, ends: bool) -> None:
+        if size > self.limits.max_bytes:
+            raise ImportLimitError(self.name, _above("it", self.limits, "max_bytes"))
         # The first line is the header, with all sidecars in it.
         setting = "max_whole_bytes" if number == 1 else "max_line_bytes"
-        if not found and size > getattr(self.limits, setting):
+        if not ends and line > getattr(self.limits, setting):
             raise ImportLimitError(self.name, _above("it", self.limits, setting), line=number)
 
 
@@ -89,7 +95,7 @@ class TextSource(Source):
         super().__init__("the text", limits)
         self._data = data
 
-    async def chunks(self) -> AsyncIterator[bytes]:  # noqa: D102
+    async def chunks(self) -> AsyncGenerator[bytes, None]:  # noqa: D102
         step = 1 << 20
         for begin in range(0, len(self._data), step):
             yield self._data[begin : begin + step]
@@ -112,9 +118,12 @@ class FileSource(Source):
         if await check_regular(self.path) > self.limits.max_bytes:
             raise ImportLimitError(self.name, _above("it", self.limits, "max_bytes"))
 
-    async def chunks(self) -> AsyncIterator[bytes]:  # noqa: D102
-        async for chunk in read_chunks(self.path):
-            yield chunk
+    def chunks(self) -> AsyncGenerator[bytes, None]:  # noqa: D102
+        return read_chunks(self.path)
+
+
+def _without_bom(data: bytes, line: int) -> bytes:
+    return data.removeprefix(_BOM) if line == 1 else data
 
 
 def _above(what: str, limits: ImportLimits, setting: str) -> str:

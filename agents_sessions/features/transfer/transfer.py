@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 from agents_sessions.errors import InvalidValueError
+from agents_sessions.features.statistics.markdown import dollars
 from agents_sessions.features.transfer.bundle import export_bundle
 from agents_sessions.features.transfer.document import make_info
 from agents_sessions.features.transfer.exporting import Outgoing, Tally, export_file, export_text
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from agents.memory import Session
 
+    from agents_sessions.features.statistics.statistics import Statistics
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.info import SessionInfo
     from agents_sessions.stores.base import SessionStore
@@ -48,10 +50,17 @@ class Transfer:
     What is exported as `json`, `jsonl` or an archive comes back equal. The other formats are for people.
     """
 
-    def __init__(self, store: SessionStore, lookup: SessionLookup, lock_timeout: float | None = 300.0) -> None:
+    def __init__(
+        self,
+        store: SessionStore,
+        lookup: SessionLookup,
+        lock_timeout: float | None = 300.0,
+        statistics: Statistics | None = None,
+    ) -> None:
         self._store = store
         self._lookup = lookup
         self._lock_timeout = lock_timeout
+        self._statistics = statistics
 
     # --- out ---
 
@@ -98,7 +107,7 @@ class Transfer:
         )
         writer_of(format)
         key = await self._lookup.key(session_id, agent_id)
-        return await export_text(Outgoing(self._store, options, Tally()), key, format)
+        return await export_text(Outgoing(self._store, options, Tally(), self._money_of), key, format)
 
     async def export_to_file(
         self,
@@ -131,7 +140,7 @@ class Transfer:
         format_name = format_of(path) if format is None else format
         writer_of(format_name)
         key = await self._lookup.key(session_id, agent_id)
-        outgoing = Outgoing(self._store, options or ExportOptions(), Tally(on_progress, 1))
+        outgoing = Outgoing(self._store, options or ExportOptions(), Tally(on_progress, 1), self._money_of)
         return await export_file(outgoing, key, path, format_name, overwrite=overwrite)
 
     async def export_many(
@@ -160,7 +169,7 @@ class Transfer:
         """
         writer_of(format)
         keys = await self._keys(sessions)
-        outgoing = Outgoing(self._store, options or ExportOptions(), Tally(on_progress, len(keys)))
+        outgoing = Outgoing(self._store, options or ExportOptions(), Tally(on_progress, len(keys)), self._money_of)
         return await export_bundle(outgoing, keys, place_of(path), format, overwrite=overwrite)
 
     async def find_secrets(
@@ -295,6 +304,17 @@ class Transfer:
         info = make_info(facts, type(session).__name__)
         incoming = await incoming_of(session, info, ImportLimits())
         return await Importer(self._placing(on_conflict, on_progress), options).take(incoming)
+
+    async def _money_of(self, key: SessionKey) -> str:
+        if self._statistics is None:
+            return ""
+        found = await self._statistics.of(key.session_id, agent_id=key.agent_id)
+        part = (
+            ""
+            if found.cost.coverage == 100 or found.cost.usd is None
+            else f" for {found.cost.coverage} % of the tokens"
+        )
+        return f"{dollars(found.cost)}{part}" if found.usage.requests else ""
 
     # --- arguments ---
 

@@ -7,6 +7,7 @@ the other one, as ASCII.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from agents_sessions.model.entries import Entry
     from agents_sessions.model.info import SessionInfo
 
+_STR, _MAP, _SEQ = "tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
+_NO_BLOCK = re.compile(r"^[ \n\t]|[^\t\n\x20-\x7e\xa0-\u1fff\u2030-\ud7ff]|[ \t](?:\n|$)")
 _WIDTH = 1 << 16  # a text is folded nowhere: a reader of YAML would unfold it, and a reader of `diff` would not
 
 
@@ -33,7 +36,8 @@ class YamlWriter:
         except ImportError:
             raise MissingExtraError("export to YAML", "yaml") from None
         self._yaml = yaml
-        self._fast = getattr(yaml, "CSafeDumper", None)
+        self._fast = _quick(yaml) if hasattr(yaml, "CSafeDumper") else None
+        self._represented = yaml.representer.SafeRepresenter()
         self._is_empty = True
 
     def begin(self, info: SessionInfo, sidecars: Mapping[str, bytes], left_out: Iterable[str] = ()) -> bytes:  # noqa: D102
@@ -47,7 +51,7 @@ class YamlWriter:
         except (UnicodeEncodeError, AttributeError):
             return opens + b"".join(self._dump([entry]) for entry in entries)
 
-    def end(self) -> bytes:  # noqa: D102
+    def end(self, money: str = "") -> bytes:  # noqa: D102
         return b" []\n" if self._is_empty else b""
 
     def _quickly(self, value: object) -> bytes:
@@ -62,13 +66,45 @@ class YamlWriter:
             return self._encoded(value, self._yaml.SafeDumper, allow_unicode=False)
 
     def _encoded(self, value: object, dumper: Any, *, allow_unicode: bool) -> bytes:
-        found: bytes = self._yaml.dump(
-            value,
-            Dumper=dumper,
-            allow_unicode=allow_unicode,
-            sort_keys=False,
-            encoding="utf-8",
-            width=_WIDTH,
-            default_flow_style=False,
+        # PyYAML's own way from values to nodes looks for shared ones and for types that JSON does not have.
+        found: bytes = self._yaml.serialize(
+            self._node(value), Dumper=dumper, allow_unicode=allow_unicode, encoding="utf-8", width=_WIDTH
         )
         return found
+
+    def _node(self, value: Any) -> Any:
+        nodes, kind = self._yaml.nodes, type(value)
+        if kind is str:
+            return nodes.ScalarNode(_STR, value, style="|" if _reads_as_block(value) else None)
+        if kind is dict:
+            pairs = [(nodes.ScalarNode(_STR, key), self._node(inner)) for key, inner in value.items()]
+            return nodes.MappingNode(_MAP, pairs, flow_style=not pairs)
+        if isinstance(value, (list, tuple)):
+            return nodes.SequenceNode(_SEQ, [self._node(inner) for inner in value], flow_style=not value)
+        return self._represented.represent_data(value)
+
+
+def _quick(yaml: Any) -> Any:
+    """Return libyaml's dumper with a shorter way to what a plain scalar is read as, which it asks twice of each."""
+
+    class QuickDumper(yaml.CSafeDumper):  # type: ignore[misc]
+        def resolve(self, kind: Any, value: Any, implicit: Any) -> str:
+            if kind is not yaml.nodes.ScalarNode:
+                return _SEQ if kind is yaml.nodes.SequenceNode else _MAP
+            if implicit[0]:
+                for tag, pattern in self.yaml_implicit_resolvers.get(value[:1], ()):
+                    if pattern.match(value):
+                        return str(tag)
+            return _STR
+
+        def descend_resolver(self, *_: object) -> None:
+            pass
+
+        ascend_resolver = descend_resolver
+
+    return QuickDumper
+
+
+def _reads_as_block(text: str) -> bool:
+    """Tell whether a text of several lines comes back as it is from a block of lines, which is pleasant to read."""
+    return "\n" in text and _NO_BLOCK.search(text) is None

@@ -44,6 +44,18 @@ def test_a_manager_offers_it():
     asyncio.run(work())
 
 
+@pytest.mark.parametrize("format_name", ["markdown", "html"])
+def test_what_people_read_says_what_it_has_cost(format_name):
+    async def work():
+        prices = {None: {"input": "1000", "output": "2000"}}
+        manager = SessionManager(await filled(entries=conversation()), prices=prices)
+        assert "$2.20" in await manager.transfer.export(KEY.session_id, format_name)
+        without = await manager.transfer.export(KEY.session_id, format_name, include_usage=False)
+        assert not [word for word in ("$2.20", "2,000", "model request") if word in without]
+
+    asyncio.run(work())
+
+
 @pytest.mark.parametrize(
     ("suffix", "begins"), [(".json", "{"), (".jsonl", "{"), (".md", "# "), (".yaml", "format:"), (".html", "<!doctype")]
 )

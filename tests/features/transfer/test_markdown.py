@@ -194,4 +194,4 @@ def test_what_a_bare_session_has_spent_is_shown():
 
 
 def test_an_empty_session_is_a_title_and_a_footer():
-    assert exported([]).splitlines()[-1] == "0 turns · 0 items · 0 model requests"
+    assert exported([]).splitlines()[-1] == "0 turns · 0 items"

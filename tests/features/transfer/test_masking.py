@@ -171,7 +171,7 @@ def test_a_masked_session_can_be_imported():
         for mask in ("secrets", "all"):
             text = await transfer_of(await filled()).export(KEY.session_id, mask=mask)
             report = await transfer_of(to).import_session(text, on_conflict="rename")
-            assert [dropped.what for dropped in report.dropped] == ["what is masked"]
+            assert [dropped.what for dropped in report.dropped] == ["masked texts"]
 
     asyncio.run(work())
 

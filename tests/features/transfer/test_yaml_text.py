@@ -6,6 +6,8 @@ import sys
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sample_sessions import KEY, conversation, everything, filled, transfer_of
 
 from agents_sessions.errors import MissingExtraError
@@ -29,6 +31,22 @@ async def both(entries):
 def test_a_text_comes_back(text, loader):
     found = yaml.load(YamlWriter().page([item_entry({"x": text, text: 1})]), loader)
     assert found == [{"item": {"x": text, text: 1}}]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.text(
+        st.sampled_from([*"ab \n\t\r#-:'\"|>?&*!%@`{}[],\\é京", "\u0085", "\u2028", "\x00", "😀", *".1=~<y", "\ufeff"])
+    )
+)
+def test_any_text_comes_back(text):
+    page = YamlWriter().page([item_entry({"x": text, "y": [text, {"z": text}]})])
+    for loader in (yaml.SafeLoader, yaml.CSafeLoader):
+        assert yaml.load(page, loader) == [{"item": {"x": text, "y": [text, {"z": text}]}}]
+
+
+def test_a_text_of_several_lines_is_a_block_of_lines():
+    assert b"content: |-\n      one\n      two\n" in YamlWriter().page([item_entry({"content": "one\ntwo"})])
 
 
 def test_it_holds_what_json_holds():

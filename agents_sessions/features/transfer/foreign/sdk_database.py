@@ -111,12 +111,13 @@ class _Database:
     def branches(self, tables: Tables) -> list[Branch]:
         """Return the conversations of some tables, the main branch of a session first."""
         most = self._limits.max_sessions + 1
-        sessions = f"SELECT session_id, '{MAIN}', created_at, updated_at FROM {_quoted(tables.sessions)}"
-        others = (
-            f" UNION SELECT b.session_id, b.branch_id, s.created_at, s.updated_at FROM message_structure b JOIN"
-            f" {_quoted(tables.sessions)} s ON s.session_id = b.session_id"
-        )
-        query = f"{sessions}{others if tables.has_branches else ''} ORDER BY 1, 2 <> '{MAIN}', 2 LIMIT {most}"
+        found = f"SELECT session_id, '{MAIN}' AS branch, created_at, updated_at FROM {_quoted(tables.sessions)}"
+        if tables.has_branches:
+            found += (
+                " UNION SELECT b.session_id, b.branch_id, s.created_at, s.updated_at FROM message_structure b"
+                f" JOIN {_quoted(tables.sessions)} s ON s.session_id = b.session_id"
+            )
+        query = f"SELECT * FROM ({found}) ORDER BY session_id, branch <> '{MAIN}', branch LIMIT {most}"
         with self.open() as connection:
             return [Branch(*map(_text, row)) for row in connection.execute(query)]
 
@@ -181,7 +182,7 @@ class _Conversation:
 
     def _messages(self, connection: sqlite3.Connection) -> sqlite3.Cursor:
         messages = _quoted(self.tables.messages)
-        if not self.tables.has_branches:
+        if not self._is_branched(connection):
             query = f"SELECT m.message_data, m.created_at, NULL FROM {messages} m WHERE m.session_id = ?"
             return connection.execute(f"{query} ORDER BY {self.tables.order}", (self.branch.session_id,))
         query = (
@@ -190,6 +191,11 @@ class _Conversation:
             " ORDER BY s.sequence_number"
         )
         return connection.execute(query, self.branch[:2])
+
+    def _is_branched(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether the session has branches: one of a plain `SQLiteSession` may lie in the same database."""
+        query = "SELECT 1 FROM message_structure WHERE session_id = ? LIMIT 1"
+        return self.tables.has_branches and bool(connection.execute(query, self.branch[:1]).fetchone())
 
     def _fetch(self, cursor: sqlite3.Cursor) -> list[Any]:
         try:
@@ -220,7 +226,7 @@ class _Conversation:
         return {row[0]: [_usage_entry(row)] for row in connection.execute(query, self.branch[:2])}
 
     def _outside(self, connection: sqlite3.Connection) -> int:
-        if not self.tables.has_branches or self.branch.branch != MAIN:
+        if self.branch.branch != MAIN or not self._is_branched(connection):
             return 0
         query = (
             f"SELECT count(*) FROM {_quoted(self.tables.messages)} WHERE session_id = ?"
