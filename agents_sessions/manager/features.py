@@ -113,9 +113,9 @@ class FeatureFacade:
         """Take a text, or all that one entry says, out of a session for good; return every place where it stood.
 
         It goes out of the history (what was taken back, summaries and checkpoints included), of name, metadata and
-        other free facts, of what is saved beside the session, of copies that were set aside or kept by a repair, and
-        of every place that is registered in `redactions`. A mark in the history says when. Ids and tags are never
-        changed. What a model has made of the text in words of its own is not found.
+        other free facts, of what is saved beside the session, of copies that were set aside or kept by a repair, of the
+        archive, and of every place that is registered in `redactions`. A mark in the history says when. Ids and tags
+        are never changed. What a model has made of the text in words of its own is not found.
 
         Args:
             session_id: The session.
@@ -148,7 +148,9 @@ class FeatureFacade:
         """What takes text out for good. `redactions.places` lists what keeps text outside of the store."""
         from agents_sessions.features.redaction import Redactions
 
-        return Redactions(self.store, self._lookup, self._lock_timeout)
+        redactions = Redactions(self.store, self._lookup, self._lock_timeout)
+        redactions.places.append(self.archive)
+        return redactions
 
     @cached_property
     def summaries(self) -> Summaries:

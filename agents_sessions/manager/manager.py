@@ -109,9 +109,9 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
                 delattr(view, name)  # it was made with the store of all
         view._owns_store, view._current, view._user_id = False, None, user_id
         view.store = OneUsersStore(self.store, user_id)
-        view._quota = self._quota.seen_by(user_id)
         view._lookup = SessionLookup(view.store, self._lookup.ttl)
         view._archive_folder = self.archive.folder
+        view._quota = self._quota.seen_by(user_id)
         view._turns = self._turns.on(view.store, view._lookup)
         return view
 

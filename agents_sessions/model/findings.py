@@ -70,7 +70,9 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "wrong-totals": Meaning("warning", "the totals are not those of the history", "count them again"),
     # --- what was derived or put away ---
-    "catalog-drift": Meaning("warning", "the index does not agree with the sessions", "build it anew"),
+    "catalog-drift": Meaning(
+        "warning", "the index does not agree with the session; remove the folder `.catalog`, and it is built anew"
+    ),
     "missing-archive": Meaning("error", "the archived history is not where the session says that it is"),
     "damaged-archive": Meaning("error", "the archived history cannot be read back"),
     "orphan-archive": Meaning("info", "an archived history has no session: it was restored, or removed by hand"),

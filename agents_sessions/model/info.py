@@ -220,6 +220,9 @@ class SessionInfo(BaseModel):
             facts["forked_at"] = self.forked_at.model_dump()
         if self.compaction is not None:
             facts["compaction"] = self.compaction.model_dump()
+        for name in _SELDOM:
+            if (value := values[name]) is not None:
+                facts[name] = timestamp(value) if isinstance(value, datetime) else value
         return {**facts, "tags": list(self.tags), "created_at": timestamp(self.created_at)}
 
     def moved(self, agent_id: str) -> "SessionInfo":

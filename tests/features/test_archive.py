@@ -363,6 +363,24 @@ def test_without_the_extra_gzip_is_written_and_zstd_is_an_error_that_names_it(st
     within(store, act, archive=folder)
 
 
+def test_a_text_is_taken_out_of_the_archive_too(store, folder, kind):
+    async def act(manager):
+        await make(store, text="the card 4929-1234-5678-9012, please", size=3)
+        await store.write_sidecar(KEY, "checkpoints/1", b"4929-1234-5678-9012")
+        await manager.archive.archive("order-42")
+        (place,) = await manager.redact("order-42", text="4929-1234-5678-9012", dry_run=True)
+        assert (place.kind, place.count, place.removed) == ("archive", 4, False)
+        (place,) = await manager.redact("order-42", text="4929-1234-5678-9012")
+        assert place.removed
+        assert await manager.redact("order-42", text="4929-1234-5678-9012") == []
+        assert len(files(folder)) == 1
+        await manager.archive.restore("order-42")
+        assert [item["content"] for item in await store.items(KEY)] == ["the card [removed], please"] * 3
+        assert await store.read_sidecar(KEY, "checkpoints/1") == b"[removed]"
+
+    within(store, act, archive=folder)
+
+
 def test_rules_of_retention_can_archive(store, folder):
     async def act(manager):
         await make(store, days_ago=40, size=500, text="hello " * 30)

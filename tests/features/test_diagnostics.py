@@ -349,6 +349,21 @@ def test_little_room_is_found(files, monkeypatch):
     within(files, act)
 
 
+def test_an_index_that_does_not_know_a_session_as_it_is_is_found_by_a_thorough_look(files, monkeypatch):
+    async def act(manager):
+        stale = await make(files)
+        await files.append(KEY, [said("new")])
+
+        async def every(_query):
+            yield stale
+
+        monkeypatch.setattr(files, "every", every)
+        assert await manager.diagnostics.check() == []
+        assert codes(await manager.diagnostics.check(thorough=True)) == ["catalog-drift"]
+
+    within(files, act)
+
+
 # --- the archive ---
 
 

@@ -272,12 +272,6 @@ async def hide(w: World, key: SessionKey) -> None:
     await w.store.bring_back((await w.store.set_aside(key, "crash")).token)
 
 
-async def carry(w: World, key: SessionKey) -> None:
-    """Export a session and let it take its own place. Who dies in between leaves the old one aside."""
-    text = await w.manager.transfer.export(key.session_id, "jsonl", include_run_state=True)
-    await w.manager.transfer.import_session(text, on_conflict="replace")
-
-
 async def put_away(w: World, key: SessionKey) -> None:
     """Archive a session and restore it. Who dies in between leaves it to the parent to restore."""
     await w.manager.archive.archive(key.session_id)
@@ -293,6 +287,12 @@ async def throw_away(w: World, key: SessionKey) -> None:
 async def purge(w: World, key: SessionKey) -> None:
     await w.manager.trash.put(key, lock_timeout=None)
     await w.manager.trash.purge(key.session_id)
+
+
+async def carry(w: World, key: SessionKey) -> None:
+    """Export a session and let it take its own place. Who dies in between leaves the old one aside."""
+    text = await w.manager.transfer.export(key.session_id, "jsonl", include_run_state=True)
+    await w.manager.transfer.import_session(text, on_conflict="replace")
 
 
 async def move(w: World, key: SessionKey) -> None:
@@ -417,11 +417,11 @@ OPERATIONS = {
         1, draw_nothing, lambda w, key: w.session(key).save_state_json(None), lambda s: [s, s._replace(sidecar=None)]
     ),
     "hide": Operation(2, draw_nothing, hide, lambda s: [s, s]),
-    "carry": Operation(2, draw_nothing, carry, lambda s: [s, s]),
     "archive": Operation(2, draw_nothing, put_away, lambda s: [s, s]),
     "trash": Operation(1, draw_nothing, throw_away, lambda s: [s, s]),
     "purge": Operation(1, draw_nothing, purge, lambda _: [_, None]),
     "refresh": Operation(1, draw_nothing, lambda w, key: w.manager.refresh_session(key.session_id), lambda s: [s, s]),
+    "carry": Operation(2, draw_nothing, carry, lambda s: [s, s]),
     "move": Operation(2, draw_nothing, move, lambda s: [s, s]),
     "delete": Operation(3, draw_nothing, lambda w, key: w.manager.delete_session(key.session_id), lambda _: [_, None]),
 }

@@ -139,6 +139,14 @@ async def bring_back(store):
     await store.bring_back((await store.list_aside())[0].token)
 
 
+async def discard(store):
+    await store.discard((await store.list_aside())[0].token)
+
+
+async def load_aside(store):
+    return await store.load_aside((await store.list_aside())[0].token)
+
+
 NEW = """{"format":"agents-sessions-export/1","session":{"id":"order-42","agent_id":"support","name":"new"},"seq":9}
 {"seq":3,"item":{"role":"user","content":"new"}}
 {"end":true,"entries":1}
@@ -147,14 +155,6 @@ NEW = """{"format":"agents-sessions-export/1","session":{"id":"order-42","agent_
 
 async def replace(store):
     await Transfer(store, SessionLookup(store)).import_session(NEW, on_conflict="replace")
-
-
-async def discard(store):
-    await store.discard((await store.list_aside())[0].token)
-
-
-async def load_aside(store):
-    return await store.load_aside((await store.list_aside())[0].token)
 
 
 async def furnish_parent(store):

@@ -31,9 +31,12 @@ from agents_sessions.errors import (
 from agents_sessions.features.archive.shelf import DamagedFile, Filed, Shelf, session_of
 from agents_sessions.features.transfer.document import Header, JsonlReader, JsonlWriter
 from agents_sessions.features.transfer.snapshot import Snapshot, take_snapshot
-from agents_sessions.model.entries import now
+from agents_sessions.model.entries import now, timestamp
 from agents_sessions.model.findings import Finding
 from agents_sessions.model.query import SessionQuery
+from agents_sessions.model.redaction import FoundText
+from agents_sessions.stores.base import History, redacted
+from agents_sessions.stores.transitions import numbered
 from agents_sessions.turns.lock import exclusive_turn
 
 if TYPE_CHECKING:
@@ -41,7 +44,8 @@ if TYPE_CHECKING:
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import Entry
     from agents_sessions.model.info import SessionInfo
-    from agents_sessions.stores.base import History, SessionStore, TurnLock
+    from agents_sessions.model.redaction import Redaction
+    from agents_sessions.stores.base import SessionStore, TurnLock
 
 FOLDER = ".archive"
 """The folder of the archive, below that of a store which has one."""
@@ -255,6 +259,34 @@ class Archive:
 
     # --- for good ---
 
+    async def redact(self, key: SessionKey, redaction: Redaction, *, dry_run: bool) -> builtins.list[FoundText]:
+        """Take text of a session out of all files that are or were its own, and return where it was found.
+
+        Raises:
+            ArchiveError: A file cannot be read, or written anew. It was not touched.
+        """
+        if self.folder is None:
+            return []
+        shelf, found = Shelf(self.folder), []
+        for name in await shelf.names(key):
+            found += await self._redact_file(shelf, key, name, redaction, dry_run=dry_run)
+        return found
+
+    async def _redact_file(
+        self, shelf: Shelf, key: SessionKey, name: str, redaction: Redaction, *, dry_run: bool
+    ) -> builtins.list[FoundText]:
+        header, entries = await self._read(shelf, key, name)
+        history, inside = redacted(History(header.info, entries), redaction)
+        sidecars = {beside: redaction.data(data) for beside, data in header.sidecars.items()}
+        times = sum(each.times for each in inside) + sum(count for _, count in sidecars.values())
+        if times and not dry_run:
+            document = _document_anew(history, {beside: data for beside, (data, _) in sidecars.items()})
+            try:
+                await shelf.rewrite(name, key, document)
+            except (OSError, DamagedFile) as error:
+                raise ArchiveError(key, str(shelf.folder / name), _reason(error)) from error
+        return [FoundText("archive", name, times)] if times else []
+
     async def delete(self, key: SessionKey, lock_timeout: float | None) -> None:
         """Remove an archived session for good, its history first: a deletion that is cut short can be called again."""
         async with exclusive_turn(self._store, key, lock_timeout):
@@ -343,6 +375,16 @@ async def document_of(snapshot: Snapshot) -> AsyncIterator[bytes]:
     yield writer.begin(snapshot.info, snapshot.sidecars)
     async for page in snapshot.pages():
         yield writer.page(page)
+    yield writer.end()
+
+
+async def _document_anew(history: History, sidecars: dict[str, bytes]) -> AsyncIterator[bytes]:
+    """Yield the document of a history that was changed: its new entries get their numbers and their time."""
+    entries = list(numbered(history.entries, timestamp(), history.info.seq))
+    info = history.info.model_copy(update={"seq": max([history.info.seq, *(entry["seq"] for entry in entries[-1:])])})
+    writer = JsonlWriter()
+    yield writer.begin(info, sidecars)
+    yield writer.page(entries)
     yield writer.end()
 
 

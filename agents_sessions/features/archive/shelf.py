@@ -10,17 +10,15 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.concurrency.worker_threads import in_thread
 from agents_sessions.features.archive.compression import best_kind, compressor, decompressor, failures
 from agents_sessions.keys import SessionKey
-
-_T = TypeVar("_T")
 
 CHUNK = 1 << 18
 _NAME = re.compile(r"(?P<session>.+)\.[0-9a-f]{8}\.jsonl\.(?P<kind>zst|gz)")
@@ -56,7 +54,26 @@ class Shelf:
         Raises:
             OSError: The system refuses. Nothing is left.
         """
-        writing = await settle(in_thread(partial(_Writing, self.folder, key)))
+        return await self._write(partial(_Writing, self.folder, key), pieces)
+
+    async def rewrite(self, name: str, key: SessionKey, pieces: AsyncIterator[bytes]) -> None:
+        """Put another document in the place of one, whole or not at all, once it was read back.
+
+        Raises:
+            OSError: The system refuses. The old one is still there.
+            DamagedFile: What was read back is not what was written. The old one is still there.
+        """
+        *_, kind = _parts(name)
+        filed = await self._write(partial(_Writing, self.folder, key, kind), pieces)
+        try:
+            await self.verify(filed)
+            await settle(in_thread(partial(_rename, self.folder, filed.name, name)))
+        except BaseException:
+            await self.remove(filed.name)
+            raise
+
+    async def _write(self, begin: Callable[[], _Writing], pieces: AsyncIterator[bytes]) -> Filed:
+        writing = await settle(in_thread(begin))
         try:
             async for piece in pieces:
                 await settle(in_thread(partial(writing.add, piece)))
@@ -113,12 +130,12 @@ class Shelf:
 class _Writing:
     """A file on its way. To be closed, whatever happens."""
 
-    def __init__(self, folder: Path, key: SessionKey) -> None:
+    def __init__(self, folder: Path, key: SessionKey, kind: str | None = None) -> None:
         from agents_sessions.stores.file.disk import atomic
         from agents_sessions.stores.file.disk import syscalls as io
 
         agent, session = _place(key)
-        kind = best_kind()
+        kind = kind or best_kind()
         name = f"{session}.{secrets.token_hex(4)}.jsonl.{kind}"
         self._name = f"{agent}/{name}"
         self._folder = io.open_directory(str(folder), agent, create=True)
@@ -238,6 +255,15 @@ def _files(folder: Path, agent: str) -> list[str]:
             return io.names(opened)
     except FileNotFoundError:
         return []
+
+
+def _rename(folder: Path, name: str, to: str) -> None:
+    from agents_sessions.stores.file.disk import atomic
+    from agents_sessions.stores.file.disk import syscalls as io
+
+    agent, file, _ = _parts(name)
+    with io.directory(str(folder), agent) as opened:
+        atomic.rename(opened, file, _parts(to)[1], durable=True)
 
 
 def _remove(folder: Path, name: str) -> None:

@@ -102,9 +102,12 @@ class Diagnostics:
     async def _findings(self, *, thorough: bool) -> AsyncIterator[Finding]:
         async for finding in self._store.check(thorough=thorough):
             yield finding
+        indexed = {info.key: info async for info in self._store.every(SessionQuery())} if thorough else {}
         async for info in self._store.scan():
             for finding in await self._of_session(info, thorough=thorough):
                 yield finding
+            if thorough and _differ(info, indexed.get(info.key)) and await self._has_drifted(info):
+                yield Finding("catalog-drift", info.key)
         for finding in await self._archive.check(thorough=thorough):
             yield finding
 
@@ -117,6 +120,13 @@ class Diagnostics:
             return []
         except SessionError:  # the store has said what is wrong with it
             return []
+
+    async def _has_drifted(self, info: SessionInfo) -> bool:
+        """Tell whether an index still does not know a session as it is, asked once more: it may have been in use."""
+        query = SessionQuery(agent_id=info.agent_id, id_prefix=info.id)
+        indexed = [each async for each in self._store.every(query) if each.key == info.key]
+        newest = await self._store.load(info.key)
+        return newest is not None and not _differ(newest, info) and _differ(newest, indexed[0] if indexed else None)
 
     async def _in_history(self, info: SessionInfo) -> list[Finding]:
         if info.context.open_turn is not None:
@@ -223,6 +233,10 @@ class Diagnostics:
             await store.rewrite(key, lambda history: history.with_entries(without_orphans(history.entries)), turn=lock)
         elif code == "wrong-totals":
             await store.rewrite(key, lambda history: history.with_entries(history.entries), turn=lock)
+
+
+def _differ(info: SessionInfo, other: SessionInfo | None) -> bool:
+    return other is None or (info.seq, info.updated_at) != (other.seq, other.updated_at)
 
 
 def _planned(finding: Finding) -> RepairOutcome:

@@ -66,6 +66,11 @@ class Answers:
         rows.close()  # one that is left open would keep the log of changes from being cut
         return query.page(found)
 
+    def every(self, query: SessionQuery) -> list[SessionInfo]:
+        """Return all sessions, from the first place on."""
+        rows = self._database.connection.execute(*questions.page(replace(query, sort="id", cursor=None)))
+        return [info for _, *row in rows if query.matches(info := _info(*row))]
+
     def _titled(self, number: int, info: SessionInfo) -> SessionInfo:
         """Return a session with its title, if it has no name and its text is known here."""
         if info.name is not None or not info.context.user_messages:
@@ -90,11 +95,6 @@ class Answers:
             if agent_id in (None, key.agent_id):
                 agent, session = map(blob, key)
                 yield SpendRow(agent or b"", session or b"", None, None, None)
-
-    def every(self, query: SessionQuery) -> list[SessionInfo]:
-        """Return all sessions, from the first place on."""
-        rows = self._database.connection.execute(*questions.page(replace(query, sort="id", cursor=None)))
-        return [info for _, *row in rows if query.matches(info := _info(*row))]
 
     def count(self, query: SessionQuery) -> int:
         """Return how many sessions there are."""
