@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from agents_sessions.features.branches.merging import Merged
     from agents_sessions.features.checkpoints import Checkpoint
     from agents_sessions.features.redaction import RedactedPlace
+    from agents_sessions.features.statistics.figures import Cost
+    from agents_sessions.features.statistics.prices import Prices, TokenPrices
+    from agents_sessions.features.statistics.report import Report, SessionStatistics
     from agents_sessions.features.summaries import Summary
     from agents_sessions.features.transfer.migrate import migrate_store
     from agents_sessions.features.transfer.values import (
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.stores.file.store import Durability, FileStore
     from agents_sessions.stores.memory import MemoryStore
+    from agents_sessions.turns.activity import Activity
     from agents_sessions.turns.agents import AgentFactory, Agents
     from agents_sessions.turns.approvals import PendingApproval
     from agents_sessions.turns.compacting import Shortened
@@ -81,6 +85,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOT_GIVEN",
+    "Activity",
     "AgentFactory",
     "Agents",
     "ApprovalNeeded",
@@ -93,6 +98,7 @@ __all__ = [
     "CompactionFailed",
     "Content",
     "ContextStats",
+    "Cost",
     "DecisionEntry",
     "Durability",
     "ExportOptions",
@@ -118,12 +124,14 @@ __all__ = [
     "OnFailure",
     "OnPending",
     "PendingApproval",
+    "Prices",
     "Progress",
     "RedactedPlace",
     "RedactionEntry",
     "Reply",
     "ReplyStream",
     "ReplySummary",
+    "Report",
     "RetryOptions",
     "RunArguments",
     "SendOptions",
@@ -131,6 +139,7 @@ __all__ = [
     "SessionInfo",
     "SessionKey",
     "SessionManager",
+    "SessionStatistics",
     "SessionStatus",
     "SessionStore",
     "SessionType",
@@ -139,6 +148,7 @@ __all__ = [
     "StoreReport",
     "StoredSession",
     "Summary",
+    "TokenPrices",
     "TokenUsage",
     "TurnEntry",
     "TurnEvent",
@@ -160,6 +170,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOME = {
+    "Activity": "turns.activity",
     "AgentFactory": "turns.agents",
     "Agents": "turns.agents",
     "ApprovalNeeded": "turns.events",
@@ -172,6 +183,7 @@ _HOME = {
     "CompactionFailed": "turns.events",
     "Content": "turns.request",
     "ContextStats": "model.totals",
+    "Cost": "features.statistics.figures",
     "DecisionEntry": "model.history",
     "Durability": "stores.file.store",
     "ExportOptions": "features.transfer.values",
@@ -198,12 +210,14 @@ _HOME = {
     "OnFailure": "turns.options",
     "OnPending": "turns.options",
     "PendingApproval": "turns.approvals",
+    "Prices": "features.statistics.prices",
     "Progress": "features.transfer.values",
     "RedactedPlace": "features.redaction",
     "RedactionEntry": "model.history",
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
     "ReplySummary": "turns.reply",
+    "Report": "features.statistics.report",
     "RetryOptions": "turns.options",
     "RunArguments": "turns.options",
     "SendOptions": "turns.options",
@@ -211,6 +225,7 @@ _HOME = {
     "SessionInfo": "model.info",
     "SessionKey": "keys",
     "SessionManager": "manager.manager",
+    "SessionStatistics": "features.statistics.report",
     "SessionStatus": "model.info",
     "SessionStore": "stores.base",
     "SessionType": "model.info",
@@ -219,6 +234,7 @@ _HOME = {
     "StoreReport": "features.transfer.values",
     "StoredSession": "session",
     "Summary": "features.summaries",
+    "TokenPrices": "features.statistics.prices",
     "TokenUsage": "model.usage",
     "TurnEntry": "model.history",
     "TurnEvent": "turns.events",
