@@ -1,6 +1,7 @@
 """What a catalog answers once it is up to date."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple, cast
 
 from agents_sessions.keys import SessionKey
@@ -89,6 +90,11 @@ class Answers:
             if agent_id in (None, key.agent_id):
                 agent, session = map(blob, key)
                 yield SpendRow(agent or b"", session or b"", None, None, None)
+
+    def every(self, query: SessionQuery) -> list[SessionInfo]:
+        """Return all sessions, from the first place on."""
+        rows = self._database.connection.execute(*questions.page(replace(query, sort="id", cursor=None)))
+        return [info for _, *row in rows if query.matches(info := _info(*row))]
 
     def count(self, query: SessionQuery) -> int:
         """Return how many sessions there are."""
