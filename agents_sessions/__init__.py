@@ -14,7 +14,19 @@ if TYPE_CHECKING:
     from agents_sessions.features.branches.merging import Merged
     from agents_sessions.features.checkpoints import Checkpoint
     from agents_sessions.features.redaction import RedactedPlace
+    from agents_sessions.features.statistics.figures import Cost
+    from agents_sessions.features.statistics.prices import Prices, TokenPrices
+    from agents_sessions.features.statistics.report import Report, SessionStatistics
     from agents_sessions.features.summaries import Summary
+    from agents_sessions.features.transfer.migrate import migrate_store
+    from agents_sessions.features.transfer.values import (
+        ExportOptions,
+        ExportReport,
+        ImportLimits,
+        ImportReport,
+        Progress,
+        StoreReport,
+    )
     from agents_sessions.keys import SessionKey
     from agents_sessions.manager import SessionManager
     from agents_sessions.model.entries import TurnStatus
@@ -42,6 +54,7 @@ if TYPE_CHECKING:
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.stores.file.store import Durability, FileStore
     from agents_sessions.stores.memory import MemoryStore
+    from agents_sessions.turns.activity import Activity
     from agents_sessions.turns.agents import AgentFactory, Agents
     from agents_sessions.turns.approvals import PendingApproval
     from agents_sessions.turns.compacting import Shortened
@@ -72,6 +85,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOT_GIVEN",
+    "Activity",
     "AgentFactory",
     "Agents",
     "ApprovalNeeded",
@@ -84,14 +98,19 @@ __all__ = [
     "CompactionFailed",
     "Content",
     "ContextStats",
+    "Cost",
     "DecisionEntry",
     "Durability",
+    "ExportOptions",
+    "ExportReport",
     "FileSession",
     "FileStore",
     "ForkPoint",
     "HandedOff",
     "HandoffEntry",
     "HistoryEntry",
+    "ImportLimits",
+    "ImportReport",
     "ItemEntry",
     "Listener",
     "ManagedSession",
@@ -105,11 +124,14 @@ __all__ = [
     "OnFailure",
     "OnPending",
     "PendingApproval",
+    "Prices",
+    "Progress",
     "RedactedPlace",
     "RedactionEntry",
     "Reply",
     "ReplyStream",
     "ReplySummary",
+    "Report",
     "RetryOptions",
     "RunArguments",
     "SendOptions",
@@ -117,13 +139,16 @@ __all__ = [
     "SessionInfo",
     "SessionKey",
     "SessionManager",
+    "SessionStatistics",
     "SessionStatus",
     "SessionStore",
     "SessionType",
     "Shortened",
     "Start",
+    "StoreReport",
     "StoredSession",
     "Summary",
+    "TokenPrices",
     "TokenUsage",
     "TurnEntry",
     "TurnEvent",
@@ -139,11 +164,13 @@ __all__ = [
     "in_order",
     "last_tokens",
     "last_turns",
+    "migrate_store",
     "prune_tool_outputs",
 ]
 __version__ = "0.1.0"
 
 _HOME = {
+    "Activity": "turns.activity",
     "AgentFactory": "turns.agents",
     "Agents": "turns.agents",
     "ApprovalNeeded": "turns.events",
@@ -156,14 +183,19 @@ _HOME = {
     "CompactionFailed": "turns.events",
     "Content": "turns.request",
     "ContextStats": "model.totals",
+    "Cost": "features.statistics.figures",
     "DecisionEntry": "model.history",
     "Durability": "stores.file.store",
+    "ExportOptions": "features.transfer.values",
+    "ExportReport": "features.transfer.values",
     "FileSession": "session",
     "FileStore": "stores.file.store",
     "ForkPoint": "model.info",
     "HandedOff": "turns.events",
     "HandoffEntry": "model.history",
     "HistoryEntry": "model.history",
+    "ImportLimits": "features.transfer.values",
+    "ImportReport": "features.transfer.values",
     "ItemEntry": "model.history",
     "Listener": "turns.events",
     "ManagedSession": "session",
@@ -178,11 +210,14 @@ _HOME = {
     "OnFailure": "turns.options",
     "OnPending": "turns.options",
     "PendingApproval": "turns.approvals",
+    "Prices": "features.statistics.prices",
+    "Progress": "features.transfer.values",
     "RedactedPlace": "features.redaction",
     "RedactionEntry": "model.history",
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
     "ReplySummary": "turns.reply",
+    "Report": "features.statistics.report",
     "RetryOptions": "turns.options",
     "RunArguments": "turns.options",
     "SendOptions": "turns.options",
@@ -190,13 +225,16 @@ _HOME = {
     "SessionInfo": "model.info",
     "SessionKey": "keys",
     "SessionManager": "manager.manager",
+    "SessionStatistics": "features.statistics.report",
     "SessionStatus": "model.info",
     "SessionStore": "stores.base",
     "SessionType": "model.info",
     "Shortened": "turns.compacting",
     "Start": "turns.options",
+    "StoreReport": "features.transfer.values",
     "StoredSession": "session",
     "Summary": "features.summaries",
+    "TokenPrices": "features.statistics.prices",
     "TokenUsage": "model.usage",
     "TurnEntry": "model.history",
     "TurnEvent": "turns.events",
@@ -207,6 +245,7 @@ _HOME = {
     "TurnStarted": "turns.events",
     "TurnStatus": "model.entries",
     "UsageEntry": "model.history",
+    "migrate_store": "features.transfer.migrate",
     "View": "model.view",
     "ViewEntry": "model.history",
     "in_order": "windows",

@@ -7,6 +7,11 @@
     ├── InvalidItemError (ValueError, TypeError) an item that JSON cannot carry
     ├── InvalidValueError (ValueError)           an argument or a fact that is none of what is allowed
     ├── UnsupportedError (NotImplementedError)   this store cannot do it
+    ├── MissingExtraError (ImportError)          a package is not installed that only this feature needs
+    ├── FileInTheWayError (FileExistsError)      a file is there already and was not to be overwritten
+    ├── ImportRefusedError (ValueError)          what is to be imported is not what it should be
+    │   ├── ImportVersionError                   a newer version of this package exported it
+    │   └── ImportLimitError                     it is larger, deeper or more than is allowed
     ├── UnknownAgentError (LookupError)          no agent of that name is registered
     ├── AgentAmbiguousError (LookupError)        several agents have that name
     ├── SessionNotFoundError (LookupError)       there is no such session
@@ -14,6 +19,7 @@
     ├── SessionAmbiguousError (LookupError)      two agents have a session of that id
     ├── AmbiguousPrefixError (LookupError)       the ids or names of several sessions fit what was typed
     ├── SessionConflictError                     someone else changed it in between
+    │   └── SessionChangedError                  someone rewrote it while it was read
     ├── SessionBusyError (TimeoutError)          someone else holds it
     │   ├── SessionReentryError                  the holder is the caller itself
     │   └── SessionDeadlockError                 the holder waits for the caller
@@ -33,6 +39,7 @@
     ├── TurnNotResumableError                    a turn awaits approval, and its agents or tools have changed
     ├── TurnCancelledError                       a streamed turn was cancelled, and not by its reader
     ├── ReplyNotStoredError                      the answer came, but could not be stored
+    ├── MigrationError                           a session came back changed from the store it was copied to
     ├── ManagerClosedError (RuntimeError)        the manager was closed before the turn began
     ├── SessionLimitError                        an item or a session would be larger than is allowed
     ├── TooManySessionsError                     there would be more sessions than are allowed
@@ -115,6 +122,56 @@ class UnsupportedError(SessionError, NotImplementedError):
 
     def __str__(self) -> str:
         return f"{self.store} cannot {self.what}"
+
+
+class MissingExtraError(SessionError, ImportError):
+    """A feature needs a package that is not installed, because most users do not need it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(what, extra)
+        self.what = what
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return f'{self.what} needs a package that is not installed: pip install "agents-sessions[{self.extra}]"'
+
+
+class FileInTheWayError(SessionError, FileExistsError):
+    """There is a file of that name already; it was not touched."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{printable(self.path)} exists already; choose another name, or pass overwrite=True"
+
+
+class ImportRefusedError(SessionError, ValueError):
+    """What is to be imported is not what it should be. Nothing was imported.
+
+    `source` is its file or, within an archive, its member; `line` and `field` say where in it, if that is known.
+    """
+
+    def __init__(self, source: str, reason: str, *, line: int | None = None, field: str | None = None) -> None:
+        super().__init__(source, reason)
+        self.source = source
+        self.reason = reason
+        self.line = line
+        self.field = field
+
+    def __str__(self) -> str:
+        line = "" if self.line is None else f", line {self.line}"
+        field = "" if self.field is None else f", field {self.field!r:.80}"
+        return f"{printable(self.source)}{line}{field}: {self.reason}; nothing was imported"
+
+
+class ImportVersionError(ImportRefusedError):
+    """A newer version of this package exported it: update the package."""
+
+
+class ImportLimitError(ImportRefusedError):
+    """It is larger, deeper or more than an import takes. `ImportLimits` changes what is allowed."""
 
 
 class UnknownAgentError(SessionError, LookupError):
@@ -234,6 +291,13 @@ class SessionConflictError(_OfSession):
 
     def __str__(self) -> str:
         return f"{self._who} is at {self.actual_seq}, not {self.expected_seq}: someone wrote; read it again"
+
+
+class SessionChangedError(SessionConflictError):
+    """Someone rewrote the session while it was read, so that what was read may be of two states."""
+
+    def __str__(self) -> str:
+        return f"{self._who} was rewritten while it was read; nothing came of it: do it again"
 
 
 class SessionBusyError(_OfSession, TimeoutError):
@@ -423,6 +487,13 @@ class SessionLimitError(_OfSession):
 
     def __str__(self) -> str:
         return f"{self._who}: {self.what} has {self.size:,} bytes, and {self.setting} is {self.limit:,}"
+
+
+class MigrationError(_OfSession):
+    """What was read back from the new store is not what was copied. It was removed there; the old one is untouched."""
+
+    def __str__(self) -> str:
+        return f"{self._who} came back changed from the new store, and was removed there; the old one was not touched"
 
 
 class TooManySessionsError(SessionError):

@@ -14,6 +14,12 @@ SAMPLES = {
     "InvalidItemError": ("item 1 of 2", "holds a value of type 'set', which JSON does not have"),
     "InvalidValueError": ({"status": "must be 'active', 'paused' or 'closed'"},),
     "UnsupportedError": ("MemoryStore", "set sessions aside"),
+    "MissingExtraError": ("export to YAML", "yaml"),
+    "FileInTheWayError": ("/x/order-42.md",),
+    "ImportRefusedError": ("/x/order-42.json", "is not JSON"),
+    "ImportVersionError": ("/x/order-42.json", "is newer"),
+    "ImportLimitError": ("/x/order-42.json", "is too large"),
+    "SessionChangedError": (*WHO, 1, 2),
     "UnknownAgentError": ("billing", ("triage", "refunds")),
     "AgentAmbiguousError": ("billing", 2, *WHO),
     "SessionNotFoundError": WHO,
@@ -28,6 +34,14 @@ SAMPLES = {
     "NothingToResumeError": (*WHO, "no tool waits for approval"),
     "TurnNotResumableError": (*WHO, "UserError"),
     "InvalidDecisionError": (*WHO, "call 'c7' does not wait for approval; waiting: c1"),
+    "NothingToUndoError": (*WHO, "it has no turn"),
+    "NothingToRedoError": (*WHO, "nothing was taken back"),
+    "PositionNotFoundError": (*WHO, "it has no turn 't9'"),
+    "PositionTakenBackError": (*WHO, "turn 't9' was taken back"),
+    "NothingToMergeError": (*WHO, "the branch has said nothing"),
+    "CheckpointNotFoundError": (*WHO, "it has no checkpoint 'c9'"),
+    "SummariserError": (*WHO, "it returned no text"),
+    "TooManyError": (*WHO, "checkpoints", 1000, "delete some"),
     "NothingToRetryError": (*WHO, "its last turn has not failed"),
     "MessageNotKeptError": (*WHO, "its message was too large"),
     "ManagerClosedError": WHO,
@@ -46,6 +60,9 @@ BUILTINS = {
     "InvalidDecisionError": ValueError,
     "NothingToRetryError": LookupError,
     "UnsupportedError": NotImplementedError,
+    "MissingExtraError": ImportError,
+    "FileInTheWayError": FileExistsError,
+    "ImportRefusedError": ValueError,
     "UnknownAgentError": LookupError,
     "AgentAmbiguousError": LookupError,
     "ManagerClosedError": RuntimeError,
@@ -98,6 +115,16 @@ def test_the_tree_at_the_top_of_the_module_names_every_error(kind):
 @pytest.mark.parametrize("name", BUILTINS)
 def test_an_error_is_the_builtin_it_resembles(name):
     assert issubclass(getattr(errors, name), BUILTINS[name])
+
+
+def test_a_refused_import_tells_file_line_and_field():
+    error = errors.ImportRefusedError("chat.json", "must be a role", line=3, field="role")
+    assert str(error) == "chat.json, line 3, field 'role': must be a role; nothing was imported"
+    assert (pickle.loads(pickle.dumps(error)).line, error.field) == (3, "role")
+
+
+def test_a_missing_extra_is_named_with_the_command_that_installs_it():
+    assert 'pip install "agents-sessions[yaml]"' in str(sample(errors.MissingExtraError))
 
 
 def test_an_error_of_the_system_tells_its_number():

@@ -47,6 +47,17 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return run("quickstart", folder, "--root", "sessions"), folder / "sessions"
 
 
+def test_export_report(tmp_path: Path) -> None:
+    shown = run("export_report", tmp_path, "out")
+
+    assert in_order(
+        shown, "secrets in it: {'api key'", "'card number': 2", "wrote case-7.html", "wrote bug-report.json"
+    )
+    page, report = ((tmp_path / "out" / name).read_text() for name in ("case-7.html", "bug-report.json"))
+    assert "4111" not in page
+    assert "invoiced" not in report
+
+
 def test_quickstart(quickstart: tuple[str, Path]) -> None:
     assert in_order(
         quickstart[0],

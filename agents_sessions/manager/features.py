@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from agents_sessions.features.statistics.prices import Prices
     from agents_sessions.features.statistics.statistics import Statistics
     from agents_sessions.features.summaries import Summaries
+    from agents_sessions.features.transfer.transfer import Transfer
     from agents_sessions.lookup import SessionLookup
+    from agents_sessions.quota import SessionQuota
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.turns.options import RunArguments
     from agents_sessions.turns.summarising import Summarisers
@@ -27,6 +29,7 @@ class FeatureFacade:
     _turns: Turns
     _lock_timeout: float | None
     _prices: Prices
+    _quota: SessionQuota
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -42,7 +45,7 @@ class FeatureFacade:
         """Forks of conversations: make them, see their family, compare them, and bring one home."""
         from agents_sessions.features.branches.branches import Branches
 
-        return Branches(self.store, self._lookup, self._lock_timeout, self._summarisers)
+        return Branches(self.store, self._lookup, self._lock_timeout, self._summarisers, self._quota)
 
     @cached_property
     def checkpoints(self) -> Checkpoints:
@@ -114,3 +117,10 @@ class FeatureFacade:
         from agents_sessions.turns.summarising import Summarisers
 
         return Summarisers(self._turns.registry, self._defaults.get("run_config"))
+
+    @cached_property
+    def transfer(self) -> Transfer:
+        """Export conversations, import them, and take over those of other sessions."""
+        from agents_sessions.features.transfer.transfer import Transfer
+
+        return Transfer(self.store, self._lookup, self._lock_timeout, self.statistics)

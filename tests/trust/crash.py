@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 from system_calls import CALLS, LIBRARY, LOWEST
 
 from agents_sessions.concurrency import process
-from agents_sessions.errors import SessionNotFoundError
+from agents_sessions.errors import SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.lookup import SessionLookup
 from agents_sessions.model.entries import Entry, item_entry, item_kind
@@ -271,6 +271,12 @@ async def hide(w: World, key: SessionKey) -> None:
     await w.store.bring_back((await w.store.set_aside(key, "crash")).token)
 
 
+async def carry(w: World, key: SessionKey) -> None:
+    """Export a session and let it take its own place. Who dies in between leaves the old one aside."""
+    text = await w.manager.transfer.export(key.session_id, "jsonl", include_run_state=True)
+    await w.manager.transfer.import_session(text, on_conflict="replace")
+
+
 async def move(w: World, key: SessionKey) -> None:
     """Give a session to another agent and back. Who dies in between leaves it to the parent to give it back."""
     await w.store.move((await w.store.move(key, ELSEWHERE)).key, key.agent_id)
@@ -393,6 +399,7 @@ OPERATIONS = {
         1, draw_nothing, lambda w, key: w.session(key).save_state_json(None), lambda s: [s, s._replace(sidecar=None)]
     ),
     "hide": Operation(2, draw_nothing, hide, lambda s: [s, s]),
+    "carry": Operation(2, draw_nothing, carry, lambda s: [s, s]),
     "move": Operation(2, draw_nothing, move, lambda s: [s, s]),
     "delete": Operation(3, draw_nothing, lambda w, key: w.manager.delete_session(key.session_id), lambda _: [_, None]),
 }
@@ -616,8 +623,11 @@ class Watch:
 
     async def _check_all(self) -> None:
         for aside in await self.store.list_aside():
-            self.figures["sessions brought back"] += 1
-            await self.store.bring_back(aside.token)
+            try:
+                await self.store.bring_back(aside.token)
+                self.figures["sessions brought back"] += 1
+            except SessionExistsError:  # what replaced it was whole
+                await self.store.discard(aside.token)
         self.figures["sessions given back"] += await give_back(self.store)
         for key, known in self.known.items():
             found = await self._found(key, known)

@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from agents_sessions.stores.file.disk.atomic import move, move_folder, remove, remove_tree, rename
+from agents_sessions.stores.file.disk.atomic import hide, move, move_folder, remove, remove_tree, rename
 from agents_sessions.stores.file.disk.syscalls import exists, hidden_names, seen
 from agents_sessions.stores.file.layout import beside
 
@@ -72,6 +72,9 @@ def take(folder: int, name: str, file: str, *, durable: bool) -> None:
         return
     if exists(folder, file):
         raise FileExistsError(file)
+    if exists(folder, name + FOLDER):
+        # What lies in their place is no session's: someone died while he made one of this id.
+        remove_tree(folder, beside(file), durable=durable)
     move_folder(folder, name + FOLDER, beside(file))
     try:
         move(folder, name, file, durable=durable)
@@ -89,9 +92,19 @@ def is_back(folder: int, name: str, file: str) -> bool:
 
 
 def destroy(folder: int, name: str, *, durable: bool) -> None:
-    """Remove a session that was set aside. The caller holds the lock of the file."""
-    remove(folder, name, durable=durable)
-    remove_tree(folder, name + FOLDER, durable=durable)
+    """Remove a session that was set aside. The caller holds the lock of the file.
+
+    What lies beside it gets the name of a temporary first: if the process dies in between, it is swept.
+    """
+    hidden = hide(folder, name + FOLDER)
+    try:
+        remove(folder, name, durable=durable)
+    except BaseException:
+        if hidden is not None:
+            move_folder(folder, hidden, name + FOLDER)
+        raise
+    if hidden is not None:
+        remove_tree(folder, hidden, durable=durable)
 
 
 def reunite(folder: int, file: str) -> None:

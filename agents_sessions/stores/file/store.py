@@ -13,7 +13,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, M
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from agents_sessions.concurrency import process
 from agents_sessions.concurrency.settle import settle
@@ -25,6 +25,7 @@ from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
 from agents_sessions.model.redaction import FoundText, Redaction
 from agents_sessions.model.search import SearchHit, SearchQuery
+from agents_sessions.model.spend import SessionSpend
 from agents_sessions.stores.base import (
     NO_SIDECARS,
     Appended,
@@ -49,10 +50,14 @@ from agents_sessions.stores.file.redacting import RedactingFiles
 from agents_sessions.stores.file.turn_lock import Holder, this_process
 from agents_sessions.stores.transitions import created
 
+if TYPE_CHECKING:
+    from agents_sessions.stores.file.files import GrowingSession
+
 Durability = Literal["full", "process"]
 
 _T = TypeVar("_T")
 _SCAN_BATCH = 64
+_SPEND_BATCH = 200
 
 WRITE_TIMEOUT = 60.0
 """Seconds that one operation waits for others on the same file before it raises `SessionBusyError`."""
@@ -138,8 +143,10 @@ class FileStore(SessionStore):
         """Create a session whose history need not fit into memory."""
         key = info.key
         creation = Creation(info, self._files.codec.begin(key))
-        growing = await settle(in_thread(partial(self._files.grow, key)))
+        begun: list[GrowingSession] = []  # known to `finally` even if the caller is cancelled while it begins
         try:
+            await settle(in_thread(lambda: begun.append(self._files.grow(key))))
+            growing = begun[0]
             await settle(in_thread(partial(growing.write, creation.header)))
             async for page in pages(entries):
                 await settle(in_thread(partial(growing.write, creation.page(page))))
@@ -147,7 +154,8 @@ class FileStore(SessionStore):
             await settle(in_thread(partial(growing.write, tail)))
             await self._write(key, partial(growing.publish, sidecars))
         finally:
-            await settle(in_thread(growing.close))
+            for growing in begun:
+                await settle(in_thread(growing.close))
         return new
 
     async def copy(
@@ -238,10 +246,21 @@ class FileStore(SessionStore):
                     yield info
 
     async def query(self, query: SessionQuery) -> Page[SessionInfo]:
-        return await self._ask(lambda catalog: catalog.query(query))
+        page = await self._ask(lambda catalog: catalog.query(query))
+        return Page(await self.titled(page), page.next_cursor)
 
     async def count(self, query: SessionQuery) -> int:
         return await self._ask(lambda catalog: catalog.count(query))
+
+    async def spend(self, query: SessionQuery) -> AsyncIterator[SessionSpend]:
+        if not self._catalog.has_texts:
+            async for session in super().spend(query):
+                yield session
+            return
+        for number, row in enumerate(await self._ask(lambda catalog: catalog.spends(query))):
+            if number % _SPEND_BATCH == _SPEND_BATCH - 1:
+                await asyncio.sleep(0)  # decoding them all at once would keep everyone else waiting
+            yield row.decoded()
 
     async def search(self, query: SearchQuery) -> Page[SearchHit]:
         if not self._catalog.has_texts:
