@@ -188,7 +188,7 @@ class Planner:
 
     async def _way(self, entry: Agent[Any], named: Callable[[str], Some], until: str = "") -> Some:
         """Return the agents that the conversation may be with, by the way that its history records."""
-        return speakers(entry, await self.store.entries(self.lock.key), named, until)
+        return speakers(entry, kept(await self.store.entries(self.lock.key)), named, until)
 
     async def _start_instead(self, reason: str, prompt: Prompt) -> Plan:
         """Give up the turn that awaits approval, and plan a new one with this message."""
