@@ -9,31 +9,50 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agents_sessions.errors import SessionError
+    from agents_sessions.features.branches.comparing import BranchDiff
+    from agents_sessions.features.branches.family import Branch
+    from agents_sessions.features.branches.merging import Merged
+    from agents_sessions.features.checkpoints import Checkpoint
+    from agents_sessions.features.redaction import RedactedPlace
+    from agents_sessions.features.statistics.figures import Cost
+    from agents_sessions.features.statistics.prices import Prices, TokenPrices
+    from agents_sessions.features.statistics.report import Report, SessionStatistics
+    from agents_sessions.features.summaries import Summary
     from agents_sessions.keys import SessionKey
     from agents_sessions.manager import SessionManager
     from agents_sessions.model.entries import TurnStatus
     from agents_sessions.model.history import (
+        CheckpointEntry,
         DecisionEntry,
         HandoffEntry,
         HistoryEntry,
         ItemEntry,
+        MergeEntry,
         Message,
         ModelRequest,
+        RedactionEntry,
         TurnEntry,
         UsageEntry,
+        ViewEntry,
     )
-    from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
+    from agents_sessions.model.info import Compaction, ForkPoint, SessionInfo, SessionStatus, SessionType
     from agents_sessions.model.totals import ContextStats
+    from agents_sessions.model.turn_list import TurnInfo
     from agents_sessions.model.usage import TokenUsage
+    from agents_sessions.model.view import View
     from agents_sessions.not_given import NOT_GIVEN, NotGiven
     from agents_sessions.session import FileSession, ManagedSession, MemorySession, StoredSession
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.stores.file.store import Durability, FileStore
     from agents_sessions.stores.memory import MemoryStore
+    from agents_sessions.turns.activity import Activity
     from agents_sessions.turns.agents import AgentFactory, Agents
     from agents_sessions.turns.approvals import PendingApproval
+    from agents_sessions.turns.compacting import Shortened
     from agents_sessions.turns.events import (
         ApprovalNeeded,
+        Compacted,
+        CompactionFailed,
         HandedOff,
         Listener,
         TurnEvent,
@@ -53,18 +72,29 @@ if TYPE_CHECKING:
     from agents_sessions.turns.reply import Reply, ReplySummary
     from agents_sessions.turns.request import Content
     from agents_sessions.turns.stream import ReplyStream
+    from agents_sessions.windows import in_order, last_tokens, last_turns, prune_tool_outputs
 
 __all__ = [
     "NOT_GIVEN",
+    "Activity",
     "AgentFactory",
     "Agents",
     "ApprovalNeeded",
+    "Branch",
+    "BranchDiff",
+    "Checkpoint",
+    "CheckpointEntry",
+    "Compacted",
+    "Compaction",
+    "CompactionFailed",
     "Content",
     "ContextStats",
+    "Cost",
     "DecisionEntry",
     "Durability",
     "FileSession",
     "FileStore",
+    "ForkPoint",
     "HandedOff",
     "HandoffEntry",
     "HistoryEntry",
@@ -73,15 +103,21 @@ __all__ = [
     "ManagedSession",
     "MemorySession",
     "MemoryStore",
+    "MergeEntry",
+    "Merged",
     "Message",
     "ModelRequest",
     "NotGiven",
     "OnFailure",
     "OnPending",
     "PendingApproval",
+    "Prices",
+    "RedactedPlace",
+    "RedactionEntry",
     "Reply",
     "ReplyStream",
     "ReplySummary",
+    "Report",
     "RetryOptions",
     "RunArguments",
     "SendOptions",
@@ -89,33 +125,54 @@ __all__ = [
     "SessionInfo",
     "SessionKey",
     "SessionManager",
+    "SessionStatistics",
     "SessionStatus",
     "SessionStore",
     "SessionType",
+    "Shortened",
     "Start",
     "StoredSession",
+    "Summary",
+    "TokenPrices",
     "TokenUsage",
     "TurnEntry",
     "TurnEvent",
     "TurnFailed",
     "TurnFinished",
+    "TurnInfo",
     "TurnOptions",
     "TurnStarted",
     "TurnStatus",
     "UsageEntry",
+    "View",
+    "ViewEntry",
+    "in_order",
+    "last_tokens",
+    "last_turns",
+    "prune_tool_outputs",
 ]
 __version__ = "0.1.0"
 
 _HOME = {
+    "Activity": "turns.activity",
     "AgentFactory": "turns.agents",
     "Agents": "turns.agents",
     "ApprovalNeeded": "turns.events",
+    "Branch": "features.branches.family",
+    "BranchDiff": "features.branches.comparing",
+    "Checkpoint": "features.checkpoints",
+    "CheckpointEntry": "model.history",
+    "Compacted": "turns.events",
+    "Compaction": "model.info",
+    "CompactionFailed": "turns.events",
     "Content": "turns.request",
     "ContextStats": "model.totals",
+    "Cost": "features.statistics.figures",
     "DecisionEntry": "model.history",
     "Durability": "stores.file.store",
     "FileSession": "session",
     "FileStore": "stores.file.store",
+    "ForkPoint": "model.info",
     "HandedOff": "turns.events",
     "HandoffEntry": "model.history",
     "HistoryEntry": "model.history",
@@ -124,6 +181,8 @@ _HOME = {
     "ManagedSession": "session",
     "MemorySession": "session",
     "MemoryStore": "stores.memory",
+    "MergeEntry": "model.history",
+    "Merged": "features.branches.merging",
     "Message": "model.history",
     "ModelRequest": "model.history",
     "NOT_GIVEN": "not_given",
@@ -131,9 +190,13 @@ _HOME = {
     "OnFailure": "turns.options",
     "OnPending": "turns.options",
     "PendingApproval": "turns.approvals",
+    "Prices": "features.statistics.prices",
+    "RedactedPlace": "features.redaction",
+    "RedactionEntry": "model.history",
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
     "ReplySummary": "turns.reply",
+    "Report": "features.statistics.report",
     "RetryOptions": "turns.options",
     "RunArguments": "turns.options",
     "SendOptions": "turns.options",
@@ -141,20 +204,31 @@ _HOME = {
     "SessionInfo": "model.info",
     "SessionKey": "keys",
     "SessionManager": "manager.manager",
+    "SessionStatistics": "features.statistics.report",
     "SessionStatus": "model.info",
     "SessionStore": "stores.base",
     "SessionType": "model.info",
+    "Shortened": "turns.compacting",
     "Start": "turns.options",
     "StoredSession": "session",
+    "Summary": "features.summaries",
+    "TokenPrices": "features.statistics.prices",
     "TokenUsage": "model.usage",
     "TurnEntry": "model.history",
     "TurnEvent": "turns.events",
     "TurnFailed": "turns.events",
     "TurnFinished": "turns.events",
+    "TurnInfo": "model.turn_list",
     "TurnOptions": "turns.options",
     "TurnStarted": "turns.events",
     "TurnStatus": "model.entries",
     "UsageEntry": "model.history",
+    "View": "model.view",
+    "ViewEntry": "model.history",
+    "in_order": "windows",
+    "last_tokens": "windows",
+    "last_turns": "windows",
+    "prune_tool_outputs": "windows",
 }
 
 

@@ -22,6 +22,14 @@
     ├── InvalidDecisionError (ValueError)        a decision about calls that are not, or not clearly, the ones that wait
     ├── NothingToRetryError (LookupError)        the last turn has not failed
     │   └── MessageNotKeptError                  it has, but its message was too large to be kept: send it again
+    ├── NothingToUndoError (LookupError)         no turn is there to be taken back, or none was
+    │   └── NothingToRedoError                   nothing was taken back, or something was said since
+    ├── PositionNotFoundError (LookupError)      the history has no such turn or entry
+    │   └── PositionTakenBackError               it has, but an undo or a rewind has taken it back
+    ├── NothingToMergeError (LookupError)        the branch has said nothing that the target does not have
+    ├── CheckpointNotFoundError (LookupError)    the session has no checkpoint of that id
+    ├── TooManyError                             the session has as many of something as it may have
+    ├── SummariserError                          the summariser failed, or said nothing
     ├── TurnNotResumableError                    a turn awaits approval, and its agents or tools have changed
     ├── TurnCancelledError                       a streamed turn was cancelled, and not by its reader
     ├── ReplyNotStoredError                      the answer came, but could not be stored
@@ -312,6 +320,47 @@ class InvalidDecisionError(_Refused, ValueError):
 
 class NothingToRetryError(_Refused, LookupError):
     """The last turn has not failed."""
+
+
+class NothingToUndoError(_Refused, LookupError):
+    """There are fewer turns than are to be taken back."""
+
+
+class NothingToRedoError(NothingToUndoError):
+    """Nothing was taken back, or something was said since: then it stays a hidden branch, which can be forked."""
+
+
+class PositionNotFoundError(_Refused, LookupError):
+    """The history has no such turn or entry."""
+
+
+class PositionTakenBackError(PositionNotFoundError):
+    """An undo or a rewind has taken this position back. `branches.fork` makes a session of it."""
+
+
+class NothingToMergeError(_Refused, LookupError):
+    """The branch has said nothing that the target does not have already."""
+
+
+class CheckpointNotFoundError(_Refused, LookupError):
+    """The session has no checkpoint of that id."""
+
+
+class TooManyError(_OfSession):
+    """The session has as many of something as it may have. Nothing was changed."""
+
+    def __init__(self, session: SessionKey | str, what: str, limit: int, advice: str) -> None:
+        super().__init__(session, what, limit, advice)
+        self.what = what
+        self.limit = limit
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self._who} has {self.limit:,} {self.what}, and may have no more; {self.advice}"
+
+
+class SummariserError(_Refused):
+    """No summary could be made. The cause, if there is one, is chained; nothing was changed."""
 
 
 class MessageNotKeptError(NothingToRetryError):

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from agents.memory import SessionABC, SessionSettings
 from agents.memory.session_settings import coerce_session_settings
 
-from agents_sessions.compaction import IsStale, Snapshot, newest_items, with_suffix
+from agents_sessions.compaction import IsStale, Snapshot, newest_items, with_suffix, without
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
@@ -27,6 +27,7 @@ from agents_sessions.model.ids import check_id, check_key
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.model.undo import without_newest_item
+from agents_sessions.model.view import shown
 from agents_sessions.shared_usage import Run, enter_run, outer_run, run_of
 from agents_sessions.signatures import remember_signatures
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES
@@ -179,17 +180,20 @@ class StoredSession(SessionABC):
             await self._append(entries)
 
     async def pop_item(self, *, wrapper: RunContextWrapper[Any] | None = None) -> TResponseInputItem | None:
-        """Remove the newest item and return it, or None if there is none. A handoff goes with what asked for it."""
+        """Remove the newest item that is seen and return it, or None if there is none.
+
+        A handoff goes with what asked for it. What was taken back before stays as it is.
+        """
         popped: Item | None = None
 
         def change(history: History) -> History:
             nonlocal popped
             popped = None  # the store may call this again
-            place = _newest_item(history.entries)
-            if place is None:
+            seen = shown(history.entries)
+            if not seen:
                 return history
-            popped = history.entries[place]["item"]
-            return history.with_entries(without_newest_item(history.entries, place))
+            popped = seen[-1]["item"]
+            return history.with_entries(_without_newest(history.entries, seen[-1]))
 
         await self._rewrite(change)
         return cast("TResponseInputItem | None", popped)
@@ -272,15 +276,14 @@ class StoredSession(SessionABC):
     async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
         """Replace the history in one step, or return False. The SDK's compaction asks, so that no crash finds a gap.
 
-        It asks so for what an application compacts by hand, and means the whole history, whatever came meanwhile.
+        It asks so for what an application compacts by hand, and means all that is seen, whatever came meanwhile.
         """
         if self._has_methods_of_its_own():
             return False
         entries = [item_entry(item) for item in cast("list[Item]", items)]
 
         def change(history: History) -> History:
-            records = [entry for entry in history.entries if "record" in entry]
-            return history.with_entries([*records, *entries])
+            return history.with_entries([*without(history.entries, shown(history.entries)), *entries])
 
         await self._rewrite(change)
         return True
@@ -469,6 +472,7 @@ async def delete_run_states(store: SessionStore, key: SessionKey, *, turn: TurnL
         await store.delete_sidecar(key, name, turn=turn)
 
 
-def _newest_item(entries: Sequence[Entry]) -> int | None:
-    places = range(len(entries) - 1, -1, -1)
-    return next((place for place in places if "item" in entries[place]), None)
+def _without_newest(entries: list[Entry], newest: Entry) -> list[Entry]:
+    """Return a history without the newest item that is seen, which may be a summary."""
+    place = next(place for place, entry in enumerate(entries) if entry["seq"] == newest["seq"])
+    return without_newest_item(entries, place) if "item" in entries[place] else without(entries, [newest])

@@ -15,18 +15,20 @@ from agents_sessions.lookup import SessionLookup
 from agents_sessions.manager.bulk import BulkFacade
 from agents_sessions.manager.features import FeatureFacade
 from agents_sessions.manager.history import HistoryFacade
-from agents_sessions.manager.quota import SessionQuota
 from agents_sessions.manager.turns import TurnFacade
+from agents_sessions.quota import SessionQuota
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.stores.scoped import OneUsersStore
 from agents_sessions.turns.agents import AgentRegistry, Agents, MissingAgent
 from agents_sessions.turns.options import RunArguments, check_options
+from agents_sessions.turns.summarising import Summarisers
 from agents_sessions.turns.turn import Turns
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from agents_sessions.keys import SessionKey
+    from agents_sessions.model.info import Compaction
     from agents_sessions.turns.stream import ReplyStream
 
 
@@ -47,6 +49,7 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         max_sessions: How many sessions may be open, which is not closed, in the whole store; None for no limit.
         max_sessions_per_user: The same for the sessions of each user.
         prices: What models cost that no price list knows, or otherwise than it says: see `statistics`.
+        compaction: When and how the model's input is shortened before a turn; None never does. A session's own wins.
         defaults: Arguments of `Runner.run` for every turn: context, max_turns, hooks, run_config, error_handlers.
     """
 
@@ -60,6 +63,7 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         max_sessions: int | None = None,
         max_sessions_per_user: int | None = None,
         prices: Prices = NO_PRICES,
+        compaction: Compaction | None = None,
         **defaults: Unpack[RunArguments],
     ) -> None:
         self._owns_store = not isinstance(store_or_root, SessionStore)
@@ -69,9 +73,11 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         self._lock_timeout = lock_timeout
         self._defaults = defaults
         self._lookup = SessionLookup(self.store)
-        self._turns = Turns(self.store, self._lookup, self._registry)
         self._quota = SessionQuota(self.store, max_sessions, max_sessions_per_user)
         self._prices = check_prices(prices)
+        if compaction is not None:
+            Summarisers(self._registry).check(compaction.summariser)
+        self._turns = Turns(self.store, self._lookup, self._registry, compaction=compaction)
         self._streams: WeakSet[ReplyStream] = WeakSet()
         self._current: SessionKey | None = None
 
@@ -93,7 +99,8 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         view._owns_store, view._current, view._user_id = False, None, user_id
         view.store = OneUsersStore(self.store, user_id)
         view._lookup = SessionLookup(view.store)
-        view._turns = Turns(view.store, view._lookup, self._registry, self._turns)
+        view._quota = self._quota.seen_by(user_id)
+        view._turns = self._turns.on(view.store, view._lookup)
         return view
 
     async def __aenter__(self) -> SessionManager:

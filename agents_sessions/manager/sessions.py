@@ -20,6 +20,7 @@ from agents_sessions.session import ManagedSession
 if TYPE_CHECKING:
     from agents.memory import SessionSettings
 
+    from agents_sessions.model.info import Compaction
     from agents_sessions.turns.agents import AgentRegistry
     from agents_sessions.turns.turn import Turns
 
@@ -39,6 +40,7 @@ class NewSessionFacts(TypedDict, total=False):
     working_dir: str | os.PathLike[str] | None
     parent_id: str | None
     indexed: bool
+    compaction: Compaction | None
 
 
 class SessionFacade(FactFacade):
@@ -66,6 +68,7 @@ class SessionFacade(FactFacade):
         working_dir: str | os.PathLike[str] | None = None,
         parent_id: str | None = None,
         indexed: bool = True,
+        compaction: Compaction | None = None,
     ) -> SessionInfo:
         """Make a new session of an agent, and return its facts: its id is `info.id`.
 
@@ -86,6 +89,8 @@ class SessionFacade(FactFacade):
             working_dir: The folder that it is about.
             parent_id: The session that it comes from.
             indexed: False keeps its text out of every search index, for ever.
+            compaction: When and how the model's input is shortened, if not as the manager says. Its summariser is a
+                name.
 
         Raises:
             UnknownAgentError: Agents were given, and this is none of them.
@@ -113,6 +118,7 @@ class SessionFacade(FactFacade):
                 working_dir=path_of(working_dir),
                 parent_id=parent_id,
                 indexed=indexed,
+                compaction=compaction,
             )
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self._quota.room(user_id))
@@ -169,6 +175,7 @@ class SessionFacade(FactFacade):
         pinned: bool | NotGiven = NOT_GIVEN,
         working_dir: str | os.PathLike[str] | NotGiven | None = NOT_GIVEN,
         parent_id: str | NotGiven | None = NOT_GIVEN,
+        compaction: Compaction | NotGiven | None = NOT_GIVEN,
     ) -> SessionInfo:
         """Change facts of a session; what is not given stays. `metadata` and `tags` replace all of them.
 
@@ -189,6 +196,7 @@ class SessionFacade(FactFacade):
             metadata=metadata,
             pinned=pinned,
             parent_id=parent_id,
+            compaction=compaction,
         )
         if tags is not NOT_GIVEN:
             facts["tags"] = tags_of(tags)

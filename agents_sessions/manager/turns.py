@@ -20,7 +20,7 @@ from agents_sessions.turns.options import (
     TurnOptions,
     TurnSettings,
 )
-from agents_sessions.turns.request import Content, Decisions, Prompt, Request, Resume, Retry, Send
+from agents_sessions.turns.request import Again, Content, Decisions, Prompt, Request, Resume, Retry, Send
 from agents_sessions.turns.stream import ReplyStream
 
 if TYPE_CHECKING:
@@ -227,6 +227,82 @@ class TurnFacade:
         chosen = given(agent_id=agent_id, agent=agent, lock_timeout=lock_timeout, start=start, on_failure=on_failure)
         settings = self._settings(RetryOptions, session_id, chosen, arguments)
         return self._stream(Retry(session_id=session_id, settings=settings))
+
+    async def regenerate(
+        self,
+        session_id: str,
+        *,
+        agent_id: str | None = None,
+        lock_timeout: float | NotGiven | None = NOT_GIVEN,
+        start: Start = "last",
+        on_failure: OnFailure = "keep",
+        **arguments: Unpack[RunArguments],
+    ) -> Reply:
+        """Take the last turn back and send its message once more, in one step: nothing comes in between.
+
+        The arguments are those of `send_message`. The answer that was taken back stays in the history, out of sight.
+
+        Raises:
+            NothingToUndoError: There is no turn, or the history does not have its message.
+            SessionError: See `send_message`; the turn is back if the new one could not begin.
+        """
+        chosen = given(agent_id=agent_id, lock_timeout=lock_timeout, start=start, on_failure=on_failure)
+        settings = self._settings(RetryOptions, session_id, chosen, arguments)
+        return await self._turns.run(Again(session_id=session_id, settings=settings))
+
+    def stream_regenerate(
+        self,
+        session_id: str,
+        *,
+        agent_id: str | None = None,
+        lock_timeout: float | NotGiven | None = NOT_GIVEN,
+        start: Start = "last",
+        on_failure: OnFailure = "keep",
+        **arguments: Unpack[RunArguments],
+    ) -> ReplyStream:
+        """Do as `regenerate` does, with the same arguments, and give the turn's events while it runs."""
+        chosen = given(agent_id=agent_id, lock_timeout=lock_timeout, start=start, on_failure=on_failure)
+        settings = self._settings(RetryOptions, session_id, chosen, arguments)
+        return self._stream(Again(session_id=session_id, settings=settings))
+
+    async def edit_last_message(
+        self,
+        session_id: str,
+        content: Content,
+        *,
+        agent_id: str | None = None,
+        lock_timeout: float | NotGiven | None = NOT_GIVEN,
+        start: Start = "last",
+        on_failure: OnFailure = "keep",
+        **arguments: Unpack[RunArguments],
+    ) -> Reply:
+        """Take the last turn back and send another message in its place, in one step: nothing comes in between.
+
+        The arguments are those of `send_message`. What was taken back stays in the history, out of sight.
+
+        Raises:
+            NothingToUndoError: There is no turn.
+            SessionError: See `send_message`; the turn is back if the new one could not begin.
+        """
+        chosen = given(agent_id=agent_id, lock_timeout=lock_timeout, start=start, on_failure=on_failure)
+        settings = self._settings(RetryOptions, session_id, chosen, arguments)
+        return await self._turns.run(Again(session_id=session_id, settings=settings, prompt=Prompt.of(content)))
+
+    def stream_edit_last_message(
+        self,
+        session_id: str,
+        content: Content,
+        *,
+        agent_id: str | None = None,
+        lock_timeout: float | NotGiven | None = NOT_GIVEN,
+        start: Start = "last",
+        on_failure: OnFailure = "keep",
+        **arguments: Unpack[RunArguments],
+    ) -> ReplyStream:
+        """Do as `edit_last_message` does, with the same arguments, and give the turn's events while it runs."""
+        chosen = given(agent_id=agent_id, lock_timeout=lock_timeout, start=start, on_failure=on_failure)
+        settings = self._settings(RetryOptions, session_id, chosen, arguments)
+        return self._stream(Again(session_id=session_id, settings=settings, prompt=Prompt.of(content)))
 
     async def give_up(self, session_id: str, *, agent_id: str | None = None) -> None:
         """End the turn that awaits approval, whatever has become of its agents, its tools or its run state.

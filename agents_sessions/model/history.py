@@ -4,9 +4,9 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
+from pydantic import BaseModel, ConfigDict, ValidationError, computed_field, field_validator
 
-from agents_sessions.model.entries import Entry, TurnStart, TurnStatus, item_kind
+from agents_sessions.model.entries import Entry, TurnStart, TurnStatus, ViewReason, item_kind
 from agents_sessions.model.usage import TokenUsage
 
 _EPOCH = "1970-01-01T00:00:00.000Z"
@@ -105,12 +105,88 @@ class TurnEntry(_Envelope):
     """The calls among its items that wait for approval, without those that an agent used as a tool has made."""
 
 
-HistoryEntry: TypeAlias = ItemEntry | HandoffEntry | UsageEntry | DecisionEntry | TurnEntry
+class ViewEntry(_Envelope):
+    """From here on, other parts of the history are seen: something was taken back, brought back or summed up."""
 
-_RECORDS: dict[str, type[UsageEntry | DecisionEntry | TurnEntry]] = {
+    type: Literal["view"] = "view"
+    why: ViewReason
+    hidden: tuple[tuple[int, int], ...]
+    """All that is taken back now: first and last number of each range."""
+    compacted: int = 0
+    """The model sees a summary in the place of all items up to this number."""
+    summary: dict[str, Any] | None = None
+    """The summary that the model sees, if it came with this entry."""
+    takes: tuple[int, int] | None = None
+    """The range that this entry took back, or brought back."""
+
+    @field_validator("hidden")
+    @classmethod
+    def _in_order(cls, hidden: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        numbers = [number for each in hidden for number in each]
+        if numbers != sorted(numbers):
+            raise ValueError("out of order")
+        return hidden
+
+
+class CheckpointEntry(_Envelope):
+    """Someone has marked this point of the history."""
+
+    type: Literal["checkpoint"] = "checkpoint"
+    id: str
+    position: int
+    """The number of the newest item that was seen here; 0 if there was none."""
+    data: dict[str, Any]
+    label: str | None = None
+
+
+class MergeEntry(_Envelope):
+    """What a branch has said was brought home. The same entry stands in both sessions."""
+
+    type: Literal["merge"] = "merge"
+    id: str
+    source: tuple[str, str]
+    """Agent and id of the session that it comes from."""
+    target: tuple[str, str]
+    """Agent and id of the session that it went to."""
+    strategy: Literal["summary", "select", "append"]
+    range: tuple[int, int]
+    """First and last number, in the source, of what was merged."""
+    items: int
+    """How many items the target has gained, in front of this entry."""
+    select: tuple[int, ...] = ()
+    """The numbers that were chosen, in the source."""
+
+
+class RedactionEntry(_Envelope):
+    """Text was removed from the history for good, at this time."""
+
+    type: Literal["redaction"] = "redaction"
+    entries: tuple[int, ...]
+    """The numbers of the entries that have changed."""
+
+
+HistoryEntry: TypeAlias = (
+    ItemEntry
+    | HandoffEntry
+    | UsageEntry
+    | DecisionEntry
+    | TurnEntry
+    | ViewEntry
+    | CheckpointEntry
+    | MergeEntry
+    | RedactionEntry
+)
+
+_RECORDS: dict[
+    str, type[UsageEntry | DecisionEntry | TurnEntry | ViewEntry | CheckpointEntry | MergeEntry | RedactionEntry]
+] = {
     "usage": UsageEntry,
     "decision": DecisionEntry,
     "turn": TurnEntry,
+    "view": ViewEntry,
+    "checkpoint": CheckpointEntry,
+    "merge": MergeEntry,
+    "redaction": RedactionEntry,
 }
 
 

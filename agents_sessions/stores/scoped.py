@@ -10,10 +10,13 @@ from agents_sessions.model.entries import Entry, Item
 from agents_sessions.model.history import CONVERSATION, Message, Role
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
+from agents_sessions.model.redaction import FoundText, Redaction
 from agents_sessions.model.search import SearchHit, SearchQuery
+from agents_sessions.model.spend import SessionSpend, Spend
 from agents_sessions.stores.base import (
     NO_SIDECARS,
     Appended,
+    Behind,
     Change,
     Entries,
     History,
@@ -71,9 +74,11 @@ class OneUsersStore(SessionStore):
     ) -> SessionInfo:
         return await self._store.create(await self._new(info), entries, sidecars=sidecars)
 
-    async def copy(self, source: SessionKey, info: SessionInfo, *, before: int | None = None) -> SessionInfo:
+    async def copy(
+        self, source: SessionKey, info: SessionInfo, *, before: int | None = None, behind: Behind | None = None
+    ) -> SessionInfo:
         await self._check(source)
-        return await self._store.copy(source, await self._new(info), before=before)
+        return await self._store.copy(source, await self._new(info), before=before, behind=behind)
 
     async def load(self, key: SessionKey) -> SessionInfo | None:
         info = await self._store.load(key)
@@ -114,6 +119,12 @@ class OneUsersStore(SessionStore):
 
         return await self._store.rewrite(key, of_own, turn=turn)
 
+    async def redact(
+        self, key: SessionKey, redaction: Redaction, *, dry_run: bool = False, turn: TurnLock | None = None
+    ) -> list[FoundText]:
+        await self._check(key)
+        return await self._store.redact(key, redaction, dry_run=dry_run, turn=turn)
+
     async def start_over(self, key: SessionKey, *, turn: TurnLock | None = None) -> None:
         await self._check(key)  # of a damaged session no one can say whose it is: this raises what is wrong with it
         await self._store.start_over(key, turn=turn)
@@ -149,6 +160,9 @@ class OneUsersStore(SessionStore):
         async with self._store.turn_lock(key, timeout) as lock:
             yield lock
 
+    async def is_running(self, key: SessionKey) -> bool:
+        return await self.load(key) is not None and await self._store.is_running(key)
+
     @contextlib.asynccontextmanager
     async def reserve(self, session_id: str) -> AsyncIterator[None]:
         async with self._store.reserve(session_id):
@@ -175,6 +189,15 @@ class OneUsersStore(SessionStore):
 
     async def count(self, query: SessionQuery) -> int:
         return await self._store.count(self._own(query)) if query.user_id in (None, self._user_id) else 0
+
+    async def spend_of(self, info: SessionInfo) -> Spend:
+        await self._check(info.key)
+        return await self._store.spend_of(info)
+
+    async def spend(self, query: SessionQuery) -> AsyncIterator[SessionSpend]:
+        if query.user_id in (None, self._user_id):
+            async for session in self._store.spend(self._own(query)):
+                yield session
 
     async def search(self, query: SearchQuery) -> Page[SearchHit]:
         if query.sessions.user_id not in (None, self._user_id):

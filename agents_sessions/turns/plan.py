@@ -19,6 +19,7 @@ from agents_sessions.errors import (
     TurnNotResumableError,
     UnknownAgentError,
 )
+from agents_sessions.model.view import kept
 from agents_sessions.turns.approvals import decide, load_awaiting
 from agents_sessions.turns.ends import awaits_approval, end_interrupted, give_up, last_end
 from agents_sessions.turns.ledger import Ledger
@@ -141,7 +142,7 @@ class Planner:
             reason = "the message of its last turn was too large to be kept; send it again"
             raise MessageNotKeptError(self.lock.key, reason)
         message = end.get("message", [])
-        if not message and not has_message_to_answer(await self.store.entries(self.lock.key)):
+        if not message and not has_message_to_answer(kept(await self.store.entries(self.lock.key))):
             raise NothingToRetryError(self.lock.key, "the message of its last turn was taken back; send it again")
         return await self._start(Prompt.of_stored(message), self.settings.start)
 
@@ -189,7 +190,7 @@ class Planner:
 
     async def _start_instead(self, reason: str, prompt: Prompt) -> Plan:
         """Give up the turn that awaits approval, and plan a new one with this message."""
-        entries = await self.store.entries(self.lock.key)
+        entries = kept(await self.store.entries(self.lock.key))
         end = newest_end(entries)
         turn = None if end is None else end.get("turn")
         unsent = unstored_message(entry for entry in entries if entry.get("turn") == turn)

@@ -22,28 +22,34 @@ from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import (
     ApprovalPendingError,
     NothingToResumeError,
+    NothingToUndoError,
     ReplyNotStoredError,
     SessionCorruptedError,
     SessionLimitError,
 )
+from agents_sessions.model.turn_list import message_of, unstored_message_of
 from agents_sessions.session import RUN_STATE, delete_run_states
+from agents_sessions.turns import rewinding
 from agents_sessions.turns.approvals import AwaitingTurn, asked_for, load_awaiting
+from agents_sessions.turns.compacting import Compactor
 from agents_sessions.turns.ends import awaits_approval, end_interrupted, give_up
 from agents_sessions.turns.events import ApprovalNeeded, Listeners, TurnFailed, TurnFinished, TurnStarted
 from agents_sessions.turns.hooks import TurnHooks
 from agents_sessions.turns.lock import current_task, exclusive_turn
 from agents_sessions.turns.plan import Planner, ready
+from agents_sessions.turns.positions import newest_spans
 from agents_sessions.turns.recorder import Recorder
 from agents_sessions.turns.reply import Reply, answer_beside_messages, reply_of
-from agents_sessions.turns.request import Resume
+from agents_sessions.turns.request import Again, Prompt, Resume, Send
 from agents_sessions.turns.running import RunningTurns
 from agents_sessions.turns.sdk_internals import wrapper_of
+from agents_sessions.turns.summarising import Summarisers
 
 if TYPE_CHECKING:
     from agents_sessions.keys import SessionKey
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import Entry, TurnStatus
-    from agents_sessions.model.info import SessionInfo
+    from agents_sessions.model.info import Compaction, SessionInfo
     from agents_sessions.stores.base import Appended, SessionStore, TurnLock
     from agents_sessions.turns.agents import AgentRegistry
     from agents_sessions.turns.options import TurnSettings
@@ -206,13 +212,20 @@ class Turns:
         store: SessionStore,
         lookup: SessionLookup,
         registry: AgentRegistry,
+        *,
+        compaction: Compaction | None = None,
         among: Turns | None = None,
     ) -> None:
         self.store = store
         self.lookup = lookup
         self.registry = registry
+        self.compaction = compaction
         self.listeners: Listeners = Listeners() if among is None else among.listeners
         self.running: RunningTurns = RunningTurns(None if among is None else among.running)
+
+    def on(self, store: SessionStore, lookup: SessionLookup) -> Turns:
+        """Return what runs turns on another view of the sessions, with all else shared."""
+        return Turns(store, lookup, self.registry, compaction=self.compaction, among=self)
 
     async def run(self, request: Request) -> Reply:
         """Run a turn without streaming."""
@@ -284,10 +297,43 @@ class Turns:
     async def _planned(self, request: Request, lock: TurnLock) -> Turn:
         info = await ready(self.store, lock)
         settings = request.settings.of_session(info)
-        plan = await Planner(self.store, self.registry, lock, info, settings).plan(request)
+        plan = await self._plan(request, settings, lock, info)
+        compaction = info.compaction or self.compaction
+        if compaction is not None and not isinstance(request, Resume):
+            summarisers = Summarisers(self.registry, settings.runner.get("run_config"))
+            compactor = Compactor(self.store, lock, summarisers)
+            await compactor.compact_if_full(compaction, plan.ledger.turn, plan.ledger.message, self.listeners)
         recorder = Recorder(self.store, lock, plan.ledger, info.history_limit)
         hooks = TurnHooks(plan.ledger, lock.key, self.listeners, settings, plan.last_response)
         return Turn(plan, recorder, hooks, settings, self.listeners)
+
+    async def _plan(self, request: Request, settings: TurnSettings, lock: TurnLock, info: SessionInfo) -> Plan:
+        if not isinstance(request, Again):
+            return await Planner(self.store, self.registry, lock, info, settings).plan(request)
+        send = await self._send_instead(request, lock)
+        await rewinding.undo(self.store, lock, 1)
+        try:
+            info = await self.store.existing(lock.key)
+            return await Planner(self.store, self.registry, lock, info, settings).plan(send)
+        except BaseException:  # nothing was sent: the turn that was to be replaced is there again
+            await settle(rewinding.redo(self.store, lock))
+            raise
+
+    async def _send_instead(self, request: Again, lock: TurnLock) -> Send:
+        """Return what is sent in the place of the last turn.
+
+        Raises:
+            NothingToUndoError: There is no turn, or its message is not there.
+        """
+        prompt = request.prompt
+        if prompt is None:
+            last = await newest_spans(self.store, lock.key, 1)
+            items = [entry["item"] for span in last for entry in message_of(span)]
+            items = items or [item for span in last for item in unstored_message_of(span)]
+            if not items:
+                raise NothingToUndoError(lock.key, "there is no turn with a message to answer again")
+            prompt = Prompt.of_stored(items)
+        return Send(session_id=request.session_id, settings=request.settings, prompt=prompt)
 
     async def _waiting_calls(self, key: SessionKey) -> tuple[str, ...]:
         info = await self.store.load(key)

@@ -36,6 +36,7 @@ from agents_sessions.lookup import SessionLookup
 from agents_sessions.model.entries import Entry, item_entry, item_kind
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.totals import ContextStats, fold
+from agents_sessions.model.view import ABOUT_THE_HISTORY
 from agents_sessions.session import StoredSession
 from agents_sessions.stores.file.store import FileStore
 
@@ -111,7 +112,9 @@ def appended(state: State, tag: str, sizes: list[int]) -> Stages:
 
 
 def popped(state: State) -> Stages:
-    is_item = [w.lstrip("~").split(":")[0] not in ("usage", "decision", "turn") for w in state.words]
+    is_item = [
+        w.lstrip("~").split(":")[0] not in ("usage", "decision", "turn", *ABOUT_THE_HISTORY) for w in state.words
+    ]
     if not any(is_item):
         return [state, state]
     place = max(place for place, it_is in enumerate(is_item) if it_is)
@@ -288,11 +291,35 @@ def at_rest(state: State) -> bool:
 
 
 def never_waited(state: State) -> bool:
-    """Tell whether no cut can make an approval the newest end of a turn again, whose state is gone."""
-    return "~turn:awaiting_approval" not in state.words
+    """Tell whether no cut can make an approval the newest end of a turn again, whose state is gone, or split a view."""
+    return "~turn:awaiting_approval" not in state.words and "view" not in state.words
+
+
+def is_seen_whole(state: State) -> bool:
+    """Tell whether nothing is taken back: every view has a second one that brings all back."""
+    return state.words.count("view") % 2 == 0
+
+
+def can_be_undone(state: State) -> bool:
+    said = any(word not in ABOUT_THE_HISTORY for word in state.words)
+    return said and is_seen_whole(state) and at_rest(state) and not state.turn_is_open
+
+
+def undone(state: State) -> Stages:
+    """What was taken back is brought back. What awaited approval without a manager goes with the first of the two."""
+    hidden = state.plus("view")
+    forgotten = hidden._replace(sidecar=None)
+    return [state, hidden, forgotten, forgotten.plus("view")]
+
+
+async def undo(w: World, key: SessionKey) -> None:
+    await w.manager.undo(key.session_id)
+    await w.manager.redo(key.session_id)
 
 
 def has_failed(state: State) -> bool:
+    if not is_seen_whole(state):
+        return False
     ends = [word for word in state.words if word.startswith("~turn:")]
     return state.turn_is_open or ends[-1:] in (["~turn:failed"], ["~turn:interrupted"])
 
@@ -316,7 +343,20 @@ OPERATIONS = {
         resumed,
         lambda state: state.waits_for_approval,
     ),
-    "pop": Operation(3, draw_nothing, lambda w, key: w.session(key).pop_item(), popped, at_rest),
+    "pop": Operation(
+        3,
+        draw_nothing,
+        lambda w, key: w.session(key).pop_item(),
+        popped,
+        lambda state: at_rest(state) and is_seen_whole(state),
+    ),
+    "undo": Operation(3, draw_nothing, undo, undone, can_be_undone),
+    "mark": Operation(
+        2,
+        draw_tag,
+        lambda w, key, tag: w.manager.checkpoints.save(key.session_id, {"tag": tag}),
+        lambda s, _tag: [s, s.plus("checkpoint")],
+    ),
     "rename": Operation(
         2,
         draw_tag,

@@ -23,10 +23,13 @@ from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item, timestamp
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
+from agents_sessions.model.redaction import FoundText, Redaction
 from agents_sessions.model.search import SearchHit, SearchQuery
+from agents_sessions.model.spend import SessionSpend
 from agents_sessions.stores.base import (
     NO_SIDECARS,
     Appended,
+    Behind,
     Change,
     Entries,
     History,
@@ -39,11 +42,11 @@ from agents_sessions.stores.file.catalog.answers import Answers
 from agents_sessions.stores.file.catalog.catalog import Asked, Catalog
 from agents_sessions.stores.file.creation import Creation, pages
 from agents_sessions.stores.file.disk.syscalls import WouldWait
-from agents_sessions.stores.file.files import SessionFiles
 from agents_sessions.stores.file.layout import SidecarNames
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES, Limits
 from agents_sessions.stores.file.names import encode_name
 from agents_sessions.stores.file.queries import INFO_QUERY, Query, entries_query, items_query
+from agents_sessions.stores.file.redacting import RedactingFiles
 from agents_sessions.stores.file.turn_lock import Holder, this_process
 from agents_sessions.stores.transitions import created
 
@@ -51,6 +54,7 @@ Durability = Literal["full", "process"]
 
 _T = TypeVar("_T")
 _SCAN_BATCH = 64
+_SPEND_BATCH = 200
 
 WRITE_TIMEOUT = 60.0
 """Seconds that one operation waits for others on the same file before it raises `SessionBusyError`."""
@@ -106,7 +110,7 @@ class FileStore(SessionStore):
         limits.check()
         self.root = Path(root).expanduser().absolute()
         self.durability: Durability = durability
-        self._files = SessionFiles(self.root, durable=durability == "full", limits=limits, codec=codec)
+        self._files = RedactingFiles(self.root, durable=durability == "full", limits=limits, codec=codec)
         self._catalog = Catalog(self._files)
         self._on_indexing = on_indexing
 
@@ -147,6 +151,12 @@ class FileStore(SessionStore):
         finally:
             await settle(in_thread(growing.close))
         return new
+
+    async def copy(
+        self, source: SessionKey, info: SessionInfo, *, before: int | None = None, behind: Behind | None = None
+    ) -> SessionInfo:
+        copied = await self._write(info.key, partial(self._files.copy, source, info, before, behind))
+        return copied or await super().copy(source, info, before=before, behind=behind)
 
     async def load(self, key: SessionKey) -> SessionInfo | None:
         try:
@@ -189,6 +199,12 @@ class FileStore(SessionStore):
         except _ChangeRaised as raised:
             raise raised.error from raised.error.__cause__
 
+    async def redact(
+        self, key: SessionKey, redaction: Redaction, *, dry_run: bool = False, turn: TurnLock | None = None
+    ) -> list[FoundText]:
+        copies = await self._write(key, partial(self._files.redact_copies, key, redaction, dry_run=dry_run))
+        return [*copies, *await super().redact(key, redaction, dry_run=dry_run, turn=turn)]
+
     async def start_over(self, key: SessionKey, *, turn: TurnLock | None = None) -> None:
         await self._write(key, partial(self._files.start_over, key))
 
@@ -224,10 +240,21 @@ class FileStore(SessionStore):
                     yield info
 
     async def query(self, query: SessionQuery) -> Page[SessionInfo]:
-        return await self._ask(lambda catalog: catalog.query(query))
+        page = await self._ask(lambda catalog: catalog.query(query))
+        return Page(await self.titled(page), page.next_cursor)
 
     async def count(self, query: SessionQuery) -> int:
         return await self._ask(lambda catalog: catalog.count(query))
+
+    async def spend(self, query: SessionQuery) -> AsyncIterator[SessionSpend]:
+        if not self._catalog.has_texts:
+            async for session in super().spend(query):
+                yield session
+            return
+        for number, row in enumerate(await self._ask(lambda catalog: catalog.spends(query))):
+            if number % _SPEND_BATCH == _SPEND_BATCH - 1:
+                await asyncio.sleep(0)  # decoding them all at once would keep everyone else waiting
+            yield row.decoded()
 
     async def search(self, query: SearchQuery) -> Page[SearchHit]:
         if not self._catalog.has_texts:

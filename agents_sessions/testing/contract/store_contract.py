@@ -22,6 +22,7 @@ from agents_sessions.testing.contract.sidecars import SidecarContract
 from agents_sessions.testing.contract.spend import SpendContract
 from agents_sessions.testing.contract.times import TimeContract
 from agents_sessions.testing.contract.turn_lock import TurnLockContract
+from agents_sessions.testing.contract.view import ViewContract
 
 
 class StoreContract(
@@ -31,6 +32,7 @@ class StoreContract(
     ItemContract,
     RefusalContract,
     ReadContract,
+    ViewContract,
     RewriteContract,
     FactContract,
     TimeContract,
