@@ -9,7 +9,7 @@ from agents.testing import ScriptedModel, assistant_message
 from builders import info_of, said
 
 from agents_sessions import TurnFinished
-from agents_sessions.errors import InvalidValueError, SessionExistsError, SessionNotFoundError, UnsupportedError
+from agents_sessions.errors import InvalidValueError, SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.manager import SessionManager
 from agents_sessions.model.query import SessionQuery
@@ -36,8 +36,13 @@ async def reserved(store):
         return "held"
 
 
-async def bobs_info():
-    return info_of(HIS, user_id="bob")
+async def with_his_token(view, act):
+    """Try something on a session of Bob's that was set aside."""
+    (aside,) = await view._store.list_aside()
+    try:
+        return await act(aside.token)
+    finally:
+        assert await view._store.list_aside() == [aside]
 
 
 ATTEMPTS = {
@@ -54,9 +59,15 @@ ATTEMPTS = {
     "delete_sidecar": (lambda s: s.delete_sidecar(HIS, "state.json"), False),
     "turn_lock": (locked, SessionNotFoundError),
     "set_aside": (lambda s: s.set_aside(HIS), SessionNotFoundError),
-    "bring_back": (lambda s: s.bring_back("token"), UnsupportedError),
+    "load_aside": (lambda s: with_his_token(s, s.load_aside), LookupError),
+    "bring_back": (lambda s: with_his_token(s, s.bring_back), LookupError),
     "list_aside": (lambda s: s.list_aside(), []),
-    "discard": (lambda s: s.discard("token"), UnsupportedError),
+    "discard": (lambda s: with_his_token(s, s.discard), LookupError),
+    "check": (lambda s: all_of(s.check()), []),
+    "repair": (lambda s: s.repair(None, None), False),
+    "clear_copies": (lambda s: s.clear_copies(HIS), SessionNotFoundError),
+    "every": (lambda s: all_of(s.every(SessionQuery())), "hers only"),
+    "sizes": (lambda s: s.sizes([HIS]), [None]),
     "reserve": (reserved, "held"),
     "start_over": (lambda s: s.start_over(HIS), SessionNotFoundError),
     "items": (lambda s: s.items(HIS), SessionNotFoundError),
@@ -93,6 +104,9 @@ async def prepared():
     for key, user in ((HERS, "ann"), (HIS, "bob")):
         await store.create(info_of(key, user_id=user), [said("some words")])
     await store.write_sidecar(HIS, "state.json", b"bob's")
+    hidden = info_of(SessionKey("a", "hidden"), user_id="bob")
+    await store.create(hidden)
+    await store.set_aside(hidden.key)
     return store
 
 
