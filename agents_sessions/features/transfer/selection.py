@@ -31,7 +31,8 @@ def select_facts(info: SessionInfo, options: ExportOptions) -> SessionInfo:
     """Return the facts of a session that go into an export."""
     changed: dict[str, object] = {} if options.include_metadata else {"metadata": {}}
     if not options.include_usage:
-        changed["context"] = replace(info.context, **dict.fromkeys((*TOKENS, "context_tokens"), 0))
+        nothing: dict[str, Any] = dict.fromkeys((*TOKENS, "context_tokens"), 0)
+        changed["context"] = replace(info.context, **nothing)
     return info.model_copy(update=changed) if changed else info
 
 
