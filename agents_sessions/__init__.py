@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agents_sessions.errors import SessionError
+    from agents_sessions.features.archive.archive import ArchivedSession, ArchiveOutcome
     from agents_sessions.features.branches.comparing import BranchDiff
     from agents_sessions.features.branches.family import Branch
     from agents_sessions.features.branches.merging import Merged
     from agents_sessions.features.checkpoints import Checkpoint
+    from agents_sessions.features.diagnostics.diagnostics import RepairReport
+    from agents_sessions.features.erasure import DeletionReport
     from agents_sessions.features.redaction import RedactedPlace
+    from agents_sessions.features.removal import RemovalReport
+    from agents_sessions.features.retention.journal import LogEntry
+    from agents_sessions.features.retention.policy import Plan, Policy
     from agents_sessions.features.statistics.figures import Cost
     from agents_sessions.features.statistics.prices import Prices, TokenPrices
     from agents_sessions.features.statistics.report import Report, SessionStatistics
@@ -27,9 +33,12 @@ if TYPE_CHECKING:
         Progress,
         StoreReport,
     )
+    from agents_sessions.features.trash import TrashedSession
     from agents_sessions.keys import SessionKey
     from agents_sessions.manager import SessionManager
+    from agents_sessions.model.durations import Duration
     from agents_sessions.model.entries import TurnStatus
+    from agents_sessions.model.findings import Finding
     from agents_sessions.model.history import (
         CheckpointEntry,
         DecisionEntry,
@@ -89,6 +98,8 @@ __all__ = [
     "AgentFactory",
     "Agents",
     "ApprovalNeeded",
+    "ArchiveOutcome",
+    "ArchivedSession",
     "Branch",
     "BranchDiff",
     "Checkpoint",
@@ -100,11 +111,14 @@ __all__ = [
     "ContextStats",
     "Cost",
     "DecisionEntry",
+    "DeletionReport",
     "Durability",
+    "Duration",
     "ExportOptions",
     "ExportReport",
     "FileSession",
     "FileStore",
+    "Finding",
     "ForkPoint",
     "HandedOff",
     "HandoffEntry",
@@ -113,6 +127,7 @@ __all__ = [
     "ImportReport",
     "ItemEntry",
     "Listener",
+    "LogEntry",
     "ManagedSession",
     "MemorySession",
     "MemoryStore",
@@ -124,10 +139,14 @@ __all__ = [
     "OnFailure",
     "OnPending",
     "PendingApproval",
+    "Plan",
+    "Policy",
     "Prices",
     "Progress",
     "RedactedPlace",
     "RedactionEntry",
+    "RemovalReport",
+    "RepairReport",
     "Reply",
     "ReplyStream",
     "ReplySummary",
@@ -150,6 +169,7 @@ __all__ = [
     "Summary",
     "TokenPrices",
     "TokenUsage",
+    "TrashedSession",
     "TurnEntry",
     "TurnEvent",
     "TurnFailed",
@@ -174,6 +194,8 @@ _HOME = {
     "AgentFactory": "turns.agents",
     "Agents": "turns.agents",
     "ApprovalNeeded": "turns.events",
+    "ArchiveOutcome": "features.archive.archive",
+    "ArchivedSession": "features.archive.archive",
     "Branch": "features.branches.family",
     "BranchDiff": "features.branches.comparing",
     "Checkpoint": "features.checkpoints",
@@ -185,11 +207,14 @@ _HOME = {
     "ContextStats": "model.totals",
     "Cost": "features.statistics.figures",
     "DecisionEntry": "model.history",
+    "DeletionReport": "features.erasure",
     "Durability": "stores.file.store",
+    "Duration": "model.durations",
     "ExportOptions": "features.transfer.values",
     "ExportReport": "features.transfer.values",
     "FileSession": "session",
     "FileStore": "stores.file.store",
+    "Finding": "model.findings",
     "ForkPoint": "model.info",
     "HandedOff": "turns.events",
     "HandoffEntry": "model.history",
@@ -198,6 +223,7 @@ _HOME = {
     "ImportReport": "features.transfer.values",
     "ItemEntry": "model.history",
     "Listener": "turns.events",
+    "LogEntry": "features.retention.journal",
     "ManagedSession": "session",
     "MemorySession": "session",
     "MemoryStore": "stores.memory",
@@ -210,10 +236,14 @@ _HOME = {
     "OnFailure": "turns.options",
     "OnPending": "turns.options",
     "PendingApproval": "turns.approvals",
+    "Plan": "features.retention.policy",
+    "Policy": "features.retention.policy",
     "Prices": "features.statistics.prices",
     "Progress": "features.transfer.values",
     "RedactedPlace": "features.redaction",
     "RedactionEntry": "model.history",
+    "RemovalReport": "features.removal",
+    "RepairReport": "features.diagnostics.diagnostics",
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
     "ReplySummary": "turns.reply",
@@ -236,6 +266,7 @@ _HOME = {
     "Summary": "features.summaries",
     "TokenPrices": "features.statistics.prices",
     "TokenUsage": "model.usage",
+    "TrashedSession": "features.trash",
     "TurnEntry": "model.history",
     "TurnEvent": "turns.events",
     "TurnFailed": "turns.events",
@@ -245,12 +276,12 @@ _HOME = {
     "TurnStarted": "turns.events",
     "TurnStatus": "model.entries",
     "UsageEntry": "model.history",
-    "migrate_store": "features.transfer.migrate",
     "View": "model.view",
     "ViewEntry": "model.history",
     "in_order": "windows",
     "last_tokens": "windows",
     "last_turns": "windows",
+    "migrate_store": "features.transfer.migrate",
     "prune_tool_outputs": "windows",
 }
 

@@ -45,7 +45,11 @@
     ├── TooManySessionsError                     there would be more sessions than are allowed
     ├── SessionStatusError                       its status forbids the act
     │   ├── SessionPausedError
-    │   └── SessionClosedError
+    │   ├── SessionClosedError
+    │   ├── SessionExpiredError                  its time to live is over; refresh it
+    │   └── SessionArchivedError                 its history is in the archive; restore it
+    ├── NotArchivedError (LookupError)           the archive does not have it
+    ├── ArchiveError                             what the archive holds cannot be read, or is not what went in
     └── SessionStorageError                      what lies on the disk is not usable
         ├── SessionCorruptedError                damaged, and not by a torn last write
         ├── SessionVersionError                  written by a newer version of the format
@@ -57,7 +61,7 @@ holds the content of a conversation.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from agents_sessions.keys import SessionKey
@@ -531,6 +535,44 @@ class SessionClosedError(SessionStatusError):
 
     def __str__(self) -> str:
         return f"{self._who} is closed; reopen_session() lets it go on"
+
+
+class SessionExpiredError(SessionStatusError):
+    """Nothing has happened in the session for longer than its time to live."""
+
+    def __init__(self, session: SessionKey | str, expired_at: datetime) -> None:
+        super().__init__(session, expired_at)
+        self.expired_at = expired_at
+
+    def __str__(self) -> str:
+        when = self.expired_at.isoformat(timespec="seconds")
+        return f"{self._who} expired at {when}; begin its time anew with refresh_session(…), or make another one"
+
+
+class SessionArchivedError(SessionStatusError):
+    """The history of the session is in the archive."""
+
+    def __str__(self) -> str:
+        return f"{self._who} is archived; bring it back with manager.archive.restore(…)"
+
+
+class NotArchivedError(_OfSession, LookupError):
+    """The session is not in the archive."""
+
+    def __str__(self) -> str:
+        return f"{self._who} is not archived; look with manager.archive.list()"
+
+
+class ArchiveError(_OfSession):
+    """The file of an archived session cannot be used. Nothing was changed."""
+
+    def __init__(self, session: SessionKey | str, path: str, reason: str) -> None:
+        super().__init__(session, path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the archive of {self._who} cannot be used: {self.reason} ({printable(self.path)}); nothing was changed"
 
 
 class SessionStorageError(_OfSession):

@@ -1,6 +1,6 @@
 import os
 import pickle
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -44,6 +44,9 @@ SAMPLES = {
     "TooManyError": (*WHO, "checkpoints", 1000, "delete some"),
     "NothingToRetryError": (*WHO, "its last turn has not failed"),
     "MessageNotKeptError": (*WHO, "its message was too large"),
+    "SessionExpiredError": (*WHO, datetime(2026, 11, 20, tzinfo=UTC)),
+    "NotArchivedError": WHO,
+    "ArchiveError": (*WHO, "/x/support/order-42.0123abcd.jsonl.zst", "its end is missing"),
     "ManagerClosedError": WHO,
     "SessionLimitError": (*WHO, "an item", 70_000_000, "max_item_bytes", 67_108_864),
     "TooManySessionsError": ("max_sessions_per_user", 2, "ann", (*WHO, SessionKey("sales", "b"))),
@@ -59,6 +62,7 @@ BUILTINS = {
     "InvalidValueError": ValueError,
     "InvalidDecisionError": ValueError,
     "NothingToRetryError": LookupError,
+    "NotArchivedError": LookupError,
     "UnsupportedError": NotImplementedError,
     "MissingExtraError": ImportError,
     "FileInTheWayError": FileExistsError,

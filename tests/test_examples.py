@@ -185,6 +185,22 @@ def test_approval(tmp_path: Path) -> None:
     )
 
 
+def test_retention(tmp_path: Path) -> None:
+    assert in_order(
+        run("retention", tmp_path),
+        "order-1  ",
+        "idle for 400d (max_idle)",
+        "order-3  ",
+        "contract  stays: it is pinned",
+        "2 went to the trash; order-3 stays: it was used since",
+        "order-1 is back with 1 message",
+        "order-4 is archived in jsonl.",
+        "log: order-1 went to the trash by max_idle",
+        "0 findings",
+        "ann is forgotten: 3 sessions, complete: True",
+    )
+
+
 def test_my_agent(tmp_path: Path) -> None:
     program = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(EXAMPLES / "test_my_agent.py")]
     done = subprocess.run(program, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)

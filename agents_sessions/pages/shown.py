@@ -14,7 +14,7 @@ from agents_sessions.model.lossless_json import UNDECODED, decode_json, encode_j
 from agents_sessions.model.usage import TokenUsage, sum_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from agents_sessions.model.entries import Entry, Item
 
@@ -132,7 +132,9 @@ def _record(record: Mapping[str, Any]) -> dict[str, Any]:
             return _turn(record)
         if kind == "decision":
             return {"kind": "record", "title": "decision", "note": _decision(record)}
-    except (KeyError, TypeError, ValueError):  # edited by hand: it is shown as it is
+        if kind in _NOTES:
+            return {"kind": "record", "title": kind, "note": _NOTES[kind](record), **_summary_of(record)}
+    except (KeyError, TypeError, ValueError, IndexError):  # edited by hand: it is shown as it is
         pass
     return {"kind": "record", "title": kind.replace("_", " "), **pretty(record)}
 
@@ -165,6 +167,35 @@ def _turn(record: Mapping[str, Any]) -> dict[str, Any]:
 def _decision(record: Mapping[str, Any]) -> str:
     said = [(word, record[word]) for word in ("approved", "rejected") if record[word]]
     return "; ".join(f"{word} {', '.join(map(str, calls))}" for word, calls in said)
+
+
+def _view(record: Mapping[str, Any]) -> str:
+    """Say what an undo, a redo or a compaction has done."""
+    takes, compacted = record.get("takes"), record.get("compacted")
+    range_of = f" of entries {takes[0]} to {takes[1]}" if takes else ""
+    upto = f"; the model sees a summary of all up to entry {compacted}" if compacted else ""
+    return f"{record['why']}{range_of}{upto}"
+
+
+def _merge(record: Mapping[str, Any]) -> str:
+    first, last = record["range"]
+    return (
+        f"{record['strategy']} of entries {first} to {last} of session {record['source'][1]} into {record['target'][1]}"
+    )
+
+
+def _summary_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    summary = record.get("summary")
+    return {"folded": text_of(summary)} if isinstance(summary, dict) else {}
+
+
+_NOTES: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "view": _view,
+    "merge": _merge,
+    "checkpoint": lambda record: str(record.get("label") or record["id"]),
+    "redaction": lambda record: f"text was removed from {counted(len(record['entries']), 'entry')}",
+}
+"""What is said of the records that change what is seen."""
 
 
 def _tokens(usage: TokenUsage) -> str:
@@ -203,7 +234,8 @@ def starts_turn(shown: Shown, before: Shown | None) -> bool:
 
 def counted(number: int, word: str) -> str:
     """Return a number with a word, in the plural if it is not one."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
+    plural = f"{word[:-1]}ies" if word.endswith("ry") else f"{word}s"
+    return f"{number:,} {word if number == 1 else plural}"
 
 
 def utf8(text: str) -> bytes:

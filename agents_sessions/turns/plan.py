@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from agents import Agent, ModelResponse, RunState
 
+    from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import DecisionRecord, Item, TurnRecord, TurnStart
     from agents_sessions.model.info import SessionInfo
     from agents_sessions.stores.base import SessionStore, TurnLock
@@ -59,7 +60,7 @@ class Plan:
     """What the model said last, in a turn that goes on."""
 
 
-async def ready(store: SessionStore, lock: TurnLock) -> SessionInfo:
+async def ready(store: SessionStore, lock: TurnLock, lookup: SessionLookup) -> SessionInfo:
     """Return a session that may take a turn.
 
     A turn that is still open has died, since its lock is ours: its end is stored first.
@@ -73,6 +74,7 @@ async def ready(store: SessionStore, lock: TurnLock) -> SessionInfo:
         raise SessionPausedError(lock.key)
     if info.status == "closed":
         raise SessionClosedError(lock.key)
+    lookup.check(info)
     turn = info.context.open_turn
     return info if turn is None else await end_interrupted(store, lock, info, turn)
 

@@ -139,6 +139,14 @@ async def bring_back(store):
     await store.bring_back((await store.list_aside())[0].token)
 
 
+async def discard(store):
+    await store.discard((await store.list_aside())[0].token)
+
+
+async def load_aside(store):
+    return await store.load_aside((await store.list_aside())[0].token)
+
+
 NEW = """{"format":"agents-sessions-export/1","session":{"id":"order-42","agent_id":"support","name":"new"},"seq":9}
 {"seq":3,"item":{"role":"user","content":"new"}}
 {"end":true,"entries":1}
@@ -164,6 +172,7 @@ CHANGES = {
     "create where a deletion died": (delete_half, create),
     "create from a stream with sidecars": (nothing, create_whole),
     "set_aside": (furnish, lambda store: store.set_aside(KEY, "trash")),
+    "discard": (hide, discard),
     "bring_back": (hide, bring_back),
     "append": (furnish, append),
     "append to a torn file": (tear, append),
@@ -189,6 +198,8 @@ OTHERS = {
     "find": (furnish, lambda store: store.find(KEY.session_id)),
     "read_sidecar": (furnish, lambda store: store.read_sidecar(KEY, "run_state.json")),
     "list_sidecars": (furnish, lambda store: store.list_sidecars(KEY)),
+    "sizes": (furnish, lambda store: store.sizes([KEY])),
+    "load_aside": (hide, load_aside),
     "turn_lock": (furnish, turn),
     "is_running": (die_in_a_turn, lambda store: store.is_running(KEY)),
     "spend": (furnish, spent),

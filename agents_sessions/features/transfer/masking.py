@@ -158,7 +158,10 @@ _OF_ITEMS = frozenset({
     "type", "role", "status", "id", "call_id", "name", "item_id", "approval_request_id", "model", "phase", "detail",
     "namespace", "server_label", "approved", "rejected", "asked",
 })  # fmt: skip
-_OF_RECORDS = _OF_ITEMS | {"from", "to", "tool", "agent", "last_agent", "error", "response_id", "strategy", "turn"}
+_OF_RECORDS = _OF_ITEMS | {
+    "from", "to", "tool", "agent", "last_agent", "last_status", "error", "response_id", "turn", "why", "start",
+    "strategy", "source", "target",
+}  # fmt: skip
 """Keys whose texts are structure, and stay."""
 
 _KEPT_FACTS = frozenset({"id", "agent_id", "status", "session_type", "mode", "parent_id"})
@@ -191,6 +194,8 @@ class TextMask:
 
     def _structure(self, value: Any, kept: frozenset[str], name: str = "") -> Any:
         """Return a part of an item or a record: its own keys say what stays."""
+        if name == "data":  # of the application, at a checkpoint
+            return self._data(value)
         if isinstance(value, dict):
             return {key: self._structure(inner, kept, key) for key, inner in value.items()}
         if isinstance(value, list):

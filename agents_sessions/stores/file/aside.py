@@ -5,6 +5,7 @@ and holds the time and the note, so that nothing else must be written: it works 
 file follows it a moment later. If the process dies in between, `reunite` finishes that before the id is used again.
 """
 
+import contextlib
 import re
 import secrets
 import time
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from agents_sessions.stores.file.disk.atomic import hide, move, move_folder, remove, remove_tree, rename
 from agents_sessions.stores.file.disk.syscalls import exists, hidden_names, seen
-from agents_sessions.stores.file.layout import beside
+from agents_sessions.stores.file.layout import SUFFIX, beside
 
 _NOTE = re.compile(r"[A-Za-z0-9_=:-]{0,24}")
 _NAME = re.compile(
@@ -47,6 +48,11 @@ def parse(name: str) -> AsideName | None:
     if found is None:
         return None
     return AsideName(found["file"], datetime.fromtimestamp(int(found["at"], 16) / 1000, UTC), found["note"])
+
+
+def beside_any(file: str) -> str:
+    """Return the name of the folder of sidecars that goes with a file, whether its session is in sight or not."""
+    return beside(file) if file.endswith(SUFFIX) else file + FOLDER
 
 
 def put(folder: int, file: str, note: str, *, durable: bool) -> str:
@@ -105,6 +111,14 @@ def destroy(folder: int, name: str, *, durable: bool) -> None:
         raise
     if hidden is not None:
         remove_tree(folder, hidden, durable=durable)
+
+
+def clear_destroyed(folder: int) -> None:
+    """Remove the sidecars of sessions that were destroyed, if who did it died before it came to them."""
+    for name in hidden_names(folder, suffix=FOLDER):
+        if parse(name.removesuffix(FOLDER)) is not None and not exists(folder, name.removesuffix(FOLDER)):
+            with contextlib.suppress(OSError):  # the next look tries again
+                remove_tree(folder, name, durable=False)
 
 
 def reunite(folder: int, file: str) -> None:

@@ -21,6 +21,7 @@ from agents_sessions.concurrency.worker_threads import in_thread
 from agents_sessions.errors import SessionBusyError, SessionCorruptedError, SessionIOError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item, timestamp
+from agents_sessions.model.findings import Finding
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
 from agents_sessions.model.redaction import FoundText, Redaction
@@ -40,6 +41,7 @@ from agents_sessions.stores.base import (
 from agents_sessions.stores.codec import PLAIN, Codec
 from agents_sessions.stores.file.catalog.answers import Answers
 from agents_sessions.stores.file.catalog.catalog import Asked, Catalog
+from agents_sessions.stores.file.checks import FileChecks
 from agents_sessions.stores.file.creation import Creation, pages
 from agents_sessions.stores.file.disk.syscalls import WouldWait
 from agents_sessions.stores.file.layout import SidecarNames
@@ -114,6 +116,7 @@ class FileStore(SessionStore):
         self.root = Path(root).expanduser().absolute()
         self.durability: Durability = durability
         self._files = RedactingFiles(self.root, durable=durability == "full", limits=limits, codec=codec)
+        self._checks = FileChecks(self._files)
         self._catalog = Catalog(self._files)
         self._on_indexing = on_indexing
 
@@ -221,11 +224,41 @@ class FileStore(SessionStore):
     async def delete(self, key: SessionKey) -> None:
         await self._write(key, partial(self._files.delete, key))
 
+    async def clear_copies(self, key: SessionKey) -> int:
+        return await self._write(key, partial(self._files.clear_copies, key))
+
     async def set_aside(self, key: SessionKey, note: str = "") -> SetAside:
         return await self._write(key, partial(self._files.set_aside, key, note))
 
     async def bring_back(self, token: str) -> SessionInfo:
         return await self._attempt(SessionKey("*", token), partial(self._files.bring_back, token), settle)
+
+    async def load_aside(self, token: str) -> SessionInfo:
+        return await self._attempt(SessionKey("*", token), partial(self._files.load_aside, token), _plainly)
+
+    async def sizes(self, places: Sequence[SessionKey | str]) -> list[int | None]:
+        return await self._attempt(SessionKey("*", "*"), partial(self._files.sizes_of, places), _plainly)
+
+    @property
+    def folder(self) -> Path:
+        return self.root
+
+    async def check(self, *, thorough: bool = False) -> AsyncIterator[Finding]:
+        anywhere = SessionKey("*", "*")
+        for finding in await self._attempt(anywhere, self._checks.root, _plainly):
+            yield finding
+        for folder in await in_thread(self._files.agents):
+            look = await self._attempt(anywhere, partial(self._checks.folder, folder), _plainly)
+            for finding in look.findings:
+                yield finding
+            for begin in range(0, len(look.files), _SCAN_BATCH):
+                some = partial(self._checks.files, folder, look.files[begin : begin + _SCAN_BATCH], thorough=thorough)
+                for finding in await self._attempt(anywhere, some, _plainly):
+                    yield finding
+
+    async def repair(self, finding: Finding, backup: Path) -> bool:
+        key = finding.key or SessionKey("*", "*")
+        return await self._write(key, partial(self._checks.repair, finding, backup), again=True)
 
     async def list_aside(self) -> list[SetAside]:
         return await self._attempt(SessionKey("*", "*"), self._files.list_aside, _plainly)
@@ -248,6 +281,10 @@ class FileStore(SessionStore):
     async def query(self, query: SessionQuery) -> Page[SessionInfo]:
         page = await self._ask(lambda catalog: catalog.query(query))
         return Page(await self.titled(page), page.next_cursor)
+
+    async def every(self, query: SessionQuery) -> AsyncIterator[SessionInfo]:
+        for info in await self._ask(lambda catalog: catalog.every(query)):
+            yield info
 
     async def count(self, query: SessionQuery) -> int:
         return await self._ask(lambda catalog: catalog.count(query))

@@ -5,7 +5,7 @@ import json
 import os
 
 import pytest
-from sample_sessions import KEY, conversation, filled, transfer_of
+from sample_sessions import KEY, contents, conversation, filled, transfer_of
 
 from agents_sessions.errors import FileInTheWayError, InvalidValueError, SessionChangedError, SessionNotFoundError
 from agents_sessions.features.transfer.values import ExportOptions
@@ -222,5 +222,30 @@ def test_options_reach_a_file(tmp_path):
         text = (tmp_path / "x.md").read_text()
         assert "find_order" not in text
         assert "without tool calls, usage" in text
+
+    asyncio.run(work())
+
+
+def test_what_was_taken_back_marked_and_merged_goes_out_comes_back_and_is_shown():
+    async def work():
+        source = await filled(
+            entries=[*conversation(), *conversation(turn="t2"), *conversation(turn="t3")], sidecars={}
+        )
+        manager = SessionManager(source)
+        await manager.checkpoints.save(KEY.session_id, data={"budget": 3}, label="before refund")
+        await manager.undo(KEY.session_id)
+        await manager.summaries.save(KEY.session_id, "They asked twice.")
+        for format_name in ("json", "jsonl"):
+            to = MemoryStore()
+            await transfer_of(to).import_session(await manager.transfer.export(KEY.session_id, format_name))
+            assert await contents(to) == await contents(source)
+            assert await to.items(KEY) == await source.items(KEY)
+        await transfer_of(to).import_session(
+            await manager.transfer.export(KEY.session_id, mask="all"), on_conflict="rename"
+        )
+        for format_name in ("markdown", "html"):
+            text = await manager.transfer.export(KEY.session_id, format_name)
+            assert "before refund" in text
+            assert "undo of entries 19 to " in text
 
     asyncio.run(work())
