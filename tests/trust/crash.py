@@ -648,6 +648,8 @@ class Watch:
         self.figures["kills"] += 1
         if begun is not None:
             self.figures[f"killed in {begun[0]}"] += 1
+            if begun[0] == "purge":  # a copy that a repair kept goes last; diagnostics finds one that is left
+                await self.store.clear_copies(begun[1])
         await self._check_all()
 
     async def _check_all(self) -> None:
