@@ -21,6 +21,7 @@ from agents_sessions.errors import (
 from agents_sessions.features.archive import compression, shelf
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import record_entry
+from agents_sessions.model.query import SessionQuery
 from agents_sessions.session import StoredSession
 
 ODD = {"note": ["Zaunkönig \u2028 \ud800", 10**30, 1e-300, None, {"z": 1, "a": 2}]}
@@ -377,6 +378,18 @@ def test_a_text_is_taken_out_of_the_archive_too(store, folder, kind):
         await manager.archive.restore("order-42")
         assert [item["content"] for item in await store.items(KEY)] == ["the card [removed], please"] * 3
         assert await store.read_sidecar(KEY, "checkpoints/1") == b"[removed]"
+
+    within(store, act, archive=folder)
+
+
+def test_an_export_of_many_says_whose_history_is_in_the_archive(store, folder, tmp_path):
+    async def act(manager):
+        await make(store, "1", size=2)
+        await make(store, "2", size=2)
+        await manager.archive.archive("1")
+        report = await manager.transfer.export_many(SessionQuery(), tmp_path / "all.zip")
+        assert report.entries == 2
+        assert [(dropped.session_id, "archive" in dropped.what) for dropped in report.dropped] == [("1", True)]
 
     within(store, act, archive=folder)
 
