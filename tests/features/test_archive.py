@@ -247,6 +247,29 @@ def test_deleting_an_archived_session_for_good_removes_its_file(store, folder):
     within(store, act, archive=folder)
 
 
+def test_who_does_not_know_the_archive_leaves_no_history_behind_there(tmp_path, folder):
+    store = open_store("memory", tmp_path)
+
+    async def put_away(manager):
+        for name in ("1", "2"):
+            await make(store, name, user_id="ann")
+            await manager.archive.archive(name)
+        await manager.delete_session("2")
+
+    async def remove(manager):
+        with pytest.raises(InvalidValueError, match="archive"):
+            await manager.delete_session("1", permanently=True)
+        report = await manager.trash.purge("2")
+        assert "archive" in report.skipped[0].reason
+        assert not (await manager.delete_user_sessions("ann", erase=True)).is_complete
+        assert await store.load(SessionKey("support", "1")) is not None
+        assert len(await manager.trash.list()) == 1
+
+    within(store, put_away, archive=folder, trash="30d")
+    within(store, remove, trash="30d")
+    assert len(files(folder)) == 2
+
+
 def test_an_archived_session_in_the_trash_keeps_its_file_until_it_is_purged(store, folder):
     async def act(manager):
         await furnish(store)
