@@ -25,35 +25,45 @@ MOST = min(32, (os.cpu_count() or 1) + 4)
 
 def in_thread(operation: Callable[[], _T]) -> Outcome[_T]:
     """Run an operation in a thread. The end of the interpreter waits for what has begun."""
-    outcome: Outcome[_T] = Outcome()
-    _threads.run((outcome, operation))
-    return outcome
+    return FILE_THREADS.start(operation)
 
 
-class _Threads:
+class WorkerThreads:
     """Threads that are started as they are needed, and stay.
+
+    Args:
+        most: How many there may be.
+        name: What they are called.
 
     No mutex: a coroutine that the garbage collector throws away may come here at any bytecode. A `SimpleQueue` and a
     `deque` take and give in one step.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int, name: str) -> None:
+        self._most = most
+        self._name = name
         self._renew()
         renew_in_child(self)
         at_end_of_threads(self._end)
 
-    def run(self, job: _Job) -> None:
+    def start(self, operation: Callable[[], _T]) -> Outcome[_T]:
+        """Run an operation in one of these threads. The end of the interpreter waits for what has begun."""
+        outcome: Outcome[_T] = Outcome()
+        self._run((outcome, operation))
+        return outcome
+
+    def _run(self, job: _Job) -> None:
         if self._ended:
             raise RuntimeError("the interpreter ends, and its threads with it")
         try:
             self._free.pop()
         except IndexError:
-            if len(self._all) < MOST:
-                self._start()
+            if len(self._all) < self._most:
+                self._add()
         self._jobs.put(job)
 
-    def _start(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"agents-sessions_{len(self._all)}")
+    def _add(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"{self._name}_{len(self._all)}")
         thread.start()
         self._all.append(thread)
 
@@ -92,4 +102,5 @@ def _carry_out(outcome: Outcome[Any], operation: Callable[[], Any]) -> None:
     del error  # its traceback holds this frame
 
 
-_threads = _Threads()
+FILE_THREADS = WorkerThreads(MOST, "agents-sessions")
+"""Those that work on files."""

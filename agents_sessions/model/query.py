@@ -6,7 +6,7 @@ import hashlib
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args, overload
 
 from agents_sessions.errors import InvalidValueError
@@ -178,11 +178,21 @@ FILTERS = frozenset(f.name for f in fields(SessionQuery)) - {"sort", "limit", "c
 
 _BROKEN = {"cursor": "is none that a page has given: pass its next_cursor as it is"}
 _END = datetime.max.replace(tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def newest_first(moment: datetime) -> int:
     """Return a number that is smaller for a later moment."""
-    return int((_END - moment).total_seconds() * 1000)
+    return (_END - moment) // _MILLISECOND
+
+
+def moment_of(number: int) -> datetime:
+    """Return the moment, in milliseconds, of which `newest_first` gives a number.
+
+    Raises:
+        OverflowError: There is none.
+    """
+    return _END.replace(microsecond=999000) - number * _MILLISECOND
 
 
 _ORDERS: dict[str, Callable[[SessionInfo], int | str]] = {
