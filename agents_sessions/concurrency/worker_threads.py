@@ -104,3 +104,6 @@ def _carry_out(outcome: Outcome[Any], operation: Callable[[], Any]) -> None:
 
 FILE_THREADS = WorkerThreads(MOST, "agents-sessions")
 """Those that work on files."""
+
+SERVER_THREADS = WorkerThreads(16, "agents-sessions-server")
+"""Those that wait for servers. They compute little, so there may be more of them than cores, and as many connections."""

@@ -154,6 +154,14 @@ class Engine(ABC):
             LookupError: None was set aside under this token.
         """
 
+    @abstractmethod
+    def ping(self) -> None:
+        """Ask the database for anything, once.
+
+        Raises:
+            StoreUnavailableError: It does not answer.
+        """
+
     # --- what an engine may have ---
 
     def ask(self, query: SessionQuery, behind: Position | None, limit: int) -> list[Row] | None:

@@ -12,17 +12,19 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from functools import partial
 from time import monotonic
-from typing import Any, TypeAlias, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeAlias, TypeVar
 
 from agents_sessions.concurrency import process
 from agents_sessions.concurrency.recent import Recent
-from agents_sessions.concurrency.settle import Outcome, settle
+from agents_sessions.concurrency.settle import Done, Outcome, settle
 from agents_sessions.errors import (
     SessionBusyError,
     SessionCorruptedError,
     SessionExistsError,
     SessionNotFoundError,
     SessionVersionError,
+    StoreUnavailableError,
     TurnLostError,
 )
 from agents_sessions.keys import SessionKey
@@ -79,7 +81,35 @@ class RowStore(SessionStore):
         return (self._engine.place, key)
 
     async def aclose(self) -> None:
-        await settle(self._engine.threads.start(self._engine.close))
+        self.close()
+
+    def close(self) -> Awaitable[None]:
+        """Give back what the store has opened, and take no more calls. It can be called again, and awaited.
+
+        A pool or client that the store was given stays open.
+        """
+        self._engine.close()
+        return Done()
+
+    async def ping(self) -> bool:
+        """Ask the database whether it answers.
+
+        Raises:
+            StoreClosedError: The store was closed.
+        """
+        try:
+            await self._read(self._engine.ping)
+        except StoreUnavailableError:
+            return False
+        return True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
     # --- sessions ---
 

@@ -168,6 +168,10 @@ class SQLiteEngine(Engine):
             self._aside(sql, token)
             sql.execute(f"DELETE FROM {self._session} WHERE aside = ?", (escaped(token),))
 
+    def ping(self) -> None:
+        with self._database.reading():
+            pass
+
     def close(self) -> None:
         self._database.close()
 
