@@ -26,10 +26,15 @@ if TYPE_CHECKING:
     from agents_sessions.model.totals import ContextStats
     from agents_sessions.model.usage import TokenUsage
     from agents_sessions.not_given import NOT_GIVEN, NotGiven
+    from agents_sessions.opened import open_session
     from agents_sessions.session import FileSession, ManagedSession, MemorySession, StoredSession
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.stores.file.store import Durability, FileStore
     from agents_sessions.stores.memory import MemoryStore
+    from agents_sessions.stores.postgres.store import PostgresStore
+    from agents_sessions.stores.redis.store import RedisStore
+    from agents_sessions.stores.sqlite.store import SQLiteStore
+    from agents_sessions.stores.urls import store_from_url
     from agents_sessions.turns.agents import AgentFactory, Agents
     from agents_sessions.turns.approvals import PendingApproval
     from agents_sessions.turns.events import (
@@ -79,11 +84,14 @@ __all__ = [
     "OnFailure",
     "OnPending",
     "PendingApproval",
+    "PostgresStore",
+    "RedisStore",
     "Reply",
     "ReplyStream",
     "ReplySummary",
     "RetryOptions",
     "RunArguments",
+    "SQLiteStore",
     "SendOptions",
     "SessionError",
     "SessionInfo",
@@ -103,6 +111,8 @@ __all__ = [
     "TurnStarted",
     "TurnStatus",
     "UsageEntry",
+    "open_session",
+    "store_from_url",
 ]
 __version__ = "0.1.0"
 
@@ -131,11 +141,14 @@ _HOME = {
     "OnFailure": "turns.options",
     "OnPending": "turns.options",
     "PendingApproval": "turns.approvals",
+    "PostgresStore": "stores.postgres.store",
+    "RedisStore": "stores.redis.store",
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
     "ReplySummary": "turns.reply",
     "RetryOptions": "turns.options",
     "RunArguments": "turns.options",
+    "SQLiteStore": "stores.sqlite.store",
     "SendOptions": "turns.options",
     "SessionError": "errors",
     "SessionInfo": "model.info",
@@ -155,6 +168,8 @@ _HOME = {
     "TurnStarted": "turns.events",
     "TurnStatus": "model.entries",
     "UsageEntry": "model.history",
+    "open_session": "opened",
+    "store_from_url": "stores.urls",
 }
 
 

@@ -66,7 +66,9 @@ def postgres(*, fsync=False):
     }  # fmt: skip
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     dsn = f"host={folder} user=test dbname=postgres"
-    server = Server(folder, [str(binaries / "postgres"), "-D", str(data), *options], lambda: psycopg.connect(dsn).close())
+    server = Server(
+        folder, [str(binaries / "postgres"), "-D", str(data), *options], lambda: psycopg.connect(dsn).close()
+    )
     server.dsn = dsn
     return server.start()
 
@@ -81,8 +83,8 @@ def valkey(*, appendfsync="everysec", port=0, more=()):
     if os.geteuid() == 0:
         os.chown(folder, 65534, 65534)
     settings = [
-        "--port", str(port), "--unixsocket", str(folder / "s"), "--dir", str(folder), "--save", "", "--appendonly", "yes",
-        "--appendfsync", appendfsync, *more,
+        "--port", str(port), "--unixsocket", str(folder / "s"), "--dir", str(folder), "--save", "",
+        "--appendonly", "yes", "--appendfsync", appendfsync, *more,
     ]  # fmt: skip
     url = f"unix://{folder / 's'}"
 

@@ -106,4 +106,4 @@ FILE_THREADS = WorkerThreads(MOST, "agents-sessions")
 """Those that work on files."""
 
 SERVER_THREADS = WorkerThreads(16, "agents-sessions-server")
-"""Those that wait for servers. They compute little, so there may be more of them than cores, and as many connections."""
+"""Those that wait for servers. They compute little: there may be more of them than cores, and as many connections."""

@@ -22,6 +22,7 @@ class Keeper:
 
     def __init__(self, engine: LeaseEngine) -> None:
         self._engine = engine
+        self._thread: threading.Thread | None = None
         self._renew()
         renew_in_child(self)
 
@@ -72,4 +73,4 @@ class Keeper:
         # In a forked child: the leases are the parent's, and its thread is not here.
         self._changed = threading.Condition()
         self._leases: set[Lease] = set()
-        self._thread: threading.Thread | None = None
+        self._thread = None

@@ -15,7 +15,7 @@ from agents_sessions.keys import SessionKey
 from agents_sessions.stores.rows.engine import Engine
 
 SHARE_OF_DEADLINE = 0.9
-"""The part of a lease after which its holder gives up without an answer: the server's clock may run faster than ours."""
+"""The part of a lease after which its holder gives up: the server's clock may run faster than ours."""
 
 
 class Terms(NamedTuple):

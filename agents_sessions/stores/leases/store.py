@@ -63,16 +63,17 @@ class LeaseStore(RowStore):
                 if taken is None:
                     raise SessionNotFoundError(key)
                 if taken.fence:
-                    break
-            else:
-                raise _busy(key, begun, taken)
+                    return self._held(claim, asked), taken.fence
+            raise _busy(key, begun, taken or Taken())
         except BaseException:
             await settle(self._forget(claim))  # the last try may have taken it
             raise
-        self._last_seen.forget(key)  # who had the lock before may have written
+
+    def _held(self, claim: Claim, asked: float) -> Lease:
+        self._last_seen.forget(claim.key)  # who had the lock before may have written
         lease = Lease(claim, self._engine.terms, asked)
         self._keeper.keep(lease)
-        return lease, taken.fence
+        return lease
 
     async def _let_go(self, lease: Lease) -> None:
         self._keeper.drop(lease)

@@ -7,6 +7,8 @@ fence that stand in them are compared at the moment of the change, and no lock i
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
+import psycopg
+
 from agents_sessions.concurrency.worker_threads import SERVER_THREADS
 from agents_sessions.errors import SessionIdError
 from agents_sessions.keys import SessionKey
@@ -75,7 +77,8 @@ class PostgresEngine(LeaseEngine):
         return self._database.run(lambda connection, again: _changed(connection, delete, _ids(key)) or again)
 
     def scan(self, agent_id: str | None, behind: SessionKey | None, limit: int) -> list[Row]:
-        sql, values = "aside IS NULL", []
+        sql = "aside IS NULL"
+        values: list[Any] = []
         if agent_id is not None:
             sql, values = f"{sql} AND agent_id = %s", [escaped(agent_id)]
         if behind is not None:
@@ -100,7 +103,8 @@ class PostgresEngine(LeaseEngine):
     # --- history ---
 
     def read(self, key: SessionKey, window: Window) -> Found | None:
-        where, values = "e.session = s.pk", []
+        where = "e.session = s.pk"
+        values: list[Any] = []
         for name, bound in ((">", window.after), ("<", window.before)):
             if bound is not None:
                 where, values = f"{where} AND e.seq {name} %s", [*values, _clamped(bound)]
@@ -160,7 +164,8 @@ class PostgresEngine(LeaseEngine):
     # --- sidecars ---
 
     def read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
-        select = f"SELECT data FROM {self._sidecar} AS sidecar JOIN {self._session} ON pk = session WHERE {_MINE} AND sidecar.name = %s"
+        joined = f"{self._sidecar} AS sidecar JOIN {self._session} ON pk = session"
+        select = f"SELECT data FROM {joined} WHERE {_MINE} AND sidecar.name = %s"
         rows = self._all(select, (*_ids(key), escaped(name)))
         return bytes(rows[0][0]) if rows else None
 
@@ -180,7 +185,9 @@ class PostgresEngine(LeaseEngine):
         return self._database.run(work)
 
     def list_sidecars(self, key: SessionKey) -> list[str]:
-        select = f"SELECT sidecar.name FROM {self._sidecar} AS sidecar JOIN {self._session} ON pk = session WHERE {_MINE}"
+        select = (
+            f"SELECT sidecar.name FROM {self._sidecar} AS sidecar JOIN {self._session} ON pk = session WHERE {_MINE}"
+        )
         return [unescaped(name) for (name,) in self._all(select, _ids(key))]
 
     def delete_sidecar(self, key: SessionKey, name: str, fence: int) -> bool | Verdict:
@@ -207,18 +214,19 @@ class PostgresEngine(LeaseEngine):
 
     def bring_back(self, token: str) -> SessionKey | None:
         select = f"SELECT agent_id, session_id FROM {self._session} WHERE aside = %s FOR UPDATE"
-        # The row is there to be found by its key only when it is back: two that come back at once meet at the index.
         update = f"""UPDATE {self._session} AS back SET aside = NULL, aside_at = NULL, aside_note = NULL
             WHERE aside = %s AND NOT EXISTS (SELECT FROM {self._session} AS other WHERE other.aside IS NULL
                 AND (other.agent_id, other.session_id) = (back.agent_id, back.session_id))"""
 
         def work(connection: Connection, _: bool) -> SessionKey | None:
-            with connection.transaction():
-                row = connection.execute(select, (escaped(token),)).fetchone()
-                if row is None:
-                    raise LookupError(f"nothing was set aside under {token!r:.80}")
-                is_back = _changed(connection, update, (escaped(token),))
-            return _key(*row) if is_back else None
+            try:
+                with connection.transaction():
+                    row = connection.execute(select, (escaped(token),)).fetchone()
+                    if row is None:
+                        raise LookupError(f"nothing was set aside under {token!r:.80}")
+                    return _key(*row) if _changed(connection, update, (escaped(token),)) else None
+            except psycopg.errors.UniqueViolation:  # one of its key was made in just this moment
+                return None
 
         return self._database.run(work)
 
@@ -322,7 +330,6 @@ class PostgresEngine(LeaseEngine):
 
     def _all(self, select: str, values: Iterable[Any]) -> list[Any]:
         return self._database.run(lambda connection, _: connection.execute(select, tuple(values)).fetchall())
-
 
 
 def _one(connection: Connection, statement: str, values: Sequence[Any]) -> bool:

@@ -5,15 +5,15 @@ saw last: while no one else writes, it costs one statement and no reading. If so
 so, and it is made again from the head that stands there.
 """
 
+import asyncio
 import contextlib
 import logging
 import secrets
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from functools import partial
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
 from agents_sessions.concurrency import process
 from agents_sessions.concurrency.recent import Recent
@@ -338,13 +338,15 @@ class RowStore(SessionStore):
                 raise SessionBusyError(key, monotonic() - begun, "this process") from None
             return await self._attempt(operation, settle)
 
-    async def _attempt(self, operation: Callable[[], _T], wait: "Callable[[Outcome[_Outcome]], Awaitable[_Outcome]]") -> _T:
+    async def _attempt(
+        self, operation: Callable[[], _T], wait: "Callable[[Outcome[_Outcome]], Awaitable[_Outcome]]"
+    ) -> _T:
         """Run an operation in a worker thread, again and again while another process holds the database."""
         begun, pause = monotonic(), 0.0005
         while True:
             result, error = await wait(self._engine.threads.start(partial(_outcome_of, operation)))
             if not isinstance(error, AnotherWritesError):
-                return _result_of(result, error)
+                return cast("_T", _result_of(result, error))
             if (waited := monotonic() - begun) > WRITE_TIMEOUT:
                 raise SessionBusyError("*", waited, "another process")
             await asyncio.sleep(pause)

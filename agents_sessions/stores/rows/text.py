@@ -1,7 +1,7 @@
-"""Ids and facts as text that every database takes.
+r"""Ids and facts as text that every database takes.
 
 An id may hold a lone surrogate, which is no UTF-8, and a name may hold NUL, which PostgreSQL refuses. Both are written
-as `\\uXXXX`, and a backslash as two. The order of texts stays as it is, but for those two.
+as `\uXXXX`, and a backslash as two. The order of texts stays as it is, but for those two.
 """
 
 import re

@@ -59,7 +59,8 @@ class SQLiteEngine(Engine):
             return sql.execute(f"DELETE FROM {self._session} WHERE {_MINE}", _ids(key)).rowcount > 0
 
     def scan(self, agent_id: str | None, behind: SessionKey | None, limit: int) -> list[Row]:
-        sql, values = "aside IS NULL", []
+        sql = "aside IS NULL"
+        values: list[Any] = []
         if agent_id is not None:
             sql, values = f"{sql} AND agent_id = ?", [escaped(agent_id)]
         if behind is not None:
@@ -84,7 +85,8 @@ class SQLiteEngine(Engine):
     # --- history ---
 
     def read(self, key: SessionKey, window: Window) -> Found | None:
-        where, values = "session = ?", []
+        where = "session = ?"
+        values: list[Any] = []
         for name, bound in ((">", window.after), ("<", window.before)):
             if bound is not None:
                 where, values = f"{where} AND seq {name} ?", [*values, _clamped(bound)]

@@ -46,9 +46,7 @@ class SQLiteStore(RowStore):
         if table_prefix:
             check_name("table_prefix", table_prefix)
         self.path = check_path(path)
-        database = Database(
-            self.path, durable=durability == "full", create_tables=create_tables, prefix=table_prefix
-        )
+        database = Database(self.path, durable=durability == "full", create_tables=create_tables, prefix=table_prefix)
         super().__init__(SQLiteEngine(database, table_prefix), codec=codec)
         self._turns = TurnFiles(self.path.with_name(f"{self.path.name}-turns"))
 

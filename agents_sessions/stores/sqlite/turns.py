@@ -33,7 +33,9 @@ class TurnFiles:
         except io.NotRegular as error:
             raise SessionPathError(key, self._root, str(error)) from None
         except OSError as error:
-            raise SessionIOError(key, self._root, f"the operating system refused: {error.strerror}", error.errno) from error
+            raise SessionIOError(
+                key, self._root, f"the operating system refused: {error.strerror}", error.errno
+            ) from error
         if isinstance(taken, Holder):
             return taken
         if io.is_scarce(taken.fd):
