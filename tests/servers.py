@@ -69,7 +69,7 @@ def postgres(*, fsync=False):
     server = Server(
         folder, [str(binaries / "postgres"), "-D", str(data), *options], lambda: psycopg.connect(dsn).close()
     )
-    server.dsn = dsn
+    server.url = dsn
     return server.start()
 
 

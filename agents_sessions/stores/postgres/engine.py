@@ -218,13 +218,19 @@ class PostgresEngine(LeaseEngine):
             WHERE aside = %s AND NOT EXISTS (SELECT FROM {self._session} AS other WHERE other.aside IS NULL
                 AND (other.agent_id, other.session_id) = (back.agent_id, back.session_id))"""
 
-        def work(connection: Connection, _: bool) -> SessionKey | None:
+        seen: SessionKey | None = None
+
+        def work(connection: Connection, again: bool) -> SessionKey | None:
+            nonlocal seen
             try:
                 with connection.transaction():
                     row = connection.execute(select, (escaped(token),)).fetchone()
+                    if row is None and again and seen is not None and self._head(connection, seen) is not None:
+                        return seen  # a try whose answer was lost has done it
                     if row is None:
                         raise LookupError(f"nothing was set aside under {token!r:.80}")
-                    return _key(*row) if _changed(connection, update, (escaped(token),)) else None
+                    seen = _key(*row)
+                    return seen if _changed(connection, update, (escaped(token),)) else None
             except psycopg.errors.UniqueViolation:  # one of its key was made in just this moment
                 return None
 

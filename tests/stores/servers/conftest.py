@@ -1,6 +1,7 @@
 import os
 
 import pytest
+from backends import Postgres, Redis
 from servers import postgres, running, valkey
 
 
@@ -10,7 +11,7 @@ def postgres_dsn():
         yield dsn
         return
     with running(postgres) as server:
-        yield server.dsn
+        yield server.url
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +21,12 @@ def redis_url():
         return
     with running(valkey) as server:
         yield server.url
+
+
+@pytest.fixture(params=["postgres", "redis"])
+def backend(request):
+    """A server that other tests use too, without any session."""
+    fixture, kind = {"postgres": ("postgres_dsn", Postgres), "redis": ("redis_url", Redis)}[request.param]
+    backend = kind(request.getfixturevalue(fixture))
+    backend.empty()
+    return backend
