@@ -30,3 +30,17 @@ def backend(request):
     backend = kind(request.getfixturevalue(fixture))
     backend.empty()
     return backend
+
+
+@pytest.fixture
+def postgres_backend(postgres_dsn):
+    backend = Postgres(postgres_dsn)
+    backend.empty()
+    return backend
+
+
+@pytest.fixture
+def redis_backend(redis_url):
+    backend = Redis(redis_url)
+    backend.empty()
+    return backend
