@@ -36,6 +36,12 @@ class Backend:
     def open(self, **options):
         return self.opener(**options)()
 
+    def open_elsewhere(self, **options):
+        """Return a store that knows nothing of the others of this process, as one on another machine."""
+        store = self.open(**options)
+        store._engine.place = object()
+        return store
+
     def take_over(self, store, key):
         """End the lease of whoever has the lock of a session, and take it, as another machine would."""
         self.expire(key)

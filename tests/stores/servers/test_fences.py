@@ -1,7 +1,6 @@
 """A turn whose lock was taken over stores nothing, wherever it was when that happened."""
 
 import asyncio
-import threading
 
 import psycopg
 import pytest
@@ -12,7 +11,6 @@ from builders import KEY, info_of, said
 from agents_sessions.errors import TurnLostError
 from agents_sessions.manager import SessionManager
 from agents_sessions.model.history import UsageEntry
-from agents_sessions.stores.base import TurnLock
 
 
 async def append(store, lock):
@@ -50,9 +48,9 @@ def test_a_turn_whose_lock_was_taken_over_stores_nothing(backend, write):
     async def work():
         async with backend.open() as store:
             await prepare(store)
-            with pytest.raises(TurnLostError):
-                async with store.turn_lock(KEY) as lock:
-                    backend.take_over(store, KEY)
+            async with store.turn_lock(KEY) as lock:
+                backend.take_over(store, KEY)
+                with pytest.raises(TurnLostError):
                     await write(store, lock)
             assert await look(store) == (["a"], b"1")
             await write(store, None)  # of no turn: as the contract says
@@ -144,59 +142,71 @@ def test_a_number_from_before_a_failover_that_lost_it_is_smaller_too(redis_backe
     asyncio.run(work())
 
 
-@pytest.mark.parametrize("streamed", [False, True], ids=["sent", "streamed"])
-@pytest.mark.parametrize("answers", [False, True], ids=["in the middle", "at the end"])
-def test_a_turn_that_lost_its_lock_gives_its_reply_and_keeps_what_it_has_spent(backend, answers, streamed):
-    taken = threading.Event()
+class Losing(ScriptedModel):
+    """A model that does something once it has answered."""
 
-    def lose():
-        if not taken.is_set():
-            taken.set()
-            backend.take_over(store, KEY)
+    def __init__(self, steps, after):
+        super().__init__(steps)
+        self._after = after
 
-    def tool():
-        lose()
-        return "done"
+    async def get_response(self, *args, **kwargs):
+        response = await super().get_response(*args, **kwargs)
+        self._after()
+        return response
 
-    class Losing(ScriptedModel):
-        async def get_response(self, *args, **kwargs):
-            response = await super().get_response(*args, **kwargs)
-            if answers:
-                lose()
-            return response
+    async def stream_response(self, *args, **kwargs):
+        async for event in super().stream_response(*args, **kwargs):
+            yield event
+        self._after()
 
-        async def stream_response(self, *args, **kwargs):
-            async for event in super().stream_response(*args, **kwargs):
-                yield event
-            if answers:
-                lose()
 
-    steps = [[assistant_message("the answer")]]
-    if not answers:
-        steps.insert(0, [function_call("work", "{}", call_id="c1")])
-    agent = Agent(name=KEY.agent_id, model=Losing(steps), tools=[function_tool(tool, name_override="work")])
-    store = backend.open()
+async def send(manager):
+    return await manager.send_message(KEY.session_id, "hello")
 
+
+async def stream(manager):
+    return await manager.stream_message(KEY.session_id, "hello").reply()
+
+
+async def assert_spent_once(manager, store):
+    history = await manager.get_history(KEY.session_id)
+    (lost,) = [entry for entry in history if isinstance(entry, UsageEntry) and entry.lost]
+    assert (len(lost.requests), lost.turn) == (1, None)
+    context = (await store.existing(KEY)).context
+    assert (context.requests, context.turns) == (1, 0)
+
+
+def manager_of(store, model, *tools):
+    agent = Agent(name=KEY.agent_id, model=model, tools=list(tools))
+    return SessionManager(store, agents=agent, run_config=RunConfig(tracing_disabled=True))
+
+
+@pytest.mark.parametrize("run", [send, stream], ids=["sent", "streamed"])
+def test_a_turn_that_lost_its_lock_before_its_answer_is_stored_gives_it_to_the_caller(backend, run):
     async def work():
-        async with store:
+        async with backend.open() as store:
             await store.create(info_of())
-            manager = SessionManager(store, agents=agent, run_config=RunConfig(tracing_disabled=True))
+            model = Losing([[assistant_message("the answer")]], lambda: backend.take_over(store, KEY))
+            manager = manager_of(store, model)
+            with pytest.raises(TurnLostError, match="reply") as caught:
+                await run(manager)
+            assert caught.value.reply.text == "the answer"
+            await assert_spent_once(manager, store)
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("run", [send, stream], ids=["sent", "streamed"])
+def test_a_turn_that_lost_its_lock_in_the_middle_keeps_what_it_has_spent(backend, run):
+    async def work():
+        async with backend.open() as store:
+            await store.create(info_of())
+            model = ScriptedModel([[function_call("work", "{}", call_id="c1")], [assistant_message("too late")]])
+            tool = function_tool(lambda: str(backend.take_over(store, KEY)), name_override="work")
+            manager = manager_of(store, model, tool)
             with pytest.raises(TurnLostError) as caught:
-                if streamed:
-                    stream = manager.stream_message(KEY.session_id, "hello")
-                    await stream.reply()
-                else:
-                    await manager.send_message(KEY.session_id, "hello")
-            assert (caught.value.reply is not None) is answers
-            if answers:
-                assert caught.value.reply.text == "the answer"
-                assert "reply" in str(caught.value)
-            history = await manager.get_history(KEY.session_id)
-            (lost,) = [entry for entry in history if isinstance(entry, UsageEntry) and entry.lost]
-            assert len(lost.requests) == 1
-            assert lost.turn is None
-            info = await store.existing(KEY)
-            assert info.context.requests == 1
-            assert info.context.turns == 0
+                await run(manager)
+            assert caught.value.reply is None
+            await assert_spent_once(manager, store)
 
     asyncio.run(work())
