@@ -88,11 +88,7 @@ def test_a_loop_that_never_comes_back_gives_up_its_turns(backend):
             store._engine.terms = store._engine.terms._replace(patience=0.5)
             await store.create(info_of())
             with pytest.raises(TurnLostError):
-                async with store.turn_lock(KEY):
-                    time.sleep(1.5)
-                    async with other.turn_lock(KEY, timeout=0):
-                        pass
-                    await asyncio.sleep(5)
+                await block(store, other)
 
     asyncio.run(work())
 
