@@ -1,4 +1,4 @@
-"""A default that is no value: it tells "leave it as it is" from None."""
+"""A default that differs from every value: it means "leave it as it is", where None is a value itself."""
 
 from enum import Enum
 from typing import Final, Literal, TypeAlias

@@ -29,6 +29,7 @@ from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.model.undo import without_newest_item
 from agents_sessions.model.usage import UsageMark, rows_since
+from agents_sessions.signatures import remember_signatures
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES
 from agents_sessions.stores.memory import MemoryStore
 
@@ -69,6 +70,7 @@ _runs: ContextVar[tuple[_Run, ...]] = ContextVar("agents_sessions_runs", default
 """The run that the caller works for, behind those that wait for it."""
 
 
+@remember_signatures
 class StoredSession(SessionABC):
     """One session of a store, as the SDK's `Session`.
 

@@ -12,7 +12,7 @@ import agents_sessions
 
 ROOT = Path(agents_sessions.__file__).parent
 FLOORS = [
-    {"keys", "not_given", "concurrency.asyncio_internals", "concurrency.forks"},
+    {"keys", "not_given", "signatures", "concurrency.asyncio_internals", "concurrency.forks"},
     {"errors", "concurrency.settle", "concurrency.recent", "concurrency.fair_locks"},
     {"concurrency.process", "concurrency.worker_threads"},
     {"model.lossless_json", "model.usage"},

@@ -16,6 +16,8 @@ from openai.types.responses.response_usage import InputTokensDetails, OutputToke
 
 from agents_sessions import FileSession, MemorySession, MemoryStore, SessionKey, SessionManager, StoredSession
 from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionIdError, SessionNotFoundError
+from agents_sessions.signatures import ASKED_FOR
+from agents_sessions.turns.recorder import Recorder
 
 QUIET = RunConfig(tracing_disabled=True)
 USAGE = Usage(
@@ -337,6 +339,13 @@ def test_a_run_state_that_is_damaged_is_an_error_of_the_session(make, data):
         assert await session.load_state_json() == {"ok": 1}
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("cls", [StoredSession, Recorder], ids=["a session", "a recorder"])
+@pytest.mark.parametrize("method", ASKED_FOR)
+def test_a_signature_that_the_sdk_asks_for_at_every_call_is_computed_once(cls, method):
+    function = getattr(cls, method)
+    assert inspect.signature(function) is inspect.signature(function)
 
 
 # --- under the SDK's wrappers ---

@@ -1,6 +1,7 @@
-"""Objects that a forked child can go on with.
+"""Keep objects usable in a forked child.
 
-A thread of the parent may hold a mutex at the fork; in the child, no one will ever release it.
+A thread of the parent may hold a mutex at the moment of the fork. That thread does not exist in the child, so nobody
+would ever release the mutex there.
 """
 
 import os
@@ -10,10 +11,10 @@ from typing import Protocol
 
 
 class Renewed(Protocol):
-    """What has a mutex of its own."""
+    """An object with a mutex of its own."""
 
     def _renew(self) -> None:
-        """Take a new mutex, and forget or mend what a thread of the parent may have left half done."""
+        """Take a new mutex, and drop or repair what a thread of the parent may have left half done."""
 
 
 _all: weakref.WeakSet[Renewed] = weakref.WeakSet()
@@ -30,7 +31,7 @@ def _renew_all() -> None:
 
 
 def run_in_child(action: Callable[[], object]) -> None:
-    """Run something in every child that is forked from now on. A system without forks has none."""
+    """Run an action in every child that is forked from now on. Where the system cannot fork, do nothing."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=action)
 

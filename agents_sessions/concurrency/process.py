@@ -1,7 +1,7 @@
 """Everything that all stores and managers of one process share, in one place.
 
-Two stores can be on one root, and two managers on one store: what they must agree about, or need not find out twice,
-cannot belong to either. Each part is bounded or empties itself, starts afresh in a forked child, and is counted by
+Two stores may use one root, and two managers one store. They need the same locks, and profit from the same caches, so
+these cannot belong to either. Each is bounded or empties itself, starts empty in a forked child, and is counted by
 `open_resources`.
 """
 
@@ -13,34 +13,34 @@ from agents_sessions.concurrency.forks import run_in_child
 from agents_sessions.concurrency.recent import Recent
 
 writers = FairLocks()
-"""Who changes a session's file next: one at a time here, so that no two threads meet at the lock of the file."""
+"""One writer at a time per session of a folder, so that no two threads of this process contend for the file's lock."""
 
 turn_takers = FairLocks()
-"""Who runs a turn on a session of a folder next."""
+"""One turn at a time per session of a folder."""
 
 makers = FairLocks()
-"""Who makes a session of an id next: the id is free for one agent only."""
+"""One caller at a time that creates a session of an id: in a manager, only one agent may have that id."""
 
 open_turns: dict[Hashable, Any] = {}
-"""Who holds which session for a turn, since when and waiting for what: for the age in an error, and to find circles."""
+"""The turns that run: on which session, since when, waiting for what. Errors say the age; circles are found here."""
 
 locked_files: set[int] = set()
-"""Descriptors of files that this process has locked, or is about to. `disk.locks` closes them in a forked child."""
+"""Descriptors of files that this process has locked or is about to lock. `disk.locks` closes them in a forked child."""
 
 file_ends: Recent[Hashable, Any] = Recent(1024)
-"""The header and tail of session files as they were last seen. They save decoding the same bytes and prove nothing."""
+"""The newest header and tail of session files. They save decoding the same bytes again; they prove nothing."""
 
 synced_folders: Recent[tuple[int, int], bool] = Recent(4096)
-"""Folders whose name is known to be on the disk."""
+"""Folders whose own name is known to be synced to the disk."""
 
 swept_folders: Recent[tuple[int, int], bool] = Recent(4096)
-"""Folders in which this process has looked for what dead processes left."""
+"""Folders in which this process has looked for temporaries of dead processes."""
 
-run_in_child(open_turns.clear)  # the turns of the parent
+run_in_child(open_turns.clear)  # A child runs none of its parent's turns.
 
 
 def open_resources() -> dict[str, int]:
-    """Return how much of each kind is in use. Where nothing runs, the locks are at zero."""
+    """Return how many of each kind are in use. While nothing runs, the locks are at zero."""
     return {
         "writers": len(writers),
         "turn_takers": len(turn_takers),

@@ -1,4 +1,4 @@
-"""What was met last, up to a number of things."""
+"""A cache of the newest things, bounded in number."""
 
 import threading
 from typing import Generic, TypeVar
@@ -10,7 +10,7 @@ _Value = TypeVar("_Value")
 
 
 class Recent(Generic[_Key, _Value]):
-    """A mapping that forgets the oldest above a size. For all threads, and safe to have in a forked child.
+    """A mapping that forgets its oldest key when it grows beyond a size. Safe for threads, and in a forked child.
 
     Args:
         size: The largest number of keys.
@@ -26,11 +26,11 @@ class Recent(Generic[_Key, _Value]):
         return len(self._known)
 
     def get(self, key: _Key) -> _Value | None:
-        """Return what was put under a key, or None if that is forgotten."""
+        """Return the value of a key, or None if there is none, or none any more."""
         return self._known.get(key)
 
     def put(self, key: _Key, value: _Value) -> None:
-        """Remember a value, now the newest."""
+        """Set the value of a key, which is now the newest."""
         with self._mutex:
             self._known.pop(key, None)
             self._known[key] = value

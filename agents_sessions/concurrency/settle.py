@@ -1,4 +1,4 @@
-"""Wait for what must not be left half done."""
+"""Await an operation that must not be left half done, even if its caller is cancelled."""
 
 import asyncio
 import contextlib
@@ -11,13 +11,13 @@ _Result = TypeVar("_Result")
 
 
 class Outcome(asyncio.Future[_Result]):
-    """What comes of an operation that runs elsewhere: a future that a cancellation need not end."""
+    """The result of an operation in a worker thread. A caller can await it so that a cancellation does not end it."""
 
-    _kept = False
+    _settling = False
     _cancelled_with: tuple[Any, ...] | None = None
 
     def tell(self, result: Any, error: BaseException | None) -> None:
-        """Set the outcome, unless no one waits for it any more."""
+        """Set the result or the error, unless the caller has given up waiting."""
         if self.done():
             return
         if error is None:
@@ -26,23 +26,23 @@ class Outcome(asyncio.Future[_Result]):
             self.set_exception(error)
 
     def cancel(self, msg: Any = None) -> bool:
-        """Give up waiting; or, for one who settles this, put down that he is to be cancelled when it is known."""
-        if not self._kept or self.done():
+        """Give up waiting. While `settled` awaits this, only note that its caller is to be cancelled afterwards."""
+        if not self._settling or self.done():
             return super().cancel(msg)
         self._cancelled_with = () if msg is None else (msg,)
         return True
 
     async def settled(self) -> _Result:
         """Wait for the outcome, however often the caller is cancelled; see `settle`."""
-        self._kept = True
+        self._settling = True
         try:
             result = await self
         except Exception:
             if self._cancelled_with is None:
                 raise
-        except asyncio.CancelledError:  # it came when the outcome was known
+        except asyncio.CancelledError:  # The caller was cancelled after the outcome was set.
             if not self.cancelled():
-                self.exception()  # retrieved, so that asyncio does not report it as lost
+                self.exception()  # Without this, asyncio would report the error as never retrieved.
             raise
         if self._cancelled_with is not None:
             raise asyncio.CancelledError(*self._cancelled_with)
@@ -57,17 +57,17 @@ class Done:
 
 
 async def settle(operation: Awaitable[_Result]) -> _Result:
-    """Wait for the outcome of something that must not be left half done, however often the caller is cancelled.
+    """Await an operation that must not be left half done, however often the caller is cancelled.
 
-    A cancellation is raised after the outcome is known; it wins over the outcome.
+    The cancellation is raised once the operation has ended, instead of its result or error.
     """
     if isinstance(operation, Outcome):
         outcome: Outcome[_Result] = operation
         return await outcome.settled()
     task = asyncio.ensure_future(operation)
     if isinstance(task, asyncio.Task):
-        # `asyncio.run` cancels every task that it finds on exit, and would interrupt the write inside this one. It
-        # still waits for our caller, and our caller waits for us.
+        # On exit, `asyncio.run` cancels every task that it can see, and would interrupt the write inside this one. It
+        # does wait for the caller's task, and the caller waits here.
         hide_from_loop(task)
     try:
         return await asyncio.shield(task)
@@ -77,5 +77,5 @@ async def settle(operation: Awaitable[_Result]) -> _Result:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait({task})
     if not task.cancelled():
-        task.exception()  # retrieved, so that asyncio does not report it as lost
+        task.exception()  # Without this, asyncio would report the error as never retrieved.
     raise cancelled

@@ -1,8 +1,8 @@
-"""The threads that work on files: some for all stores of a process, and for nothing else.
+"""The threads that do the blocking work of all stores of a process, and nothing else.
 
-Not the event loop's own: tools of the user run there, and one that waits for a store, as an SDK tool does that calls
-back into its loop, would occupy the thread that the store needs. And no `ThreadPoolExecutor`: its futures are of two
-kinds, each with locks and callbacks, and made a third of all calls of an append.
+The default executor of an event loop will not do: the SDK runs tools of the user there, and a tool that waits for a
+store would occupy the very thread that the store needs. `ThreadPoolExecutor` will not do either: it makes two futures
+for each job, with locks and callbacks, which were a third of all calls of an append.
 """
 
 import os
@@ -20,23 +20,23 @@ _T = TypeVar("_T")
 _Job = tuple[Outcome[Any], Callable[[], Any]]
 
 MOST = min(32, (os.cpu_count() or 1) + 4)
-"""How many threads there may be. More of them only hand the interpreter lock around."""
+"""The largest number of threads. More of them would only pass the interpreter lock around."""
 
 
 def in_thread(operation: Callable[[], _T]) -> Outcome[_T]:
-    """Run an operation in a thread. The end of the interpreter waits for what has begun."""
+    """Run an operation in a thread. An interpreter that exits waits for the operations that have begun."""
     return FILE_THREADS.start(operation)
 
 
 class WorkerThreads:
-    """Threads that are started as they are needed, and stay.
+    """Threads that start when they are needed, and then stay.
+
+    There is no mutex here: the garbage collector may finalise a coroutine at any bytecode, and its clean-up may call
+    `start`, while the same thread is inside `start` already. A `SimpleQueue` and a `deque` need none for one step.
 
     Args:
         most: How many there may be.
         name: What they are called.
-
-    No mutex: a coroutine that the garbage collector throws away may come here at any bytecode. A `SimpleQueue` and a
-    `deque` take and give in one step.
     """
 
     def __init__(self, most: int, name: str) -> None:
@@ -47,14 +47,14 @@ class WorkerThreads:
         at_end_of_threads(self._end)
 
     def start(self, operation: Callable[[], _T]) -> Outcome[_T]:
-        """Run an operation in one of these threads. The end of the interpreter waits for what has begun."""
+        """Run an operation in one of these threads; see `in_thread`."""
         outcome: Outcome[_T] = Outcome()
         self._run((outcome, operation))
         return outcome
 
     def _run(self, job: _Job) -> None:
         if self._ended:
-            raise RuntimeError("the interpreter ends, and its threads with it")
+            raise RuntimeError("the interpreter is exiting, and its worker threads have ended")
         try:
             self._free.pop()
         except IndexError:
@@ -70,7 +70,7 @@ class WorkerThreads:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             _carry_out(*job)
-            del job  # whoever waits for the next one holds nothing of this one
+            del job  # A thread that waits for its next job must not keep the objects of this one alive.
             self._free.append(True)
 
     def _end(self) -> None:
@@ -82,8 +82,8 @@ class WorkerThreads:
 
     def _renew(self) -> None:
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._free: deque[bool] = deque()  # one for each thread that no job is on its way to
-        self._all: list[threading.Thread] = []  # those of the parent do nothing in a forked child
+        self._free: deque[bool] = deque()  # one value for each thread that has no job
+        self._all: list[threading.Thread] = []  # The threads of the parent do not run in a forked child.
         self._ended = False
 
 
@@ -93,13 +93,13 @@ def _carry_out(outcome: Outcome[Any], operation: Callable[[], Any]) -> None:
     result, error = None, None
     try:
         result = operation()
-    except BaseException as raised:  # noqa: BLE001 -- whoever waits for the outcome gets it
+    except BaseException as raised:  # noqa: BLE001 -- the caller that awaits the outcome gets it
         error = raised
     try:  # noqa: SIM105 -- `suppress` is three calls more, for every operation
         outcome.get_loop().call_soon_threadsafe(outcome.tell, result, error)
-    except RuntimeError:  # the loop is closed, and no one waits any more
+    except RuntimeError:  # The loop is closed, so nobody awaits the outcome any more.
         pass
-    del error  # its traceback holds this frame
+    del error  # Its traceback references this frame, which would reference it: a circle.
 
 
 FILE_THREADS = WorkerThreads(MOST, "agents-sessions")

@@ -29,8 +29,8 @@ class HistoryFacade:
     ) -> list[HistoryEntry]:
         """Return the history in order: items, handoffs, usage and the ends of turns.
 
-        With a `limit`, the oldest entries beyond `after`, so that who asks again and again misses none; without
-        `after`, the newest ones.
+        With a `limit`, the oldest entries beyond `after`, so that a poller misses none; without `after`, the newest
+        ones.
 
         Args:
             session_id: The session.

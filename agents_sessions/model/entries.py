@@ -125,7 +125,7 @@ def check_entries(entries: Sequence[Entry]) -> None:
 
     Raises:
         InvalidItemError: See `lossless_json.check_json`; also for an item that is not a dict, or an `at`, `agent` or
-            `turn` that is no text.
+            `turn` that is not text.
     """
     for number, entry in enumerate(entries, 1):
         body = entry.get("item", entry.get("record"))
@@ -146,10 +146,10 @@ def _check_envelope(entry: Entry, where: str) -> None:
     # Sealed, it could be read; but the reader that mends an edited or torn file takes it for damage.
     for name in ("at", "agent", "turn"):
         if not isinstance(entry.get(name, ""), str):
-            raise InvalidItemError(where, f"has an `{name}` that is no text")
+            raise InvalidItemError(where, f"has an `{name}` that is not text")
     seq = entry.get("seq", 0)
     if type(seq) is not int or seq > MAX_GIVEN_SEQ:
-        raise InvalidItemError(where, "has a `seq` that is no whole number, or too large")
+        raise InvalidItemError(where, "has a `seq` that is not a whole number, or too large")
 
 
 def envelope_of(entry: Entry) -> JsonObject:

@@ -147,7 +147,7 @@ def flaw_of(entry: Entry) -> str | None:
 def invalid_fields(error: ValidationError) -> str:
     """Return the names of the fields that a validation refused, and none of their values."""
     places = [problem["loc"] for problem in error.errors(include_input=False)]
-    return ", ".join(str(place[0]) if place else "a name that is no text" for place in places)
+    return ", ".join(str(place[0]) if place else "a name that is not text" for place in places)
 
 
 def refusals(error: ValidationError) -> dict[str, str]:
@@ -197,7 +197,7 @@ _MEDIA = {"input_image": "[image]", "input_file": "[file]", "input_audio": "[aud
 
 
 def _media_of(part: dict[str, Any]) -> list[str]:
-    """Return a word for a part that is no text, so that a chat does not show nothing; none for an unknown part."""
+    """Return a word for a part that is not text, so that a chat does not show nothing; none for an unknown part."""
     name = part.get("filename")
     word = f"[file {name}]" if isinstance(name, str) else _MEDIA.get(str(part.get("type")))
     return [] if word is None else [word]

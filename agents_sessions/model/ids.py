@@ -19,7 +19,7 @@ def check_id(identifier: str, *, what: str = "session_id") -> None:
 
 
 def _shown(identifier: object, what: str) -> str:
-    """Return an id that is refused, or the type of what is no text: its content is no one's business."""
+    """Return an id that is refused, or the type of a value that is not text; its content is never shown."""
     if isinstance(identifier, str):
         return repr(identifier)
     attribute = "name" if what == "agent_id" else "id"

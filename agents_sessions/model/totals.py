@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from agents_sessions.errors import InvalidItemError
-from agents_sessions.model.entries import Entry, Record, TurnRecord, item_kind
+from agents_sessions.model.entries import Entry, Record, TurnRecord, TurnStatus, item_kind
 from agents_sessions.model.lossless_json import JsonObject
 from agents_sessions.model.usage import TOKENS, RequestRow
 
@@ -60,7 +60,7 @@ class ContextStats:
     """Input and output of the newest request: how full the model's context window was."""
     last_agent: str | None = None
     """The agent that ended the newest turn or, while one runs, handled the newest request."""
-    last_status: str | None = None
+    last_status: TurnStatus | None = None
     """How the newest turn ended."""
     open_turn: str | None = None
     """A turn that has entries but no end: it is running or, if no one holds the turn lock, its process died."""

@@ -34,7 +34,7 @@ _ARGUMENTS_PER_DELTA = 12
 
 @dataclass(frozen=True, slots=True)
 class ErrorAnswer:
-    """An answer that is no response: an HTTP status above 399."""
+    """An error in place of a response: an HTTP status above 399."""
 
     status: int
     message: str

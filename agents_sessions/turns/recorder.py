@@ -17,6 +17,7 @@ from agents.memory import SessionSettings
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.model.entries import item_kind
 from agents_sessions.session import StoredSession
+from agents_sessions.signatures import remember_signatures
 from agents_sessions.turns.past import rolled_back
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from agents_sessions.turns.ledger import Ledger
 
 
+@remember_signatures
 class Recorder(StoredSession):
     """The session of one run.
 

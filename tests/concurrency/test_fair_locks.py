@@ -27,8 +27,8 @@ async def steps(count=3):
         await asyncio.sleep(0)
 
 
-async def stay(gates, name, until=None, timeout=None):
-    async with gates.hold(name, timeout):
+async def stay(locks, name, until=None, timeout=None):
+    async with locks.hold(name, timeout):
         if until is not None:
             await until.wait()
 
@@ -46,11 +46,11 @@ def drive(coroutine):
 
 
 @in_loop
-async def test_a_gate_lets_one_in():
-    gates, inside = FairLocks(), []
+async def test_a_lock_lets_one_in():
+    locks, inside = FairLocks(), []
 
     async def work(number):
-        async with gates.hold("x"):
+        async with locks.hold("x"):
             inside.append(number)
             assert inside == [number]
             await steps()
@@ -60,11 +60,11 @@ async def test_a_gate_lets_one_in():
 
 
 @in_loop
-async def test_a_gate_serves_in_the_order_of_coming():
-    gates, served = FairLocks(), []
+async def test_a_lock_serves_in_the_order_of_coming():
+    locks, served = FairLocks(), []
 
     async def work(number):
-        async with gates.hold("x"):
+        async with locks.hold("x"):
             await asyncio.sleep(0)
             served.append(number)
 
@@ -73,53 +73,53 @@ async def test_a_gate_serves_in_the_order_of_coming():
 
 
 @in_loop
-async def test_two_names_are_two_gates():
-    gates = FairLocks()
-    async with gates.hold("x"), gates.hold("y", 0):
-        assert len(gates) == 2
+async def test_two_names_are_two_locks():
+    locks = FairLocks()
+    async with locks.hold("x"), locks.hold("y", 0):
+        assert len(locks) == 2
 
 
 @in_loop
-async def test_a_gate_that_no_one_needs_is_forgotten():
-    gates = FairLocks()
-    async with gates.hold("x"):
-        assert len(gates) == 1
-    assert len(gates) == 0
+async def test_a_lock_that_no_one_needs_is_forgotten():
+    locks = FairLocks()
+    async with locks.hold("x"):
+        assert len(locks) == 1
+    assert len(locks) == 0
 
 
 @pytest.mark.parametrize("timeout", [0, -1, 0.01])
 def test_a_wait_is_bounded(timeout):
     async def work():
-        gates = FairLocks()
-        async with gates.hold("x"):
+        locks = FairLocks()
+        async with locks.hold("x"):
             with pytest.raises(TimeoutError):
-                async with gates.hold("x", timeout):
-                    pytest.fail("two in one gate")
-        async with gates.hold("x", 0):
+                async with locks.hold("x", timeout):
+                    pytest.fail("two in one lock")
+        async with locks.hold("x", 0):
             pass
-        assert len(gates) == 0
+        assert len(locks) == 0
 
     asyncio.run(work())
 
 
 @in_loop
-async def test_an_error_inside_opens_the_gate():
-    gates = FairLocks()
+async def test_an_error_inside_opens_the_lock():
+    locks = FairLocks()
     with pytest.raises(ZeroDivisionError):
-        async with gates.hold("x"):
+        async with locks.hold("x"):
             raise ZeroDivisionError
-    assert len(gates) == 0
+    assert len(locks) == 0
 
 
 @in_loop
 async def test_a_cancelled_waiter_leaves_the_queue():
-    gates, served = FairLocks(), []
+    locks, served = FairLocks(), []
 
     async def work(number):
-        async with gates.hold("x"):
+        async with locks.hold("x"):
             served.append(number)
 
-    async with gates.hold("x"):
+    async with locks.hold("x"):
         waiters = [asyncio.create_task(work(number)) for number in range(5)]
         await steps()
         for number in (0, 2, 4):
@@ -127,44 +127,44 @@ async def test_a_cancelled_waiter_leaves_the_queue():
         await steps()
     await asyncio.wait(waiters)
     assert served == [1, 3]
-    assert len(gates) == 0
+    assert len(locks) == 0
 
 
 @in_loop
 async def test_one_who_is_cancelled_as_the_turn_comes_calls_the_next():
-    gates, served = FairLocks(), []
+    locks, served = FairLocks(), []
 
     async def work(number):
-        async with gates.hold("x"):
+        async with locks.hold("x"):
             served.append(number)
 
-    async with gates.hold("x"):
+    async with locks.hold("x"):
         waiters = [asyncio.create_task(work(number)) for number in range(3)]
         await steps()
-    waiters[0].cancel()  # the gate was given to it, it has not run yet
+    waiters[0].cancel()  # the lock was given to it, it has not run yet
     await asyncio.wait(waiters)
     assert served in ([1, 2], [0, 1, 2])
-    assert len(gates) == 0
+    assert len(locks) == 0
 
 
 @in_loop
 async def test_a_waiter_that_is_thrown_away_leaves_the_queue():
-    gates = FairLocks()
-    async with gates.hold("x"):
-        waiting = gates.hold("x").__aenter__()
+    locks = FairLocks()
+    async with locks.hold("x"):
+        waiting = locks.hold("x").__aenter__()
         waiting.send(None)
         waiting.close()
         del waiting
         gc.collect()
-    assert len(gates) == 0
+    assert len(locks) == 0
 
 
-def test_a_gate_is_one_for_the_loops_of_all_threads():
-    gates, inside, met = FairLocks(), [], []
+def test_a_lock_is_one_for_the_loops_of_all_threads():
+    locks, inside, met = FairLocks(), [], []
 
     async def work():
         for _ in range(100):
-            async with gates.hold("x", 60):
+            async with locks.hold("x", 60):
                 inside.append(1)
                 met.append(len(inside))
                 await asyncio.sleep(0)
@@ -176,71 +176,71 @@ def test_a_gate_is_one_for_the_loops_of_all_threads():
     for thread in threads:
         thread.join(60)
     assert met == [1] * 400
-    assert len(gates) == 0
+    assert len(locks) == 0
 
 
 @in_loop
-async def test_one_who_leaves_a_gate_that_was_forgotten_does_no_harm():
-    gates = FairLocks()
-    async with gates.hold("x"):
-        gates._renew()
-    async with gates.hold("x", 0):
+async def test_one_who_leaves_a_lock_that_was_forgotten_does_no_harm():
+    locks = FairLocks()
+    async with locks.hold("x"):
+        locks._renew()
+    async with locks.hold("x", 0):
         pass
 
 
 @in_loop
-async def test_one_who_leaves_a_gate_that_was_forgotten_lets_no_one_in():
-    gates = FairLocks()
-    forgotten = gates.hold("x")
+async def test_one_who_leaves_a_lock_that_was_forgotten_lets_no_one_in():
+    locks = FairLocks()
+    forgotten = locks.hold("x")
     await forgotten.__aenter__()
-    gates._renew()
-    async with gates.hold("x"):
+    locks._renew()
+    async with locks.hold("x"):
         await forgotten.__aexit__()
         with pytest.raises(TimeoutError):
-            async with gates.hold("x", 0):
-                pytest.fail("two in one gate")
+            async with locks.hold("x", 0):
+                pytest.fail("two in one lock")
 
 
 @in_loop
-async def test_one_whose_wait_is_over_and_who_has_not_left_yet_does_not_keep_the_gate():
-    gates = FairLocks()
-    async with gates.hold("x"):
-        waiting = asyncio.create_task(stay(gates, "x"))
+async def test_one_whose_wait_is_over_and_who_has_not_left_yet_does_not_keep_the_lock():
+    locks = FairLocks()
+    async with locks.hold("x"):
+        waiting = asyncio.create_task(stay(locks, "x"))
         await steps()
         waiting.cancel()  # and the holder leaves before it runs
-    async with gates.hold("x", 60):
+    async with locks.hold("x", 60):
         assert waiting.cancelled()
 
 
 def test_a_thread_that_comes_waits_while_another_one_changes_a_queue():
-    gates = FairLocks()
-    thread = threading.Thread(target=drive, args=(stay(gates, "x"),))
-    with gates._mutex:
+    locks = FairLocks()
+    thread = threading.Thread(target=drive, args=(stay(locks, "x"),))
+    with locks._mutex:
         thread.start()
         thread.join(0.05)
         assert thread.is_alive()
-        assert len(gates) == 0
+        assert len(locks) == 0
     thread.join(10)
     assert not thread.is_alive()
 
 
 def test_a_thread_that_leaves_does_not_wait_and_changes_nothing_while_another_one_changes_a_queue():
-    gates = FairLocks()
-    hold = gates.hold("x")
+    locks = FairLocks()
+    hold = locks.hold("x")
     drive(hold.__aenter__())
     thread = threading.Thread(target=drive, args=(hold.__aexit__(),))
-    with gates._mutex:
+    with locks._mutex:
         thread.start()
         thread.join(10)
         assert not thread.is_alive()
-        assert len(gates) == 1
-    drive(stay(gates, "x"))  # it comes after one who has left
-    assert len(gates) == 0
+        assert len(locks) == 1
+    drive(stay(locks, "x"))  # it comes after one who has left
+    assert len(locks) == 0
 
 
 def test_who_changes_a_queue_sees_to_what_came_meanwhile_before_it_goes():
-    gates = FairLocks()
-    first, second = gates.hold("x"), gates.hold("y")
+    locks = FairLocks()
+    first, second = locks.hold("x"), locks.hold("y")
     drive(first.__aenter__())
     drive(second.__aenter__())
 
@@ -257,23 +257,23 @@ def test_who_changes_a_queue_sees_to_what_came_meanwhile_before_it_goes():
             thread.join(10)
             self._release()
 
-    gates._mutex = Mutex(gates._mutex)
+    locks._mutex = Mutex(locks._mutex)
     drive(first.__aexit__())
-    assert len(gates) == 0
+    assert len(locks) == 0
 
 
 def test_a_name_that_has_no_hash_is_refused_and_does_no_harm():
-    gates = FairLocks()
+    locks = FairLocks()
     with pytest.raises(TypeError):
-        gates.hold([])
-    drive(stay(gates, "x"))
+        locks.hold([])
+    drive(stay(locks, "x"))
 
 
 # --- coroutines that the garbage collector throws away ---
 
 
 def amid(number, act, between):
-    """Act, and at one of the bytecodes of `gates.py` do something else, as the garbage collector may.
+    """Act, and at one of the bytecodes of `locks.py` do something else, as the garbage collector may.
 
     Returns:
         Whether there were so many bytecodes.
@@ -320,22 +320,22 @@ def at_every_bytecode(scenario):
 
 @pytest.mark.parametrize("name", ["x", "y", "z"])
 def test_a_holder_that_is_thrown_away_at_any_bytecode_leaves(name):
-    """While another one comes to its own gate, to one that is free, or to one that is held."""
+    """While another one comes to its own lock, to one that is free, or to one that is held."""
 
     async def scenario(number):
-        gates = FairLocks()
-        forgotten, other = stay(gates, "x", asyncio.Event()), stay(gates, "z", asyncio.Event())
+        locks = FairLocks()
+        forgotten, other = stay(locks, "x", asyncio.Event()), stay(locks, "z", asyncio.Event())
         forgotten.send(None)
         other.send(None)
-        waiting = [asyncio.create_task(stay(gates, "x")) for _ in range(2)]
+        waiting = [asyncio.create_task(stay(locks, "x")) for _ in range(2)]
         await steps()
-        coming = stay(gates, name, timeout=0)
+        coming = stay(locks, name, timeout=0)
         reached = amid(number, lambda: begin(coming), forgotten.close)
         coming.close()
         forgotten.close()
         other.close()
         await asyncio.wait_for(asyncio.gather(*waiting), 20)
-        assert len(gates) == 0
+        assert len(locks) == 0
         return reached
 
     at_every_bytecode(scenario)
@@ -343,16 +343,16 @@ def test_a_holder_that_is_thrown_away_at_any_bytecode_leaves(name):
 
 def test_a_waiter_that_is_thrown_away_at_any_bytecode_of_a_leave_leaves():
     async def scenario(number):
-        gates = FairLocks()
-        holder, forgotten = stay(gates, "x", asyncio.Event()), stay(gates, "x")
+        locks = FairLocks()
+        holder, forgotten = stay(locks, "x", asyncio.Event()), stay(locks, "x")
         holder.send(None)
         begin(forgotten)
-        waiting = asyncio.create_task(stay(gates, "x"))
+        waiting = asyncio.create_task(stay(locks, "x"))
         await steps()
         reached = amid(number, holder.close, forgotten.close)
         forgotten.close()
         await asyncio.wait_for(waiting, 20)
-        assert len(gates) == 0
+        assert len(locks) == 0
         return reached
 
     at_every_bytecode(scenario)
@@ -361,10 +361,10 @@ def test_a_waiter_that_is_thrown_away_at_any_bytecode_of_a_leave_leaves():
 @in_loop
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_holder_that_awaits_while_it_is_thrown_away_leaves():
-    gates = FairLocks()
+    locks = FairLocks()
 
     async def hold():
-        async with gates.hold("x"):
+        async with locks.hold("x"):
             try:
                 await asyncio.sleep(60)
             finally:
@@ -372,22 +372,22 @@ async def test_a_holder_that_awaits_while_it_is_thrown_away_leaves():
 
     forgotten = hold()
     forgotten.send(None)
-    assert len(gates) == 1
+    assert len(locks) == 1
     del forgotten
     gc.collect()
-    assert len(gates) == 0
+    assert len(locks) == 0
 
 
-def test_tasks_that_loops_leave_behind_close_no_gate():
+def test_tasks_that_loops_leave_behind_close_no_lock():
     script = """if True:
         import asyncio, gc, logging, time
         from agents_sessions.concurrency.fair_locks import FairLocks
         logging.disable()
         gc.set_threshold(50, 2, 2)
-        gates = FairLocks()
+        locks = FairLocks()
 
         async def hold(name):
-            async with gates.hold(name):
+            async with locks.hold(name):
                 await asyncio.Event().wait()
 
         async def leave_behind():
@@ -396,7 +396,7 @@ def test_tasks_that_loops_leave_behind_close_no_gate():
 
         async def go_on():
             for number in range(40):
-                async with gates.hold(("x", number)):
+                async with locks.hold(("x", number)):
                     pass
 
         until = time.monotonic() + 2
@@ -408,30 +408,30 @@ def test_tasks_that_loops_leave_behind_close_no_gate():
                 del loop
             asyncio.run(go_on())
         gc.collect()
-        print(len(gates))
+        print(len(locks))
     """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout == "0\n"
 
 
-def test_a_forked_child_finds_no_gate_closed_whatever_its_parent_did():
+def test_a_forked_child_finds_no_lock_closed_whatever_its_parent_did():
     script = """if True:
         import asyncio, os, signal, threading
         from agents_sessions.concurrency.fair_locks import FairLocks
-        gates, held, over = FairLocks(), threading.Event(), threading.Event()
-        hold = gates.hold("x")
+        locks, held, over = FairLocks(), threading.Event(), threading.Event()
+        hold = locks.hold("x")
         asyncio.run(hold.__aenter__())
 
         async def work():
-            async with gates.hold("x", 1):
-                return 6 + len(gates)
+            async with locks.hold("x", 1):
+                return 6 + len(locks)
 
         def settle():
-            with gates._mutex:
-                gates._settling = True
+            with locks._mutex:
+                locks._handling = True
                 held.set()
                 over.wait()
-                gates._settling = False
+                locks._handling = False
 
         thread = threading.Thread(target=settle)
         thread.start()
@@ -472,31 +472,31 @@ def closing():
 
 
 @pytest.fixture
-def gates():
+def locks():
     return FairLocks()
 
 
 @pytest.fixture
-def held(gates):
-    """A gate that is held by no loop."""
-    hold = gates.hold("x")
+def held(locks):
+    """A lock that is held by no loop."""
+    hold = locks.hold("x")
     drive(hold.__aenter__())
     return hold
 
 
-def test_a_waiter_whose_loop_is_closed_is_passed_over(gates, held, closing):
-    task = closing.begin(stay(gates, "x"))
+def test_a_waiter_whose_loop_is_closed_is_passed_over(locks, held, closing):
+    task = closing.begin(stay(locks, "x"))
     closing.loop.close()
     drive(held.__aexit__())
-    assert len(gates) == 0
+    assert len(locks) == 0
     assert not task.done()
 
 
-def test_those_behind_a_waiter_whose_loop_is_closed_are_served_in_the_order_of_coming(gates, held, closing):
+def test_those_behind_a_waiter_whose_loop_is_closed_are_served_in_the_order_of_coming(locks, held, closing):
     served = []
 
     async def work(number):
-        async with gates.hold("x", 20):
+        async with locks.hold("x", 20):
             served.append(number)
 
     async def scenario():
@@ -504,7 +504,7 @@ def test_those_behind_a_waiter_whose_loop_is_closed_are_served_in_the_order_of_c
         for number in range(3):
             tasks.append(asyncio.create_task(work(number)))
             await steps()
-            gone.append(await asyncio.to_thread(closing.begin, stay(gates, "x")))
+            gone.append(await asyncio.to_thread(closing.begin, stay(locks, "x")))
         closing.loop.close()
         await held.__aexit__()
         await asyncio.gather(*tasks)
@@ -512,83 +512,83 @@ def test_those_behind_a_waiter_whose_loop_is_closed_are_served_in_the_order_of_c
     gone = []
     asyncio.run(scenario())
     assert served == [0, 1, 2]
-    assert len(gates) == 0
+    assert len(locks) == 0
 
 
-def test_one_who_comes_passes_over_one_who_was_called_in_a_loop_that_was_closed_then(gates, held, closing):
-    task = closing.begin(stay(gates, "x"))
+def test_one_who_comes_passes_over_one_who_was_called_in_a_loop_that_was_closed_then(locks, held, closing):
+    task = closing.begin(stay(locks, "x"))
     drive(held.__aexit__())
     closing.loop.close()
-    drive(stay(gates, "x", timeout=0))
+    drive(stay(locks, "x", timeout=0))
     assert not task.done()
-    assert len(gates) == 0
+    assert len(locks) == 0
 
 
-def test_those_who_wait_pass_over_one_who_was_called_in_a_loop_that_was_closed_then(gates, held, closing, monkeypatch):
+def test_those_who_wait_pass_over_one_who_was_called_in_a_loop_that_was_closed_then(locks, held, closing, monkeypatch):
     monkeypatch.setattr(module, "LOOK_AGAIN", 0.01)
 
     async def scenario():
-        waiting = [asyncio.create_task(stay(gates, "x", timeout=20)) for _ in range(2)]
+        waiting = [asyncio.create_task(stay(locks, "x", timeout=20)) for _ in range(2)]
         await steps()
         await held.__aexit__()
         closing.loop.close()
         await asyncio.gather(*waiting)
 
-    task = closing.begin(stay(gates, "x"))
+    task = closing.begin(stay(locks, "x"))
     asyncio.run(scenario())
     assert not task.done()
-    assert len(gates) == 0
+    assert len(locks) == 0
 
 
 def test_one_who_waits_looks_about_once_a_second():
     assert 0.5 <= module.LOOK_AGAIN <= 2
 
 
-def test_one_who_was_passed_over_leaves_no_one_elses_gate(gates, held, closing):
-    task = closing.begin(stay(gates, "x"))
+def test_one_who_was_passed_over_leaves_no_one_elses_lock(locks, held, closing):
+    task = closing.begin(stay(locks, "x"))
     closing.loop.close()
     drive(held.__aexit__())
-    hold = gates.hold("x")
+    hold = locks.hold("x")
     drive(hold.__aenter__())
     task.get_coro().close()
-    assert len(gates) == 1
+    assert len(locks) == 1
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_a_holder_whose_loop_is_closed_is_passed_over(gates, held, closing, waits):
+def test_a_holder_whose_loop_is_closed_is_passed_over(locks, held, closing, waits):
     if not waits:
         drive(held.__aexit__())
-    task = closing.begin(stay(gates, "x", asyncio.Event()))
+    task = closing.begin(stay(locks, "x", asyncio.Event()))
     if waits:
         drive(held.__aexit__())
         closing.loop.run_until_complete(steps(5))
     with pytest.raises(TimeoutError):
-        asyncio.run(stay(gates, "x", timeout=0))
+        asyncio.run(stay(locks, "x", timeout=0))
     closing.loop.close()
-    drive(stay(gates, "x", timeout=0))
+    drive(stay(locks, "x", timeout=0))
     assert not task.done()
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_a_holder_that_is_forgotten_with_its_loop_is_collected_and_leaves(gates, held, closing, waits):
+def test_a_holder_that_is_forgotten_with_its_loop_is_collected_and_leaves(locks, held, closing, waits):
     if not waits:
         drive(held.__aexit__())
-    closing.begin(stay(gates, "x", asyncio.Event()))
+    closing.begin(stay(locks, "x", asyncio.Event()))
     if waits:
         drive(held.__aexit__())
         closing.loop.run_until_complete(steps(5))
-    assert len(gates) == 1
+    assert len(locks) == 1
     closing.loop.close()
     closing.loop = asyncio.new_event_loop()
     gc.collect()
-    assert len(gates) == 0
+    assert len(locks) == 0
 
 
-def test_a_waiter_that_nobody_else_knows_is_not_collected(gates, held):
+def test_a_waiter_that_nobody_else_knows_is_not_collected(locks, held):
     served = []
 
     async def work():
-        async with gates.hold("x", 20):
+        async with locks.hold("x", 20):
             served.append(1)
 
     async def scenario():

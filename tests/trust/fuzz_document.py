@@ -64,7 +64,7 @@ def reader(data):
 
 
 def new_file(entries=(), **facts):
-    numbered = [{**entry, "seq": number} for number, entry in enumerate(entries, 1)]
+    numbered = [{"at": AT, **entry, "seq": number} for number, entry in enumerate(entries, 1)]
     totals = fold(ContextStats(), numbered)
     return bytes(encode_document(Document({**FACTS, **facts}, numbered, len(numbered), totals, AT)))
 

@@ -93,9 +93,9 @@ class Worker:
             thread.join(max(0.0, self.until - time.time()) + STARVED + 10)
             if thread.is_alive():
                 self.failures.append("a loop does not end")
-        gates = len(process.writers) + len(process.turn_takers)
-        if gates:
-            self.failures.append(f"{gates} gates are left")
+        locks = len(process.writers) + len(process.turn_takers)
+        if locks:
+            self.failures.append(f"{locks} locks are left")
         return {
             "done": [[*place, numbers] for place, numbers in self.done.items()],
             "figures": self.figures,

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import resource
@@ -19,7 +18,7 @@ from unittest import mock
 import crash
 import pytest
 from crash import KEYS, OPERATIONS, State, World, word
-from system_calls import CALLS, LOWEST
+from faults import Calls, failing
 
 from agents_sessions.concurrency import process
 from agents_sessions.concurrency.recent import Recent
@@ -157,76 +156,6 @@ OTHERS = {
 }
 
 
-class Faults:
-    """Counts the calls that the lowest modules and what they use make, and lets something happen at one of them."""
-
-    def __init__(self, place=None, happens=None):
-        self.made, self._place, self._happens, self._now = [], place, happens, False
-
-    def __enter__(self):
-        self._patches = [
-            mock.patch.object(module, name, self._watched(name, getattr(module, name)))
-            for name in CALLS
-            for module in (os, fcntl)
-            if hasattr(module, name)
-        ]
-        for patch in self._patches:
-            patch.start()
-        return self
-
-    def __exit__(self, *_):
-        for patch in self._patches:
-            patch.stop()
-
-    @property
-    def where(self):
-        return f"call {self._place}, {self.made[self._place : self._place + 1]}"
-
-    def _watched(self, name, real):
-        def call(*args, **kwargs):
-            # A failed close makes the standard library's rmtree close once more, which is no business of ours.
-            if self._now or not _from_the_lowest(1 if name == "close" else 8):
-                return real(*args, **kwargs)
-            self.made.append(name)
-            if len(self.made) - 1 != self._place:
-                return real(*args, **kwargs)
-            if name == "close":  # Linux closes all the same
-                real(*args, **kwargs)
-                return self._let_happen()
-            self._let_happen()
-            return real(*args, **kwargs)
-
-        return call
-
-    def _let_happen(self):
-        self._now = True
-        try:
-            self._happens()
-        finally:
-            self._now = False
-
-
-def failing(number):
-    def fail():
-        raise OSError(getattr(errno, number), os.strerror(getattr(errno, number)))
-
-    return fail
-
-
-_LOWEST = {module.__file__ for module in LOWEST}
-
-
-def _from_the_lowest(depth):
-    frame = sys._getframe(2)
-    for _ in range(depth):
-        if frame is None:
-            return False
-        if frame.f_code.co_filename in _LOWEST:
-            return True
-        frame = frame.f_back
-    return False
-
-
 def open_files():
     return sorted(os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_file(fd))
 
@@ -245,7 +174,8 @@ async def look(store):
         return None
     entries = [(entry["seq"], entry["item"]) for entry in await store.entries(KEY)]
     names = await store.list_sidecars(KEY)
-    facts = info.model_dump(exclude={"created_at", "updated_at"})
+    times = {"created_at": True, "updated_at": True, "last_active_at": True, "context": {"last_entry_at"}}
+    facts = info.model_dump(exclude=times)
     return facts, entries, {name: await store.read_sidecar(KEY, name) for name in names}
 
 
@@ -283,23 +213,23 @@ def test_a_change_of_which_any_call_fails_is_whole_or_absent(base, name, number)
         store = await prepared(base / str(place), name)
         before, files, failed = await look(store), open_files(), None
         torn = b"" if before is None else store.path(KEY).read_bytes()
-        with Faults(place, failing(number)) as faults:
+        with Calls().at(place, failing(getattr(errno, number))) as calls:
             try:
                 await CHANGES[name][1](store)
             except SessionIOError as error:
                 failed = error
-        assert open_files() == files, faults.where
+        assert open_files() == files, calls.where
         after = await look(store)
         if failed is not None:
-            assert failed.errno == getattr(errno, number), faults.where
-            assert after == before or (CHANGES[name][1] is delete and after is None), faults.where
+            assert failed.errno == getattr(errno, number), calls.where
+            assert after == before or (CHANGES[name][1] is delete and after is None), calls.where
         else:
-            assert after == whole, faults.where
+            assert after == whole, calls.where
         if name == "append to a torn file":
-            assert torn in [path.read_bytes() for path in store.path(KEY).parent.glob("order-42.json*")], faults.where
+            assert torn in [path.read_bytes() for path in store.path(KEY).parent.glob("order-42.json*")], calls.where
         await assert_usable(store)
         shutil.rmtree(base / str(place))
-        return place < len(faults.made)
+        return place < len(calls.made)
 
     async def work():
         place, whole = 0, await done(base / "whole", name)
@@ -318,16 +248,16 @@ def test_a_reading_of_which_any_call_fails_is_right_or_an_error(base, name, numb
         expected, files, place = await OTHERS[name][1](store), open_files(), 0
         while True:
             found, failed = expected, None
-            with Faults(place, failing(number)) as faults:
+            with Calls().at(place, failing(getattr(errno, number))) as calls:
                 try:
                     found = await OTHERS[name][1](store)
                 except SessionIOError as error:
                     failed = error
-            assert open_files() == files, faults.where
-            assert failed is None or failed.errno == getattr(errno, number), faults.where
+            assert open_files() == files, calls.where
+            assert failed is None or failed.errno == getattr(errno, number), calls.where
             # One broken file must not hide the others: it is left out, and logged.
-            assert found == expected or (name in ("scan", "find") and found == []), faults.where
-            if place >= len(faults.made):
+            assert found == expected or (name in ("scan", "find") and found == []), calls.where
+            if place >= len(calls.made):
                 break
             place += 1
         assert place > 3
@@ -372,25 +302,25 @@ def test_a_turn_of_which_any_call_fails_keeps_whole_batches_and_says_so(base, na
         stages = OPERATIONS[operation].stages(await words(world.store), *arguments)
         await world.manager.get_session(KEYS[0].session_id)  # so that the turn need not look for it
         number, files, failed = ERRORS[place % len(ERRORS)], open_files(), None
-        with Faults(place, failing(number)) as faults:
+        with Calls().at(place, failing(getattr(errno, number))) as calls:
             try:
                 await OPERATIONS[operation].act(world, KEYS[0], *arguments)
             except (SessionIOError, ReplyNotStoredError) as error:
                 failed = error.__cause__ if isinstance(error, ReplyNotStoredError) else error
-        assert open_files() == files, faults.where
+        assert open_files() == files, calls.where
         found = await words(world.store)
         if failed is None:
-            assert found == stages[-1], faults.where
+            assert found == stages[-1], calls.where
         else:
-            assert failed.errno == getattr(errno, number), faults.where
+            assert failed.errno == getattr(errno, number), calls.where
             ends = [(), ("~turn:failed",), ("~usage", "~turn:failed")]  # what was spent is stored with the end
-            assert found in [answered(stage).plus(*end) for stage in stages for end in ends] + stages, faults.where
+            assert found in [answered(stage).plus(*end) for stage in stages for end in ends] + stages, calls.where
         if place % 3 == 0 or failed is None:
             await assert_goes_on(world)
         async with world.store.turn_lock(KEYS[0], timeout=0):
             pass
         shutil.rmtree(base / str(place))
-        return place < len(faults.made)
+        return place < len(calls.made)
 
     async def work():
         await prepare()
@@ -417,11 +347,14 @@ def test_a_session_that_cannot_be_read_is_not_called_missing(base):
     async def work():
         store = await prepared(base / "whole", "append")
         async with SessionManager(store) as manager:
-            with Faults() as faults:
+            with Calls() as calls:
                 await manager.get_session(KEY.session_id)
-        for place in range(len(faults.made)):
+        for place in range(len(calls.made)):
             async with SessionManager(store) as manager:
-                with Faults(place, failing(ERRORS[place % len(ERRORS)])), contextlib.suppress(SessionIOError):
+                with (
+                    Calls().at(place, failing(getattr(errno, ERRORS[place % len(ERRORS)]))),
+                    contextlib.suppress(SessionIOError),
+                ):
                     assert (await manager.get_session(KEY.session_id)).key == KEY
 
     asyncio.run(work())
@@ -699,32 +632,32 @@ def test_an_operation_whose_folder_was_removed_is_done_or_an_error(base, name):
 
     async def attempt(place, expected, whole, looks):
         store, failed, found = await prepared(base / str(place), name), None, None
-        with Faults(place, lambda: shutil.rmtree(store.root)) as faults:
+        with Calls().at(place, lambda: shutil.rmtree(store.root)) as calls:
             try:
                 found = await {**CHANGES, **OTHERS}[name][1](store)
             except (SessionNotFoundError, SessionIOError) as error:
                 failed = error
-        assert len(faults.made) > place, "it did not come that far"
-        assert not isinstance(failed, SessionIOError) or failed.errno == errno.ENOENT, faults.where
+        assert len(calls.made) > place, "it did not come that far"
+        assert not isinstance(failed, SessionIOError) or failed.errno == errno.ENOENT, calls.where
         if place > looks:
-            assert failed is None, faults.where
-            assert name in CHANGES or found == expected, faults.where
+            assert failed is None, calls.where
+            assert name in CHANGES or found == expected, calls.where
         elif failed is None and name in CHANGES:
-            assert found is False or await there_is(store, name, whole), f"told as done after {faults.where}"
+            assert found is False or await there_is(store, name, whole), f"told as done after {calls.where}"
         elif failed is None:
-            assert found in (expected, None, []) or name == "list_sidecars", faults.where
+            assert found in (expected, None, []) or name == "list_sidecars", calls.where
         await assert_usable(store)
 
     async def work():
         store, whole = await prepared(base / "expected", name), None
-        with Faults() as faults:
+        with Calls() as calls:
             expected = await {**CHANGES, **OTHERS}[name][1](store)
         if name in CHANGES:
             whole = await look(store)
-        looks = last_look(name, faults.made)
-        if name in CHANGES and "pwrite" in faults.made:
-            assert "pwrite" not in faults.made[looks:], "it writes and does not look again"
-        for place in range(len(faults.made)):
+        looks = last_look(name, calls.made)
+        if name in CHANGES and "pwrite" in calls.made:
+            assert "pwrite" not in calls.made[looks:], "it writes and does not look again"
+        for place in range(len(calls.made)):
             await attempt(place, expected, whole, looks)
 
     before = open_files()

@@ -231,7 +231,7 @@ def test_what_is_remembered_of_many_sessions_is_bounded(tmp_path):
     assert file_names.names_of.cache_info().currsize <= 4096
 
 
-def test_many_who_wait_for_one_session_leave_no_gate(tmp_path):
+def test_many_who_wait_for_one_session_leave_no_lock(tmp_path):
     store = FileStore(tmp_path, durability="process")
 
     async def work():

@@ -31,6 +31,7 @@ from agents_sessions.stores.file.format.sealed import read_sealed
 from agents_sessions.stores.file.store import FileStore
 
 KEY = SessionKey("support", "order-42")
+AT = "2026-11-20T21:28:00.123Z"
 STATES = int(os.environ.get("POWER_CUT_STATES", "15000"))
 CONTENTS = max(24, STATES // 600)
 """Contents of one file that are tried per moment of an operation: those of an append have a test of their own."""
@@ -139,7 +140,7 @@ async def look(store):
     assert await store.items(KEY) == [entry["item"] for entry in entries if "item" in entry]
     names = await store.list_sidecars(KEY)
     sidecars = {name: await store.read_sidecar(KEY, name) for name in names}
-    facts = info.model_dump(exclude={"updated_at", "context"})
+    facts = info.model_dump(exclude={"updated_at", "last_active_at", "context"})
     return facts, [(entry["seq"], entry.get("item", entry.get("record"))) for entry in entries], sidecars
 
 
@@ -240,13 +241,9 @@ def test_what_a_repair_found_is_kept_over_a_power_cut(base):
 
 
 def new_file(entries, **facts):
-    numbered = [{**entry, "seq": number} for number, entry in enumerate(entries, 1)]
+    numbered = [{"at": AT, **entry, "seq": number} for number, entry in enumerate(entries, 1)]
     totals = fold(ContextStats(), numbered)
-    return bytes(
-        encode_document(
-            Document({"id": "order-42", **facts}, numbered, len(numbered), totals, "2026-11-20T21:28:00.123Z")
-        )
-    )
+    return bytes(encode_document(Document({"id": "order-42", **facts}, numbered, len(numbered), totals, AT)))
 
 
 def grown(data, batch):

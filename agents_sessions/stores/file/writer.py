@@ -378,7 +378,7 @@ class FileWriter(FileReader):
     # --- the turn lock ---
 
     def try_turn(self, key: SessionKey) -> contextlib.ExitStack | Holder:
-        """Take the lock of a session's turns, or say who has it and for how long."""
+        """Take the lock of a session's turns. If another process holds it, say which one and for how long."""
         with self._errors(key), self._folder(key) as folder:
             taken = try_turn(folder, names_of(key).file)
             if isinstance(taken, Holder):

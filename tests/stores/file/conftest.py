@@ -2,8 +2,8 @@ import os
 
 import pytest
 from builders import KEY
+from faults import Calls
 from system import descriptors
-from watched_calls import Calls
 
 from agents_sessions.concurrency import process
 from agents_sessions.stores.file.store import FileStore
@@ -35,5 +35,6 @@ def path(store):
 
 
 @pytest.fixture
-def calls(monkeypatch):
-    return Calls(monkeypatch)
+def calls():
+    with Calls() as calls:
+        yield calls

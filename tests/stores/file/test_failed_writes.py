@@ -5,8 +5,8 @@ import logging
 import os
 
 import pytest
+from faults import EVERY
 from file_sessions import append, create, load, on_disk, rename, tear, texts
-from watched_calls import EVERY
 
 from agents_sessions.errors import SessionIOError
 from agents_sessions.stores.file.disk import syscalls as file_io
@@ -48,6 +48,7 @@ def test_a_disk_that_dies_in_an_append_leaves_what_the_next_write_repairs(store,
     with caplog.at_level(logging.WARNING), pytest.raises(SessionIOError):
         append(store, "lost" * 100)
     monkeypatch.undo()
+    calls.heal()
     assert "could not put the old end back" in caplog.text
     assert texts(store) == ["a", "b"]
     append(store, "c")

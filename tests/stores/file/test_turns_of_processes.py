@@ -64,7 +64,7 @@ def test_a_turn_of_another_process_is_waited_for_with_longer_and_longer_pauses(s
 
     async def run():
         with file_io.directory(str(store.root), "support") as folder:
-            theirs = file_turns.try_turn(folder, f"{KEY.session_id}.json")  # past the gates of this process
+            theirs = file_turns.try_turn(folder, f"{KEY.session_id}.json")  # past the locks of this process
             real = asyncio.sleep
 
             async def sleep(seconds):

@@ -56,7 +56,7 @@ def _accept_entry(value: object, place: int, updated_at: str, codec: SessionCode
     entry["seq"] = seq_of(entry)
     entry.setdefault("at", updated_at)
     if not has_text_labels(entry):
-        raise Damage(f"entry {place} of its history has an `at`, `agent` or `turn` that is no text")
+        raise Damage(f"entry {place} of its history has an `at`, `agent` or `turn` that is not text")
     if flaw := flaw_of(entry):
         raise Damage(f"entry {place} of its history has {flaw}")
     return entry

@@ -131,7 +131,7 @@ FOREIGN = {
     "no version": b'{"format":"agents-sessions","history":[]}',
     "a version that is no number": b'{"format":"agents-sessions/x","history":[]}',
     "a negative version": b'{"format":"agents-sessions/-1","history":[]}',
-    "a format that is no text": b'{"format":1,"history":[]}',
+    "a format that is not text": b'{"format":1,"history":[]}',
     "no history": b'{"format":"agents-sessions/1"}',
     "history that is an object": b'{"format":"agents-sessions/1","history":{}}',
     "an entry that is null": b'{"format":"agents-sessions/1","history":[null]}',
