@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from agents_sessions.errors import MissingExtraError
 from agents_sessions.stores.base import SessionStore
@@ -98,7 +98,8 @@ def _split(kind: _Kind, url: str) -> tuple[str, dict[str, Any]]:
         known = ", ".join(sorted(kind.options))
         raise ValueError(f"{scheme}:// has no option {rest[0][0]!r:.40}; it has {known}")
     if kind.takes_more:
-        return urlunsplit((_SPELLED.get(scheme, scheme), *parts[1:3], urlencode(rest), parts.fragment)), given
+        query = f"?{urlencode(rest)}" if rest else ""
+        return f"{_SPELLED.get(scheme, scheme)}://{parts.netloc}{parts.path}{query}", given
     if parts.netloc:
         raise ValueError(
             f"{scheme}:// is followed by a third slash: {scheme}:///sessions, not {scheme}://{parts.netloc}"

@@ -125,7 +125,6 @@ class PostgresEngine(LeaseEngine):
 
     def extend(self, write: Write, lines: Sequence[Line]) -> Verdict:
         _, version, _, seq, updated_at, totals, state = _values(write.after)
-        active = columns_of(write.after)[-1]
         statement = f"""
             WITH head AS (
                 UPDATE {self._session} SET version = %s, seq = %s, updated_at = %s, totals = %s, state = %s,
@@ -133,7 +132,17 @@ class PostgresEngine(LeaseEngine):
                 WHERE {self._unchanged} RETURNING pk),
             lines AS ({self._adding})
             SELECT count(*) FROM head"""
-        values = (version, seq, updated_at, totals, state, active, write.op, *_conditions(write), *_columns(lines))
+        values = (
+            version,
+            seq,
+            updated_at,
+            totals,
+            state,
+            write.active_at,
+            write.op,
+            *_conditions(write),
+            *_columns(lines),
+        )
 
         def work(connection: Connection, _: bool) -> Verdict:
             return Verdict.STORED if _one(connection, statement, values) else self._why(connection, write)

@@ -43,6 +43,8 @@ class Write(NamedTuple):
     """A random name of this change. One that is tried again after a lost answer is found by it, and not made twice."""
     fence: int
     """The number of the turn that writes, or 0."""
+    active_at: str
+    """When the newest entry was stored, of the session as it is then."""
 
 
 class Window(NamedTuple):

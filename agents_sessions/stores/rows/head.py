@@ -11,10 +11,10 @@ from agents_sessions.model.lossless_json import decode_json, encode_json
 from agents_sessions.model.totals import ContextStats
 from agents_sessions.stores.base import Standing
 from agents_sessions.stores.codec import (
+    PLAIN_SESSION,
     Codec,
     Place,
     SessionCodec,
-    decode_entry,
     encode_entry,
     encode_facts,
     info_of,
@@ -124,7 +124,8 @@ class Reader:
             SessionCorruptedError: One cannot be read.
         """
         try:
-            return [decode_entry(line, codec) for line in lines]
+            entries: list[Entry] = decode_json(b"[%s]" % b",".join(lines))  # in one step: half the time of one by one
+            return entries if codec is PLAIN_SESSION else [codec.decode_entry(entry) for entry in entries]
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise self._damaged(key, "an entry", error) from None
 

@@ -40,12 +40,13 @@ from agents_sessions.stores.base import (
     History,
     SessionStore,
     SetAside,
+    Standing,
     TurnLock,
 )
 from agents_sessions.stores.codec import PLAIN, PLAIN_SESSION, Codec, SessionCodec
 from agents_sessions.stores.rows.engine import AnotherWritesError, Engine, Found, Verdict, Window, Write
 from agents_sessions.stores.rows.head import Known, Line, Reader, head_of, lines_of
-from agents_sessions.stores.transitions import appended, check_new, collected, copied, created, rewritten
+from agents_sessions.stores.transitions import appended, check_new, collected, copied, created, rewritten, standing_of
 
 logger = logging.getLogger("agents_sessions")
 
@@ -214,7 +215,7 @@ class RowStore(SessionStore):
                 return batch
             lines = lines_of(batch.entries, known.codec, batch=True)
             after = known.after(batch.standing, b"".join(line.data for line in lines))
-            write = Write(key, known.head, after, op, _fence(turn))
+            write = Write(key, known.head, after, op, _fence(turn), _active_at(batch.standing))
             if self._is_stored(key, self._engine.extend(write, lines)):
                 self._last_seen.put(key, Known(after, batch.standing, known.codec))
                 return batch
@@ -235,7 +236,8 @@ class RowStore(SessionStore):
             lines = lines_of(after.entries, codec)
             kept = _kept(found.lines, lines)
             head = head_of(after.info, lines, codec, found.head.ident, found.head.version + 1)
-            write = Write(key, found.head, head, op, _fence(turn))
+            active_at = _active_at(standing_of(after.info))
+            write = Write(key, found.head, head, op, _fence(turn), active_at)
             kept_seq = lines[kept - 1].seq if kept else 0
             if self._is_stored(key, self._engine.swap(write, kept, kept_seq, lines[kept:])):
                 return self._reader.info(key, head)
@@ -375,6 +377,10 @@ def _result_of(result: _T, error: BaseException | None) -> _T:
 
 def _fence(turn: TurnLock | None) -> int:
     return 0 if turn is None else turn.fence
+
+
+def _active_at(standing: Standing) -> str:
+    return standing.context.last_entry_at or timestamp(standing.updated_at)
 
 
 def _kept(before: Sequence[bytes], after: Sequence[Line]) -> int:

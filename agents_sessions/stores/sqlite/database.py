@@ -1,7 +1,7 @@
 """Connections to one SQLite file, and its transactions.
 
-Writers of all processes take turns at a lock file of ours, from the begin of a transaction to the end of the checkpoint
-that may follow it. Below 3.51.3, SQLite may lose a commit if a checkpoint meets a writer that begins the log anew: here
+Writers of all processes take turns at a lock file of ours, from the begin of a transaction to the end of its commit,
+which includes the checkpoint that SQLite makes there now and then. Below 3.51.3, SQLite may lose a commit if a checkpoint meets a writer that begins the log anew: here
 the two never meet. A writer that is none of ours, such as a shell, escapes that lock and gets SQLite's own.
 """
 
@@ -15,15 +15,12 @@ from pathlib import Path
 from agents_sessions.concurrency.forks import renew_in_child
 from agents_sessions.errors import SchemaError, StoreClosedError, StoreUnavailableError
 from agents_sessions.stores.file.disk.locks import close_locked, open_locked
-from agents_sessions.stores.file.disk.syscalls import directory, exists, opened, size_of
+from agents_sessions.stores.file.disk.syscalls import directory, exists
 from agents_sessions.stores.rows.engine import AnotherWritesError
 from agents_sessions.stores.sqlite.schema import META, TABLES, VERSION
 
 FOREIGN_WRITERS_SECONDS = 5
 """How long a transaction waits for a writer that does not know our lock."""
-
-CHECKPOINT_BYTES = 4 << 20
-"""The size of the log from which it is copied into the database."""
 
 
 class Database:
@@ -67,7 +64,7 @@ class Database:
         Raises:
             AnotherWritesError: Another process writes at this moment; try again.
         """
-        with self._errors(), self._connection() as connection, self._locked() as folder:
+        with self._errors(), self._connection() as connection, self._locked():
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -76,8 +73,6 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-            if self._log_is_long(folder):
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
         """Close all connections. Those in use are closed when their operation ends."""
@@ -112,7 +107,6 @@ class Database:
         connection.text_factory = bytes
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
         return connection
 
     def _prepare(self) -> None:
@@ -155,11 +149,6 @@ class Database:
                 yield folder
             finally:
                 close_locked(lock)
-
-    def _log_is_long(self, folder: int) -> bool:
-        with contextlib.suppress(OSError), opened(folder, f"{self.path.name}-wal") as log:
-            return size_of(log) > CHECKPOINT_BYTES
-        return False
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

@@ -101,15 +101,20 @@ class SQLiteEngine(Engine):
         return Found(head, lines[::-1] if direction else lines)
 
     def extend(self, write: Write, lines: Sequence[Line]) -> Verdict:
+        names = "version, seq, updated_at, totals, state, last_active_at"
+        _, version, _, seq, updated_at, totals, state = _values(write.after)
+        values = (version, seq, updated_at, totals, state, write.active_at)
         with self._database.writing() as sql:
-            verdict, pk = self._move(sql, write)
+            verdict, pk = self._move(sql, write, names, values)
             if verdict is Verdict.STORED:
                 self._add(sql, pk, lines)
         return verdict
 
     def swap(self, write: Write, kept: int, kept_seq: int, lines: Sequence[Line]) -> Verdict:
+        names = f"{_HEAD}, {', '.join(COLUMNS)}"
+        values = (*_values(write.after), *columns_of(write.after))
         with self._database.writing() as sql:
-            verdict, pk = self._move(sql, write)
+            verdict, pk = self._move(sql, write, names, values)
             if verdict is Verdict.STORED:
                 sql.execute(f"DELETE FROM {self._entry} WHERE session = ? AND seq > ?", (pk, kept_seq))
                 self._add(sql, pk, lines)
@@ -193,7 +198,7 @@ class SQLiteEngine(Engine):
             rows = sql.execute(select, tuple(values)).fetchall()
         return [Row(SessionKey(_text(agent), _text(name)), _head_of(head)) for agent, name, *head in rows]
 
-    def _move(self, sql: _Sql, write: Write) -> tuple[Verdict, int | None]:
+    def _move(self, sql: _Sql, write: Write, names: str, values: Sequence[Any]) -> tuple[Verdict, int | None]:
         """Put the new head in the place of the old one, if that stands there."""
         select = f"SELECT pk, ident, version FROM {self._session} WHERE {_MINE}"
         row = sql.execute(select, _ids(write.key)).fetchone()
@@ -202,8 +207,6 @@ class SQLiteEngine(Engine):
         pk, ident, version = row
         if (ident.decode(), version) != write.before[:2]:
             return Verdict.STALE, None
-        names = f"{_HEAD}, {', '.join(COLUMNS)}"
-        values = (*_values(write.after), *columns_of(write.after))
         sql.execute(f"UPDATE {self._session} SET ({names}) = ({_marks(values)}) WHERE pk = ?", (*values, pk))
         return Verdict.STORED, pk
 
