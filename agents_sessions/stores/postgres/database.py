@@ -16,7 +16,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from agents_sessions.concurrency.forks import renew_in_child
-from agents_sessions.errors import OutcomeUnknownError, SchemaError, StoreClosedError, StoreUnavailableError
+from agents_sessions.errors import OutcomeUnknownError, SchemaError, StoreClosedError, StoreError, StoreUnavailableError
 from agents_sessions.stores.postgres.schema import TABLES, VERSION
 
 Connection = psycopg.Connection[Any]
@@ -90,8 +90,11 @@ class Database:
             except (*_LOST, *_REFUSED) as error:
                 if once or monotonic() > until:
                     raise self._error(error, began=began) from error
+            except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
+                raise SchemaError(self.name, "its tables are missing; open it with create_tables") from error
             except psycopg.DatabaseError as error:
-                raise StoreUnavailableError(self.name, f"the server refused: {error}") from error
+                # The details of an error quote values. Its primary message does not.
+                raise StoreError(self.name, f"the server refused: {error.diag.message_primary}") from error
             time.sleep(pause)
             pause = min(pause * 2, 0.5)
 
@@ -152,9 +155,11 @@ class Database:
         self._ready = True
 
     def _has_tables(self, connection: Connection) -> bool:
-        name = f"{self.schema}.{self.prefix}meta"
-        row = connection.execute("SELECT to_regclass(%s) IS NOT NULL", (name,)).fetchone()
-        return row is not None and bool(row[0])
+        # Not `to_regclass`: that may remember that there was no such table before a lock was waited for.
+        found = (
+            "SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE nspname = %s AND relname = %s"
+        )
+        return connection.execute(found, (self.schema, f"{self.prefix}meta")).fetchone() is not None
 
     def _make_tables(self, connection: Connection) -> None:
         # One process at a time: CREATE … IF NOT EXISTS fails where two run at once.

@@ -16,6 +16,7 @@ from agents_sessions.errors import (
     OutcomeUnknownError,
     SchemaError,
     StoreClosedError,
+    StoreError,
     StoreUnavailableError,
 )
 
@@ -23,7 +24,15 @@ Argument = bytes | str | int | float
 
 _T = TypeVar("_T")
 
-_LOST = (redis.ConnectionError, redis.TimeoutError)
+_LOST = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    # A server that has become a replica, or a Cluster that is about to choose another one.
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.MasterDownError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.TryAgainError,
+)
 SOCKET_TIMEOUT = 10.0
 """Seconds after which a server that says nothing is taken for gone."""
 _SYNC_MILLISECONDS = 5000
@@ -151,7 +160,7 @@ class Database:
         text = str(error)
         if "WRONGTYPE" in text:
             return SchemaError(self.name, "a key of this store is of another kind: something else uses its key_prefix")
-        return StoreUnavailableError(self.name, f"the server refused: {text[:200]}")
+        return StoreError(self.name, f"the server refused: {text[:200]}")
 
     def _prepare(self) -> None:
         """See what the server promises. Which of its settings may not be read must show itself by `WAITAOF`."""

@@ -154,19 +154,25 @@ class RowStore(SessionStore):
             behind = rows[-1].key
 
     async def query(self, query: SessionQuery) -> Page[SessionInfo]:
+        try:
+            found = await self._asked(query) if self._is_plain else None
+        except SessionCorruptedError:  # a scan leaves it out
+            found = None
+        return await super().query(query) if found is None else query.page(found)
+
+    async def _asked(self, query: SessionQuery) -> list[SessionInfo] | None:
+        """Return the sessions of a page, and one more if there is one; None if the engine cannot say."""
+        wanted, behind = query.limit + 1, query.position()
         found: list[SessionInfo] = []
-        behind = query.position()
-        while len(found) <= query.limit:
-            wanted = query.limit + 1
-            rows = await self._read(partial(self._engine.ask, query, behind, wanted)) if self._is_plain else None
+        while True:
+            rows = await self._read(partial(self._engine.ask, query, behind, wanted))
             if rows is None:
-                return await super().query(query)
+                return None
             read = [self._reader.info(key, head) for key, head in rows]
             found += [info for info in read if query.matches(info)]
-            if len(rows) < wanted:
-                break
+            if len(rows) < wanted or len(found) >= wanted:
+                return found[:wanted]
             behind = query.place_of(read[-1])
-        return query.page(found[: query.limit + 1])
 
     async def count(self, query: SessionQuery) -> int:
         tally = await self._read(partial(self._engine.tally, query)) if self._is_plain else None

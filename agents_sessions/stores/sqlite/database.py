@@ -1,8 +1,9 @@
 """Connections to one SQLite file, and its transactions.
 
-Writers of all processes take turns at a lock file of ours, from the begin of a transaction to the end of its commit,
-which includes the checkpoint that SQLite makes there now and then. Below 3.51.3, SQLite may lose a commit if a checkpoint meets a writer that begins the log anew: here
-the two never meet. A writer that is none of ours, such as a shell, escapes that lock and gets SQLite's own.
+Writers of all processes take turns at a lock file of ours, from the begin of a transaction to the end of its commit.
+That includes the checkpoint which SQLite makes there now and then. Below 3.51.3, SQLite may lose a commit if a
+checkpoint meets a writer that begins the log anew: here the two never meet. A writer that is none of ours, such as a
+shell, escapes that lock and gets SQLite's own.
 """
 
 import contextlib
@@ -13,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agents_sessions.concurrency.forks import renew_in_child
-from agents_sessions.errors import SchemaError, StoreClosedError, StoreUnavailableError
+from agents_sessions.errors import SchemaError, StoreClosedError, StoreError
 from agents_sessions.stores.file.disk.locks import close_locked, open_locked
-from agents_sessions.stores.file.disk.syscalls import directory, exists
+from agents_sessions.stores.file.disk.syscalls import NotRegular, directory, exists
 from agents_sessions.stores.rows.engine import AnotherWritesError
 from agents_sessions.stores.sqlite.schema import META, TABLES, VERSION
 
@@ -154,10 +155,16 @@ class Database:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.IntegrityError:
-            raise
         except sqlite3.DatabaseError as error:
-            raise StoreUnavailableError(self.name, f"SQLite refused: {error}") from error
+            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise AnotherWritesError from None
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_NOTADB:
+                raise SchemaError(self.name, "the file is no SQLite database") from error
+            raise StoreError(self.name, f"SQLite refused: {error}") from error
+        except OSError as error:
+            raise StoreError(self.name, f"the operating system refused: {error.strerror}") from error
+        except NotRegular as error:
+            raise StoreError(self.name, str(error)) from None
 
     def _renew(self) -> None:
         # A connection must not be used by two processes, and closing it here would drop the locks of its file.

@@ -1,4 +1,5 @@
 import os
+import socket
 
 import pytest
 from backends import Postgres, Redis
@@ -44,3 +45,13 @@ def redis_backend(redis_url):
     backend = Redis(redis_url)
     backend.empty()
     return backend
+
+
+@pytest.fixture
+def unused_port():
+    """A port of a Cluster, which has another one 10,000 above it."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            if (port := probe.getsockname()[1]) < 50_000:
+                return port
