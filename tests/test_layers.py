@@ -92,6 +92,7 @@ FLOORS = [
         "testing.contract.create",
         "testing.contract.delete",
         "testing.contract.facts",
+        "testing.contract.follow",
         "testing.contract.ids",
         "testing.contract.items",
         "testing.contract.processes",

@@ -18,6 +18,7 @@ stands in `agents_sessions.stores.transitions`. A backend holds the transport, t
 `agents_sessions.testing.StoreContract` is this page as a test class; `docs/writing-a-store.md` is for its authors.
 """
 
+import asyncio
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
@@ -43,6 +44,9 @@ NO_SIDECARS: Mapping[str, bytes] = MappingProxyType({})
 
 PAGE = 500
 """How many entries the base class reads at a time where it walks through a history."""
+
+FOLLOW_PAUSES = (0.05, 1.0)
+"""Seconds between two looks for new entries: the shortest and the longest time."""
 
 
 class Standing(NamedTuple):
@@ -336,6 +340,28 @@ class SessionStore(ABC):
             for entry in page:
                 yield entry
             after = page[-1]["seq"]
+
+    async def follow(self, key: SessionKey, *, after: int | None = None) -> AsyncIterator[Entry]:
+        """Yield entries as they are stored, in order, until the caller stops: those above `after`, or only new ones.
+
+        It looks up to twenty times a second while entries come, and once a second where none do. Entries that a
+        rewrite takes away before they were seen are not seen.
+
+        Raises:
+            SessionNotFoundError: There is no such session, or no longer.
+        """
+        seq = (await self.existing(key)).seq if after is None else after
+        pause = FOLLOW_PAUSES[0]
+        while True:
+            page: list[Entry] = []
+            if (await self.existing(key)).seq > seq:
+                page = await self.entries(key, after=seq, limit=PAGE)
+            for entry in page:
+                yield entry
+                seq = entry["seq"]
+            pause = FOLLOW_PAUSES[0] if page else min(pause * 1.5, FOLLOW_PAUSES[1])
+            if len(page) < PAGE:
+                await asyncio.sleep(pause)
 
     async def copy(self, source: SessionKey, info: SessionInfo, *, before: int | None = None) -> SessionInfo:
         """Create a session with the entries of another one, all or those with a number below `before`.

@@ -91,7 +91,7 @@ class RedisEngine(LeaseEngine):
 
     def extend(self, write: Write, lines: Sequence[Line]) -> Verdict:
         _, version, _, seq, updated_at, totals, state = _values(write.after)
-        arguments = [version, seq, updated_at, totals, state, self.channel(write.key), *map(_stored, lines)]
+        arguments = [version, seq, updated_at, totals, state, *map(_stored, lines)]
         return self._written(EXTEND, write, arguments)
 
     def swap(self, write: Write, kept: int, kept_seq: int, lines: Sequence[Line]) -> Verdict:
@@ -195,10 +195,6 @@ class RedisEngine(LeaseEngine):
         self._database.close()
 
     # --- keys ---
-
-    def channel(self, key: SessionKey) -> str:
-        """Return where the number of each new entry of a session is published."""
-        return f"{self._prefix}:c:{{{_tag(key)}}}"
 
     @property
     def _agents(self) -> str:

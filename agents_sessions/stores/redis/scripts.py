@@ -63,14 +63,13 @@ return 1
 EXTEND = (
     _CHECK
     + """
--- ARGV: ... version seq updated_at totals state channel line ...
+-- ARGV: ... version seq updated_at totals state line ...
 local why = verdict()
 if why then return why end
-push(KEYS[2], 12)
+push(KEYS[2], 11)
 redis.call('HSET', KEYS[1], 'version', ARGV[6], 'seq', ARGV[7], 'updated_at', ARGV[8], 'totals', ARGV[9],
   'state', ARGV[10])
 slide(ARGV[5])
-redis.call('PUBLISH', ARGV[11], ARGV[7])
 return 'stored'
 """
 )
