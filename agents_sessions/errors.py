@@ -11,6 +11,7 @@
     ├── SessionNotFoundError (LookupError)       there is no such session
     ├── SessionExistsError                       there is one already
     ├── SessionAmbiguousError (LookupError)      two agents have a session of that id
+    ├── AmbiguousPrefixError (LookupError)       the ids or names of several sessions fit what was typed
     ├── SessionConflictError                     someone else changed it in between
     ├── SessionBusyError (TimeoutError)          someone else holds it
     │   ├── SessionReentryError                  the holder is the caller itself
@@ -25,6 +26,7 @@
     ├── ReplyNotStoredError                      the answer came, but could not be stored
     ├── TurnLostError                            a turn was taken for dead, and stores nothing any more
     ├── SessionLimitError                        an item or a session would be larger than is allowed
+    ├── TooManySessionsError                     there would be more sessions than are allowed
     ├── SessionStatusError                       its status forbids the act
     │   ├── SessionPausedError
     │   └── SessionClosedError
@@ -177,6 +179,20 @@ class SessionAmbiguousError(SessionError, LookupError):
 
     def __str__(self) -> str:
         return f"agents {', '.join(self.agent_ids)} all have a session {self.session_id!r}; name one: agent_id=…"
+
+
+class AmbiguousPrefixError(SessionError, LookupError):
+    """What a person typed fits several sessions."""
+
+    def __init__(self, typed: str, candidates: tuple[SessionKey, ...]) -> None:
+        super().__init__(typed, candidates)
+        self.typed = typed
+        self.candidates = candidates
+        """Some of the sessions that it fits."""
+
+    def __str__(self) -> str:
+        found = ", ".join(f"{key.session_id!r} of agent {key.agent_id!r}" for key in self.candidates)
+        return f"{self.typed!r} may be {found}; give more of the id"
 
 
 class SessionConflictError(_OfSession):
@@ -391,6 +407,25 @@ class SessionLimitError(_OfSession):
         return f"{self._who}: {self.what} has {self.size:,} bytes, and {self.setting} is {self.limit:,}"
 
 
+class TooManySessionsError(SessionError):
+    """As many sessions as are allowed are not closed, of all users or of one. Nothing was made or changed."""
+
+    def __init__(self, setting: str, limit: int, user_id: str | None, oldest: tuple[SessionKey, ...]) -> None:
+        super().__init__(setting, limit, user_id, oldest)
+        self.setting = setting
+        self.limit = limit
+        self.user_id = user_id
+        """Whose sessions they are; None for those of all users."""
+        self.oldest = oldest
+        """Those among them that were idle for longest and are not pinned, the first of them first."""
+
+    def __str__(self) -> str:
+        whose = "" if self.user_id is None else f" of user {self.user_id!r}"
+        names = ", ".join(repr(key.session_id) for key in self.oldest)
+        idle = f"; idle for longest: {names}" if names else ""
+        return f"{self.setting} is {self.limit}, and so many sessions{whose} are not closed: close or delete some{idle}"
+
+
 class SessionStatusError(_OfSession):
     """The status of the session forbids the act."""
 
@@ -399,14 +434,14 @@ class SessionPausedError(SessionStatusError):
     """The session is paused."""
 
     def __str__(self) -> str:
-        return f"{self._who} is paused; activate it with update_session(…, status='active')"
+        return f"{self._who} is paused; unpause_session() lets it go on"
 
 
 class SessionClosedError(SessionStatusError):
     """The session is closed."""
 
     def __str__(self) -> str:
-        return f"{self._who} is closed; reopen with update_session(…, status='active')"
+        return f"{self._who} is closed; reopen_session() lets it go on"
 
 
 class SessionStorageError(_OfSession):

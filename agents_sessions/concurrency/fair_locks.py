@@ -47,6 +47,12 @@ class FairLocks:
         hash(name)  # A name that has no hash fails here, and not in the task that handles the changes of others.
         return _Hold(self, _Ticket(name), timeout)
 
+    def is_held(self, name: Hashable) -> bool:
+        """Tell whether someone of this process holds the lock or waits for it."""
+        with self._mutex:
+            queue = self._queues.get(name)
+            return queue is not None and not all(ticket.left or ticket.is_lost() for ticket in tuple(queue))
+
     def _take_free(self, ticket: "_Ticket") -> bool:
         """Take a lock that has no queue, in one step. Return False, and change nothing, where that cannot be told."""
         if self._changes or not self._mutex.acquire(blocking=False):

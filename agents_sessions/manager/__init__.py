@@ -1,7 +1,8 @@
 """Sessions for many users, agents and processes: what users call.
 
     checks                       arguments, refused where they are given
-    sessions, turns, history     three façades: signatures, docstrings and a few lines each
+    sessions, finding, turns, history     façades: signatures, docstrings and a few lines each
+    bulk                         what is done to many sessions at once
     features                     the nouns: `manager.branches` and so on
     manager                      `SessionManager`, put together from them
 

@@ -3,23 +3,53 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from agents_sessions.manager.checks import check_limit
-from agents_sessions.model.history import HistoryEntry, Message, typed
+from agents_sessions.errors import InvalidValueError
+from agents_sessions.manager.checks import check_choice, check_limit
+from agents_sessions.model.entries import item_entry
+from agents_sessions.model.history import HistoryEntry, Message, messages, typed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.stores.base import SessionStore
+    from agents_sessions.turns.turn import Turns
 
 
 class HistoryFacade:
-    """What a manager shows of histories."""
+    """What a manager shows of histories, and adds to them."""
 
     store: SessionStore
     _lookup: SessionLookup
+    _turns: Turns
+    _lock_timeout: float | None
+
+    async def add_message(
+        self,
+        session_id: str,
+        text: str,
+        *,
+        role: Literal["user", "assistant"] = "user",
+        agent_id: str | None = None,
+    ) -> Message:
+        """Add a message to the history without asking any model, and return it. Waits for a turn that runs.
+
+        The next turn shows it to the model: a note of a colleague, or an answer that a person wrote.
+
+        Raises:
+            SessionNotFoundError, SessionPausedError, SessionClosedError: The session takes no messages.
+            SessionBusyError: A turn runs on it and did not end in time.
+            ApprovalPendingError: Tool calls of the last turn wait for approval; a message must not come between.
+            InvalidValueError: The text is empty or none, or the role is neither `user` nor `assistant`.
+        """
+        check_choice("role", role, ("user", "assistant"))
+        if not isinstance(text, str) or not text.strip():
+            raise InvalidValueError({"text": "must be a text that is not empty"})
+        key = await self._lookup.key(session_id, agent_id)
+        added = await self._turns.add(key, item_entry({"role": role, "content": text}), self._lock_timeout)
+        return messages(added.entries)[0]
 
     async def get_history(
         self,

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING, Unpack
 from weakref import WeakSet
 
+from agents_sessions.errors import InvalidValueError
+from agents_sessions.features.statistics.prices import NO_PRICES, Prices, check_prices
 from agents_sessions.lookup import SessionLookup
+from agents_sessions.manager.bulk import BulkFacade
 from agents_sessions.manager.features import FeatureFacade
 from agents_sessions.manager.history import HistoryFacade
-from agents_sessions.manager.sessions import SessionFacade
+from agents_sessions.manager.quota import SessionQuota
 from agents_sessions.manager.turns import TurnFacade
 from agents_sessions.stores.base import SessionStore
+from agents_sessions.stores.scoped import OneUsersStore
 from agents_sessions.stores.urls import store_from_url
 from agents_sessions.turns.agents import AgentRegistry, Agents, MissingAgent
 from agents_sessions.turns.options import RunArguments, check_options
@@ -21,10 +27,11 @@ from agents_sessions.turns.turn import Turns
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from agents_sessions.keys import SessionKey
     from agents_sessions.turns.stream import ReplyStream
 
 
-class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
+class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
     """Finds sessions, runs turns on them, and keeps their history.
 
     Args:
@@ -35,6 +42,9 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
         missing_agent: If the agent that a conversation was handed to is gone, its next message is an `error`, or goes
             to the session's own agent: `entry`.
         lock_timeout: Seconds that a message waits for the turns before it on the same session; None for no limit.
+        max_sessions: How many sessions may be open, which is not closed, in the whole store; None for no limit.
+        max_sessions_per_user: The same for the sessions of each user.
+        prices: What models cost that no price list knows, or otherwise than it says: see `statistics`.
         defaults: Arguments of `Runner.run` for every turn: context, max_turns, hooks, run_config, error_handlers.
     """
 
@@ -45,6 +55,9 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
         agents: Agents = (),
         missing_agent: MissingAgent = "error",
         lock_timeout: float | None = 300.0,
+        max_sessions: int | None = None,
+        max_sessions_per_user: int | None = None,
+        prices: Prices = NO_PRICES,
         **defaults: Unpack[RunArguments],
     ) -> None:
         self._owns_store = not isinstance(store_or_root, SessionStore)
@@ -55,7 +68,31 @@ class SessionManager(SessionFacade, TurnFacade, HistoryFacade, FeatureFacade):
         self._defaults = defaults
         self._lookup = SessionLookup(self.store)
         self._turns = Turns(self.store, self._lookup, self._registry)
+        self._quota = SessionQuota(self.store, max_sessions, max_sessions_per_user)
+        self._prices = check_prices(prices)
         self._streams: WeakSet[ReplyStream] = WeakSet()
+        self._current: SessionKey | None = None
+
+    def for_user(self, user_id: str) -> SessionManager:
+        """Return this manager as one user may use it: sessions of others are not there, whatever is called.
+
+        It can do all that a manager can. New sessions are this user's, and stay so. It shares agents, defaults, limits
+        and listeners with this one, and need not be closed.
+
+        Raises:
+            InvalidValueError: The user is no text, or an empty one.
+        """
+        if not isinstance(user_id, str) or not user_id:
+            raise InvalidValueError({"user_id": f"must be a string that is not empty, not {user_id!r:.80}"})
+        view = copy.copy(self)
+        for name in vars(self):
+            if isinstance(getattr(type(self), name, None), cached_property):
+                delattr(view, name)  # it was made with the store of all
+        view._owns_store, view._current, view._user_id = False, None, user_id
+        view.store = OneUsersStore(self.store, user_id)
+        view._lookup = SessionLookup(view.store)
+        view._turns = Turns(view.store, view._lookup, self._registry, self._turns.listeners)
+        return view
 
     async def __aenter__(self) -> SessionManager:
         return self

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from uuid import uuid4
 
-from pydantic import ValidationError
-
-from agents_sessions.errors import InvalidValueError, SessionExistsError
+from agents_sessions.errors import SessionExistsError
 from agents_sessions.keys import SessionKey
-from agents_sessions.manager.checks import check_choice, check_limit
-from agents_sessions.model.history import refusals
+from agents_sessions.manager.checks import check_name, facts_checked, path_of, tags_of
+from agents_sessions.manager.facts import FactFacade
 from agents_sessions.model.ids import check_id
-from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
+from agents_sessions.model.info import GivenStatus, SessionInfo, SessionType
 from agents_sessions.not_given import NOT_GIVEN, NotGiven, given
 from agents_sessions.session import ManagedSession
 
 if TYPE_CHECKING:
     from agents.memory import SessionSettings
 
-    from agents_sessions.lookup import SessionLookup
-    from agents_sessions.stores.base import History, SessionStore
     from agents_sessions.turns.agents import AgentRegistry
     from agents_sessions.turns.turn import Turns
 
@@ -37,16 +34,20 @@ class NewSessionFacts(TypedDict, total=False):
     max_turns: int | None
     history_limit: int | None
     metadata: dict[str, Any] | None
+    tags: Iterable[str]
+    pinned: bool
+    working_dir: str | os.PathLike[str] | None
+    parent_id: str | None
+    indexed: bool
 
 
-class SessionFacade:
+class SessionFacade(FactFacade):
     """What a manager does with sessions as wholes."""
 
-    store: SessionStore
-    _lookup: SessionLookup
     _registry: AgentRegistry
     _turns: Turns
     _lock_timeout: float | None
+    _user_id: str | None = None
 
     async def create_session(
         self,
@@ -60,6 +61,11 @@ class SessionFacade:
         max_turns: int | None = None,
         history_limit: int | None = None,
         metadata: dict[str, Any] | None = None,
+        tags: Iterable[str] = (),
+        pinned: bool = False,
+        working_dir: str | os.PathLike[str] | None = None,
+        parent_id: str | None = None,
+        indexed: bool = True,
     ) -> SessionInfo:
         """Make a new session of an agent, and return its facts: its id is `info.id`.
 
@@ -67,22 +73,31 @@ class SessionFacade:
             agent_id: The name of the agent that its first turn starts with.
             session_id: Its id; by default a new UUID.
             user_id: Whose conversation it is.
-            name: A title for people.
+            name: A title for people, of 1 to 100 characters. Without one, `info.title` is the beginning of its first
+                message.
             session_type: Who drives it.
             mode: Free text such as `plan` or `build`, for an agent factory.
             max_turns: The Runner's `max_turns` where neither the call nor the manager gives one.
             history_limit: About how many items of the history the model sees, where no run config says it. The cut
                 is made at a user message.
             metadata: Anything else to keep, as JSON data.
+            tags: Labels to find it by, of 1 to 100 characters each. One that comes twice is kept once.
+            pinned: Keep it whatever a rule of retention says.
+            working_dir: The folder that it is about.
+            parent_id: The session that it comes from.
+            indexed: False keeps its text out of every search index, for ever.
 
         Raises:
             UnknownAgentError: Agents were given, and this is none of them.
             SessionExistsError: The id is taken.
+            TooManySessionsError: As many as are allowed are not closed.
             InvalidValueError: A value does not fit, or the metadata is not JSON.
         """
         check_id(agent_id, what="agent_id")
         self._registry.check_entry(agent_id)
-        with _facts_checked():
+        user_id = self._user_id if user_id is None else user_id
+        check_name(name)
+        with facts_checked():
             info = SessionInfo(
                 id=str(uuid4()) if session_id is None else session_id,
                 agent_id=agent_id,
@@ -93,8 +108,14 @@ class SessionFacade:
                 max_turns=max_turns,
                 history_limit=history_limit,
                 metadata=metadata or {},
+                tags=tags_of(tags),
+                pinned=pinned,
+                working_dir=path_of(working_dir),
+                parent_id=parent_id,
+                indexed=indexed,
             )
         async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._quota.room(user_id))
             if session_id is not None:
                 await stack.enter_async_context(self.store.reserve(session_id))
                 if await self.store.find(session_id):
@@ -132,42 +153,6 @@ class SessionFacade:
         self._lookup.remember(key)
         return found
 
-    async def get_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo:
-        """Return a session's facts and totals. For the session itself, as the Runner takes it, see `session`.
-
-        Raises:
-            SessionNotFoundError: There is none.
-            SessionAmbiguousError: Several agents have one of this id, and `agent_id` does not say which.
-        """
-        key = await self._lookup.key(session_id, agent_id)
-        return await self.store.existing(key)
-
-    async def list_sessions(
-        self,
-        *,
-        agent_id: str | None = None,
-        user_id: str | None = None,
-        status: SessionStatus | None = None,
-        session_type: SessionType | None = None,
-        limit: int | None = None,
-    ) -> list[SessionInfo]:
-        """Return sessions, the most recently changed first. What is not given does not filter.
-
-        Raises:
-            InvalidValueError: No session can have this status or type, or the limit is negative.
-        """
-        check_choice("status", status, get_args(SessionStatus))
-        check_choice("session_type", session_type, get_args(SessionType))
-        check_limit(limit)
-        wanted = {"user_id": user_id, "status": status, "session_type": session_type}
-        found = [
-            info
-            async for info in self.store.scan(agent_id)
-            if all(value is None or getattr(info, name) == value for name, value in wanted.items())
-        ]
-        found.sort(key=lambda info: info.updated_at, reverse=True)
-        return found if limit is None else found[:limit]
-
     async def update_session(
         self,
         session_id: str,
@@ -175,16 +160,23 @@ class SessionFacade:
         agent_id: str | None = None,
         name: str | NotGiven | None = NOT_GIVEN,
         user_id: str | NotGiven | None = NOT_GIVEN,
-        status: SessionStatus | NotGiven = NOT_GIVEN,
+        status: GivenStatus | NotGiven = NOT_GIVEN,
         mode: str | NotGiven | None = NOT_GIVEN,
         max_turns: int | NotGiven | None = NOT_GIVEN,
         history_limit: int | NotGiven | None = NOT_GIVEN,
         metadata: dict[str, Any] | NotGiven = NOT_GIVEN,
+        tags: Iterable[str] | NotGiven = NOT_GIVEN,
+        pinned: bool | NotGiven = NOT_GIVEN,
+        working_dir: str | os.PathLike[str] | NotGiven | None = NOT_GIVEN,
+        parent_id: str | NotGiven | None = NOT_GIVEN,
     ) -> SessionInfo:
-        """Change facts of a session; what is not given stays. `metadata` replaces all of it.
+        """Change facts of a session; what is not given stays. `metadata` and `tags` replace all of them.
+
+        To change some of them, see `update_session_metadata` and `tag_session`.
 
         Raises:
             SessionNotFoundError: There is none.
+            TooManySessionsError: It was closed or another user's, and as many as are allowed are not closed.
             InvalidValueError: A value does not fit, or the metadata is not JSON; nothing was changed.
         """
         facts = given(
@@ -195,13 +187,16 @@ class SessionFacade:
             max_turns=max_turns,
             history_limit=history_limit,
             metadata=metadata,
+            pinned=pinned,
+            parent_id=parent_id,
         )
-
-        def change(history: History) -> History:
-            with _facts_checked():
-                return history.with_facts(**facts) if facts else history
-
-        return await self.store.rewrite(await self._lookup.key(session_id, agent_id), change)
+        if tags is not NOT_GIVEN:
+            facts["tags"] = tags_of(tags)
+        if working_dir is not NOT_GIVEN:
+            facts["working_dir"] = path_of(working_dir)
+        if name is not NOT_GIVEN:
+            check_name(name)
+        return await self._change_facts(session_id, agent_id, lambda _: facts, touched=facts)
 
     async def clear_session(self, session_id: str, *, agent_id: str | None = None) -> None:
         """Remove the whole history of a session, with its totals. Waits for a turn that runs on it.
@@ -244,12 +239,3 @@ class SessionFacade:
 def _check_one_of(name: str, value: str | None, known: tuple[str, ...]) -> None:
     if value is not None and value not in known:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, not {value!r:.80}")
-
-
-@contextlib.contextmanager
-def _facts_checked() -> Iterator[None]:
-    """Name the facts that do not fit, without their values, which pydantic would quote."""
-    try:
-        yield
-    except ValidationError as error:
-        raise InvalidValueError(refusals(error)) from None

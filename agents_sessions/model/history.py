@@ -24,6 +24,8 @@ class ModelRequest(TokenUsage):
     response_id: str | None = None
     nested: bool = False
     """Made by an agent used as a tool: it cost tokens but filled another context."""
+    duration_ms: int | None = None
+    """How long the model took, if that was measured."""
 
 
 class _Envelope(_Value):
@@ -53,7 +55,7 @@ class ItemEntry(_Envelope):
     @property
     def text(self) -> str:
         """The text of a message, with a word for each picture or file in it; empty for any other item."""
-        return _text_of(self.item)
+        return text_of(self.item)
 
 
 class HandoffEntry(_Envelope):
@@ -172,13 +174,14 @@ def _requirement(kind: str, text: str) -> str:
 def messages(entries: Iterable[Entry]) -> list[Message]:
     """Return the messages of user and assistant among some entries."""
     return [
-        Message.model_validate({**entry, "role": item_kind(entry["item"]), "text": _text_of(entry["item"])})
+        Message.model_validate({**entry, "role": item_kind(entry["item"]), "text": text_of(entry["item"])})
         for entry in entries
         if "item" in entry and item_kind(entry["item"]) in ("user", "assistant")
     ]
 
 
-def _text_of(item: dict[str, Any]) -> str:
+def text_of(item: dict[str, Any]) -> str:
+    """Return the text of a message, with a word for each picture or file in it; empty for any other item."""
     content = item.get("content")
     if isinstance(content, str):
         return content

@@ -1,23 +1,39 @@
 """What a session is, without its history."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, computed_field, field_serializer, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    computed_field,
+    field_serializer,
+    field_validator,
+)
 
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import as_stored, now, parse_time, timestamp
 from agents_sessions.model.totals import ContextStats
 
 SessionStatus = Literal["active", "paused", "closed"]
+GivenStatus = Literal["active", "paused", "closed", "completed"]
+"""A status as it may be given: other session managers call a closed session completed."""
 SessionType = Literal["user", "sub_agent", "scheduled"]
 
 _TOTALS = {"seq", "updated_at", "context"}
-_DERIVED = {"last_active_at"}
+_DERIVED = {"last_active_at", "title"}
 
 MAX_TAGS = 100
 """How many tags a session may have."""
 Tag = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+def closed_if_completed(status: object) -> object:
+    """Return a status as it is stored and shown."""
+    return "closed" if status == "completed" else status
 
 
 class SessionInfo(BaseModel):
@@ -68,6 +84,12 @@ class SessionInfo(BaseModel):
     """The number of the newest entry that was ever stored: what `expected_seq` compares."""
     context: ContextStats = Field(default_factory=ContextStats)
     """The running totals."""
+    _title: str | None = PrivateAttr(default=None)
+
+    @field_validator("status", mode="before")
+    @classmethod
+    def _closed(cls, status: object) -> object:
+        return closed_if_completed(status)
 
     @field_validator("created_at", "updated_at")
     @classmethod
@@ -83,10 +105,37 @@ class SessionInfo(BaseModel):
     def _as_stored(self, moment: datetime) -> str:
         return timestamp(moment)
 
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def title(self) -> str | None:
+        """Its name. Without one, the beginning of its first message, where a manager has read it; nothing is stored."""
+        return self._title if self.name is None else self.name
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it takes messages."""
+        return self.status == "active"
+
+    @property
+    def idle(self) -> timedelta:
+        """How long ago it was last active, by the clock of this moment."""
+        return max(timedelta(0), now() - self.last_active_at)
+
+    def with_title(self, title: str | None) -> Self:
+        """Return the same with a title for as long as it has no name."""
+        titled = self.model_copy()
+        titled._title = title
+        return titled
+
     @property
     def key(self) -> SessionKey:
         """The session's full name in its store."""
         return SessionKey(self.agent_id, self.id)
+
+    @property
+    def short_id(self) -> str:
+        """The first 8 characters of the id, for people: `SessionManager.resolve` takes them."""
+        return self.id[:8]
 
     @computed_field  # type: ignore[prop-decorator]
     @property

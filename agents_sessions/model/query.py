@@ -7,11 +7,11 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, Literal, NamedTuple, TypeVar, get_args, overload
+from typing import Any, Generic, Literal, NamedTuple, TypedDict, TypeVar, get_args, overload
 
 from agents_sessions.errors import InvalidValueError
-from agents_sessions.model.entries import timestamp
-from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
+from agents_sessions.model.entries import as_stored, timestamp
+from agents_sessions.model.info import GivenStatus, SessionInfo, SessionStatus, SessionType, closed_if_completed
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
 
 Sort = Literal["last_active", "created", "updated", "name", "id"]
@@ -21,6 +21,27 @@ MAX_LIMIT = 1000
 """How many values one page may hold."""
 
 _T = TypeVar("_T", covariant=True)
+
+
+class SessionFilters(TypedDict, total=False):
+    """Which sessions: the filters of `SessionQuery`, as keywords."""
+
+    agent_id: str | None
+    user_id: str | None
+    status: SessionStatus | None
+    mode: str | None
+    session_type: SessionType | None
+    tags: Sequence[str]
+    metadata: Mapping[str, Any]
+    working_dir: str | None
+    parent_id: str | None
+    name: str | None
+    pinned: bool | None
+    id_prefix: str | None
+    created_after: datetime | None
+    created_before: datetime | None
+    active_after: datetime | None
+    active_before: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +54,8 @@ class SessionQuery:
 
     agent_id: str | None = None
     user_id: str | None = None
-    status: SessionStatus | None = None
+    status: GivenStatus | None = None
+    """`completed` is another word for `closed`."""
     mode: str | None = None
     session_type: SessionType | None = None
     tags: tuple[str, ...] = ()
@@ -45,6 +67,8 @@ class SessionQuery:
     name: str | None = None
     """The whole name, as it was given."""
     pinned: bool | None = None
+    id_prefix: str | None = None
+    """What the id begins with."""
     created_after: datetime | None = None
     """This moment is in, the one that ends the range is out: a day is `created_after=day, created_before=next_day`."""
     created_before: datetime | None = None
@@ -57,6 +81,7 @@ class SessionQuery:
     """The `next_cursor` of the page before, asked with the same filters and the same sort."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "status", closed_if_completed(self.status))
         refused = {name: why for name, check in _CHECKS.items() if (why := check(getattr(self, name)))}
         if refused:
             raise InvalidValueError(refused)
@@ -64,11 +89,25 @@ class SessionQuery:
         if self.cursor is not None:
             self.position()
 
+    @classmethod
+    def of(cls, filters: Mapping[str, Any], **order: Any) -> "SessionQuery":
+        """Return a query with filters by name, and with `sort`, `limit` and `cursor`.
+
+        Raises:
+            InvalidValueError: A name is that of no filter, or a value is none that a session can have.
+        """
+        unknown = sorted(filters.keys() - FILTERS)
+        if unknown:
+            known = ", ".join(sorted(FILTERS))
+            raise InvalidValueError(dict.fromkeys(unknown, f"is no filter; there are {known}"))
+        return cls(**filters, **order)
+
     def matches(self, info: SessionInfo) -> bool:
         """Tell whether a session is one of those that are asked for, wherever the page begins."""
         return (
             all(wanted is None or getattr(info, name) == wanted for name, wanted in self._equal())
             and set(self.tags) <= set(info.tags)
+            and (self.id_prefix is None or info.id.startswith(self.id_prefix))
             and all(key in info.metadata and info.metadata[key] == value for key, value in self.metadata.items())
             and _between(info.created_at, self.created_after, self.created_before)
             and _between(info.last_active_at, self.active_after, self.active_before)
@@ -96,8 +135,7 @@ class SessionQuery:
 
     def cursor_at(self, place: "Position") -> str:
         """Return the cursor of the page behind a place."""
-        data = encode_json([self._digest(), *place])
-        return base64.urlsafe_b64encode(data).decode().rstrip("=")
+        return encode_cursor(self.digest(), *place)
 
     def position(self) -> "Position | None":
         """Return the place that the cursor names, or None without one.
@@ -108,25 +146,19 @@ class SessionQuery:
         if self.cursor is None:
             return None
         try:
-            data = base64.b64decode(self.cursor + "=" * (-len(self.cursor) % 4), altchars=b"-_", validate=True)
-            digest, *place = decode_json(data)
-            found = Position(*place)
-        except (ValueError, TypeError, binascii.Error):
-            raise InvalidValueError(
-                {"cursor": "is none that a page has given: pass its next_cursor as it is"}
-            ) from None
-        if digest != self._digest():
-            raise InvalidValueError({"cursor": "is of another question: ask with the same filters and the same sort"})
+            found = Position(*decode_cursor(self.cursor, self.digest()))
+        except TypeError:
+            raise InvalidValueError(BROKEN_CURSOR) from None
         if not isinstance(found.key, int | str) or not all(isinstance(text, str) for text in found[1:]):
-            raise InvalidValueError(_BROKEN)
+            raise InvalidValueError(BROKEN_CURSOR)
         return found
 
-    def _digest(self) -> str:
+    def digest(self) -> str:
         """Return what tells one question from another. The size of the pages is no part of it."""
         asked = {name: getattr(self, name) for name in sorted(FILTERS | {"sort"})}
         plain = {name: timestamp(value) if isinstance(value, datetime) else value for name, value in asked.items()}
         plain |= {"tags": sorted(self.tags), "metadata": dict(sorted(self.metadata.items()))}
-        return hashlib.sha256(encode_json(plain)).hexdigest()[:12]
+        return digest_of(plain)
 
 
 class Position(NamedTuple):
@@ -176,23 +208,45 @@ EQUAL = ("agent_id", "user_id", "status", "mode", "session_type", "working_dir",
 FILTERS = frozenset(f.name for f in fields(SessionQuery)) - {"sort", "limit", "cursor"}
 """The names of all filters."""
 
-_BROKEN = {"cursor": "is none that a page has given: pass its next_cursor as it is"}
+BROKEN_CURSOR = {"cursor": "is none that a page has given: pass its next_cursor as it is"}
 _END = datetime.max.replace(tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
+def digest_of(question: object) -> str:
+    """Return what tells a question from every other one."""
+    return hashlib.sha256(encode_json(question)).hexdigest()[:12]
+
+
+def encode_cursor(digest: str, *place: object) -> str:
+    """Return a place in the answer to a question as a text that a URL can carry."""
+    return base64.urlsafe_b64encode(encode_json([digest, *place])).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, digest: str) -> list[Any]:
+    """Return the place that a cursor holds, as `encode_cursor` was given it.
+
+    Raises:
+        InvalidValueError: The cursor is broken, or of another question.
+    """
+    try:
+        data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        found, *place = list(decode_json(data))
+    except (ValueError, TypeError, binascii.Error):
+        raise InvalidValueError(BROKEN_CURSOR) from None
+    if found != digest:
+        raise InvalidValueError({"cursor": "is of another question: ask with the same filters and the same sort"})
+    return place
+
+
 def newest_first(moment: datetime) -> int:
-    """Return a number that is smaller for a later moment."""
+    """Return a number that is smaller for a later moment: the whole milliseconds that are left of all time."""
     return (_END - moment) // _MILLISECOND
 
 
-def moment_of(number: int) -> datetime:
-    """Return the moment, in milliseconds, of which `newest_first` gives a number.
-
-    Raises:
-        OverflowError: There is none.
-    """
-    return _END.replace(microsecond=999000) - number * _MILLISECOND
+def moment_of(age: int) -> datetime:
+    """Return the moment of a number that `newest_first` made, in whole milliseconds."""
+    return as_stored(_END - age * _MILLISECOND)
 
 
 _ORDERS: dict[str, Callable[[SessionInfo], int | str]] = {
@@ -245,13 +299,16 @@ def _no_flag(value: object) -> str | None:
     return None if value is None or isinstance(value, bool) else f"must be True or False, not {value!r:.80}"
 
 
-def _no_limit(value: object) -> str | None:
+def check_limit(value: object) -> str | None:
+    """Return what is wrong with the limit of a page, or None."""
     fits = type(value) is int and 1 <= value <= MAX_LIMIT
     return None if fits else f"must be a whole number from 1 to {MAX_LIMIT}, not {value!r:.80}"
 
 
 _CHECKS: dict[str, Callable[[object], str | None]] = {
-    **dict.fromkeys(["agent_id", "user_id", "mode", "working_dir", "parent_id", "name", "cursor"], _no_text),
+    **dict.fromkeys(
+        ["agent_id", "user_id", "mode", "working_dir", "parent_id", "name", "id_prefix", "cursor"], _no_text
+    ),
     **dict.fromkeys(["created_after", "created_before", "active_after", "active_before"], _no_moment),
     "status": _not_one_of(get_args(SessionStatus)),
     "session_type": _not_one_of(get_args(SessionType)),
@@ -259,5 +316,5 @@ _CHECKS: dict[str, Callable[[object], str | None]] = {
     "tags": _no_tags,
     "metadata": _no_metadata,
     "pinned": _no_flag,
-    "limit": _no_limit,
+    "limit": check_limit,
 }

@@ -26,6 +26,8 @@ class RequestRow(TypedDict):
     response_id: NotRequired[str]
     nested: NotRequired[bool]
     """True for requests of an agent used as a tool: they cost tokens but fill another context window."""
+    duration_ms: NotRequired[int]
+    """How long the model took, if that was measured: for a request of the run itself."""
 
 
 class TokenUsage(BaseModel):

@@ -20,8 +20,18 @@ stands in `agents_sessions.stores.transitions`. A backend holds the transport, t
 
 import asyncio
 import contextlib
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,18 +39,33 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from agents_sessions.concurrency import process
-from agents_sessions.errors import SessionNotFoundError, UnsupportedError
+from agents_sessions.errors import (
+    SessionBusyError,
+    SessionIOError,
+    SessionNotFoundError,
+    SessionStorageError,
+    UnsupportedError,
+)
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item
 from agents_sessions.model.history import Message, messages
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
+from agents_sessions.model.search import Found, SearchHit, SearchQuery, Text, hit, name_of, texts_of
+from agents_sessions.model.spend import Origin, SessionSpend, Spend, fold_spend
+from agents_sessions.model.titles import title_of
 from agents_sessions.model.totals import ContextStats
+from agents_sessions.model.words import places
+
+logger = logging.getLogger("agents_sessions")
 
 Entries: TypeAlias = "Iterable[Entry] | AsyncIterable[Entry]"
 """Entries at hand, or a stream of them: a history that is copied need not fit into memory."""
 
 NO_SIDECARS: Mapping[str, bytes] = MappingProxyType({})
+
+FIRST_ENTRIES = (8, 100)
+"""How many entries are read to find a title: few, and if the first message is not among them some more. Then none."""
 
 PAGE = 500
 """How many entries the base class reads at a time where it walks through a history."""
@@ -341,7 +366,7 @@ class SessionStore(ABC):
                 yield entry
             after = page[-1]["seq"]
 
-    async def follow(self, key: SessionKey, *, after: int | None = None) -> AsyncIterator[Entry]:
+    async def follow(self, key: SessionKey, *, after: int | None = None) -> AsyncGenerator[Entry, None]:
         """Yield entries as they are stored, in order, until the caller stops: those above `after`, or only new ones.
 
         It looks up to twenty times a second while entries come, and once a second where none do. Entries that a
@@ -384,6 +409,108 @@ class SessionStore(ABC):
     async def count(self, query: SessionQuery) -> int:
         """Return how many sessions a question asks for; limit and cursor do not matter."""
         return len([None async for info in self.scan(query.agent_id) if query.matches(info)])
+
+    async def search(self, query: SearchQuery) -> Page[SearchHit]:
+        """Return a page of the places where a text is found, the best first.
+
+        All words must stand in one text, such as a message. Sessions with `indexed=False` are left out, and so is one
+        that cannot be read: it hides no other.
+
+        While sessions change, no place comes twice on the pages of one search, and none that stayed put is missed.
+        """
+        phrases = query.phrases
+        found = [one async for one in self._looked_through(query)] if phrases else []
+        page = query.page_of(found, query.position()[1])
+        return Page((hit(one, phrases) for one in page), page.next_cursor)
+
+    async def _looked_through(self, query: SearchQuery) -> AsyncIterator[Found]:
+        phrases = query.phrases
+        async for info in self.scan(query.sessions.agent_id):
+            if info.indexed and query.sessions.matches(info):
+                async for text in self._texts(info, query):
+                    if places(text.text, phrases) is not None:
+                        yield Found(text.place(info.key, phrases), info, text)
+
+    async def _texts(self, info: SessionInfo, query: SearchQuery) -> AsyncIterator[Text]:
+        for text in name_of(info) if "name" in query.kinds else ():
+            yield text
+        if query.kinds == ("name",):
+            return
+        try:
+            async for entry in self.walk(info.key):
+                for text in texts_of(info, [entry]):
+                    if text.kind in query.kinds:
+                        yield text
+        except SessionNotFoundError:  # it has gone in between
+            return
+        except SessionStorageError as error:
+            logger.warning("left out of a search: %s", error)
+
+    async def purge(self) -> None:  # noqa: B027 -- most backends have derived nothing
+        """Remove from all that was derived of sessions, such as an index, what no session has any more.
+
+        What was deleted or rewritten is not found from then on in any case. This is for the bytes: when it returns, no
+        file of the store holds them, but the files of sessions.
+        """
+
+    async def is_running(self, key: SessionKey) -> bool:
+        """Tell whether someone holds the turn lock of a session now, without waiting for it.
+
+        Here that is found out by taking the lock for a moment, in which someone else who will not wait is refused. A
+        backend that can look without taking overrides it.
+        """
+        try:
+            async with self.turn_lock(key, timeout=0):
+                return False
+        except SessionBusyError:
+            return True
+
+    async def spend_of(self, info: SessionInfo) -> Spend:
+        """Return what a session has done and spent, without what it has from its parent.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        spend, page = Spend(origin=Origin.of(info)), await self.entries(info.key, after=0, limit=PAGE)
+        while page:
+            spend = fold_spend(spend, page)
+            page = await self.entries(info.key, after=page[-1]["seq"], limit=PAGE)
+        return spend
+
+    async def spend(self, query: SessionQuery) -> AsyncIterator[SessionSpend]:
+        """Yield what each session that a question asks for has done and spent; limit and cursor do not matter.
+
+        One whose history cannot be read comes without its spend. Here every history is read from end to end; a backend
+        that keeps what it has folded overrides this.
+        """
+        async for info in self.scan(query.agent_id):
+            if query.matches(info):
+                try:
+                    yield SessionSpend.of(info, await self.spend_of(info))
+                except SessionNotFoundError:  # it was deleted meanwhile
+                    continue
+                except SessionIOError:  # of the system, and perhaps of the moment: it says nothing of the session
+                    raise
+                except SessionStorageError:
+                    yield SessionSpend.of(info, None)
+
+    async def titled(self, infos: Iterable[SessionInfo]) -> list[SessionInfo]:
+        """Return sessions with the titles that those without a name get from their first message.
+
+        Here the first entries of each are read; a backend that has them at hand overrides this.
+        """
+        return [info if info.name is not None else info.with_title(await self._title(info)) for info in infos]
+
+    async def _title(self, info: SessionInfo) -> str | None:
+        try:
+            for limit in FIRST_ENTRIES if info.context.user_messages else ():
+                if title := title_of(await self.entries(info.key, after=0, limit=limit)):
+                    return title
+        except SessionIOError:
+            raise
+        except (SessionNotFoundError, SessionStorageError):  # a title is not worth an error that others will raise
+            pass
+        return None
 
     async def find(self, session_id: str) -> list[SessionKey]:
         """Return the keys of all sessions of an id, one per agent that has it."""

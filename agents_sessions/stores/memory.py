@@ -183,6 +183,9 @@ class MemoryStore(SessionStore):
                 raise SessionBusyError(key, monotonic() - asked, "this process") from None
             yield TurnLock(key)
 
+    async def is_running(self, key: SessionKey) -> bool:
+        return self._turns.is_held(key)
+
     async def set_aside(self, key: SessionKey, note: str = "") -> SetAside:
         aside = SetAside(secrets.token_hex(8), key, now(), note)
         with self._mutex:

@@ -10,13 +10,14 @@ from agents.run_state import RunState
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agents_sessions.errors import InvalidDecisionError, SessionCorruptedError
+from agents_sessions.model.calls import call_id_of
 from agents_sessions.model.history import invalid_fields
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.model.usage import UsageMark  # noqa: TC001 -- a field of a pydantic model
 from agents_sessions.session import RUN_STATE
 from agents_sessions.turns.ends import awaits_approval
 from agents_sessions.turns.ledger import Ledger
-from agents_sessions.turns.past import call_id_of, unanswered
+from agents_sessions.turns.past import unanswered
 from agents_sessions.turns.sdk_internals import set_max_turns, usage_of
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ Rules that come from the SDK (openai-agents 0.24):
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from agents import Agent, Handoff, RunHooks, handoff
@@ -55,6 +56,7 @@ class TurnHooks(RunHooks[Any]):
         self._model = settings.model
         self._fallback_model = settings.fallback_model
         self._response = last_response
+        self._asked: float | None = None
 
     async def on_agent_start(self, context: AgentHookContext[Any], agent: Agent[Any]) -> None:
         """See `RunHooks`."""
@@ -70,6 +72,7 @@ class TurnHooks(RunHooks[Any]):
     ) -> None:
         """See `RunHooks`."""
         self._ledger.see_agent(agent.name, context.usage)
+        self._asked = monotonic()  # a run asks one model at a time
         await self._users.on_llm_start(context, agent, system_prompt, input_items)
 
     async def on_llm_end(self, context: RunContextWrapper[Any], agent: Agent[Any], response: ModelResponse) -> None:
@@ -106,6 +109,8 @@ class TurnHooks(RunHooks[Any]):
             row["model"] = model
         if response.response_id is not None:
             row["response_id"] = response.response_id
+        if self._asked is not None:
+            row["duration_ms"] = round((monotonic() - self._asked) * 1000)
         return row
 
 

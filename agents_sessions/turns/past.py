@@ -6,16 +6,12 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
+from agents_sessions.model.calls import MAY_HAVE_RUN, NOT_RUN, call_id_of
 from agents_sessions.model.entries import TurnRecord, item_entry, record_entry
 from agents_sessions.model.usage import NOTHING
 
 if TYPE_CHECKING:
     from agents_sessions.model.entries import DecisionRecord, Entry, Item
-
-NOT_RUN = "The tool was not run."
-MAY_HAVE_RUN = "The output of this tool was lost. The tool may have run."
-"""What unanswered calls get as their output when their turn ends. The SDK would hide such a call from the model, which
-would then make it again."""
 
 _OUTPUTS = {
     "function_call": "function_call_output",
@@ -65,12 +61,6 @@ def unanswered(entries: Iterable[Entry], before: Mapping[str, str] = MappingProx
         elif kind in _OUTPUTS.values():
             calls.pop(call_id_of(item), None)
     return calls
-
-
-def call_id_of(item: Item) -> str:
-    """Return the id by which a call and its answer find each other. Hosted approval requests name it otherwise."""
-    names = {"mcp_approval_request": "id", "mcp_approval_response": "approval_request_id"}
-    return str(item.get(names.get(str(item.get("type")), "call_id")))
 
 
 def unapproved(entries: Iterable[Entry]) -> set[str]:

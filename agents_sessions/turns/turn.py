@@ -20,6 +20,7 @@ from agents import Runner, RunResult, RunResultStreaming
 
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import (
+    ApprovalPendingError,
     NothingToResumeError,
     ReplyNotStoredError,
     SessionCorruptedError,
@@ -41,8 +42,8 @@ from agents_sessions.turns.request import Resume
 if TYPE_CHECKING:
     from agents_sessions.keys import SessionKey
     from agents_sessions.lookup import SessionLookup
-    from agents_sessions.model.entries import TurnStatus
-    from agents_sessions.stores.base import SessionStore, TurnLock
+    from agents_sessions.model.entries import Entry, TurnStatus
+    from agents_sessions.stores.base import Appended, SessionStore, TurnLock
     from agents_sessions.turns.agents import AgentRegistry
     from agents_sessions.turns.options import TurnSettings
     from agents_sessions.turns.plan import Plan
@@ -204,11 +205,17 @@ class Turn:
 class Turns:
     """Runs turns on the sessions of a store."""
 
-    def __init__(self, store: SessionStore, lookup: SessionLookup, registry: AgentRegistry) -> None:
+    def __init__(
+        self,
+        store: SessionStore,
+        lookup: SessionLookup,
+        registry: AgentRegistry,
+        listeners: Listeners | None = None,
+    ) -> None:
         self.store = store
         self.lookup = lookup
         self.registry = registry
-        self.listeners = Listeners()
+        self.listeners = Listeners() if listeners is None else listeners
 
     async def run(self, request: Request) -> Reply:
         """Run a turn without streaming."""
@@ -232,6 +239,14 @@ class Turns:
                 if not turn.is_ending and current_task() is task:
                     await settle(turn.fail(error))
                 raise
+
+    async def add(self, key: SessionKey, entry: Entry, lock_timeout: float | None) -> Appended:
+        """Add to the history what no model said, between two turns."""
+        async with exclusive_turn(self.store, key, lock_timeout) as lock:
+            info = await ready(self.store, lock)
+            if (awaiting := await load_awaiting(self.store, info)) is not None:
+                raise ApprovalPendingError(key, awaiting.call_ids)
+            return await self.store.append(key, [entry], turn=lock)
 
     async def clear(self, key: SessionKey, lock_timeout: float | None) -> None:
         """Remove the history, and a turn that awaits approval."""

@@ -309,6 +309,12 @@ OPERATIONS = {
         lambda w, key, text: w.manager.update_session(key.session_id, metadata={"text": text}),
         lambda s, text: [s, s._replace(metadata=text)],
     ),
+    "merge": Operation(
+        2,
+        draw_tag,
+        lambda w, key, text: w.manager.update_session_metadata(key.session_id, {"text": text}),
+        lambda s, text: [s, s._replace(metadata=text)],
+    ),
     "cut": Operation(
         2,
         draw_cut,

@@ -60,7 +60,7 @@ class FileReader:
         self.root = root
         self.limits = limits
         self.codec = codec
-        self._root = str(root)
+        self._root = self.root_name = str(root)
         self._place = os.path.realpath(root)
 
     def path(self, key: SessionKey) -> Path:
@@ -91,7 +91,7 @@ class FileReader:
         with self._errors(key):
             with contextlib.suppress(io.WouldWait, Damage):
                 return self._view(key, io.read_range, query)
-            whole = _decoded(self._read_under_lock(key, *names_of(key)), self.codec)
+            whole = self.read_whole(key, *names_of(key))
             check_identity(key, self.path, whole.header)
             if whole.shape == "torn":
                 logger.warning(
@@ -146,9 +146,10 @@ class FileReader:
     # --- many sessions ---
 
     def agents(self) -> list[str]:
-        """Return the names of the folders below the root."""
+        """Return the names of the folders of agents below the root."""
         with self._errors(SessionKey("*", "*"), path=self.root):
-            return io.folders(self._root)
+            # No agent has a name that begins with a dot: what does is ours, such as the catalog, or a stranger's.
+            return [name for name in io.folders(self._root) if name[0] != "."]
 
     def files(self, folder: str, *, among_others: bool) -> list[str]:
         """Return the names of the session files in a folder.
@@ -212,9 +213,13 @@ class FileReader:
             sealed = read_sealed(read, io.size_of(fd))
             if sealed is not None:
                 return INFO_QUERY.of_sealed(read, sealed, codec_of(sealed.header, self.codec))
-        return info_of(_decoded(self._read_under_lock(SessionKey(folder, name), folder, name), self.codec))
+        return info_of(self.read_whole(SessionKey(folder, name), folder, name))
 
     # --- whole files ---
+
+    def read_whole(self, key: SessionKey, folder: str, name: str) -> Document:
+        """Return all that a file holds, read under a shared lock: it need not be sealed."""
+        return _decoded(self._read_under_lock(key, folder, name), self.codec)
 
     def _read_under_lock(self, key: SessionKey, folder_name: str, name: str) -> bytes:
         """Return all bytes of a file. Decoding is for after the lock: readers that hold it in turn shut out writers."""

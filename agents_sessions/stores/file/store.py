@@ -13,7 +13,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, M
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from agents_sessions.concurrency import process
 from agents_sessions.concurrency.settle import settle
@@ -22,6 +22,8 @@ from agents_sessions.errors import SessionBusyError, SessionCorruptedError, Sess
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item, timestamp
 from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.query import Page, SessionQuery
+from agents_sessions.model.search import SearchHit, SearchQuery
 from agents_sessions.stores.base import (
     NO_SIDECARS,
     Appended,
@@ -33,6 +35,8 @@ from agents_sessions.stores.base import (
     TurnLock,
 )
 from agents_sessions.stores.codec import PLAIN, Codec
+from agents_sessions.stores.file.catalog.answers import Answers
+from agents_sessions.stores.file.catalog.catalog import Asked, Catalog
 from agents_sessions.stores.file.creation import Creation, pages
 from agents_sessions.stores.file.disk.syscalls import WouldWait
 from agents_sessions.stores.file.files import SessionFiles
@@ -82,6 +86,8 @@ class FileStore(SessionStore):
         max_session_bytes: The largest file that items are added to, the largest sidecar, and the largest file that
             is read to mend it; None for no limit. What is in a session already is read whatever its size.
         codec: How bodies, facts and sidecars become bytes.
+        on_indexing: Called with the number of sessions that were read and that of all that are to be, while a question
+            about many sessions waits for more than a few: when it is the first one, or a thousand were copied in.
     """
 
     def __init__(
@@ -92,6 +98,7 @@ class FileStore(SessionStore):
         max_item_bytes: int | None = MAX_ITEM_BYTES,
         max_session_bytes: int | None = MAX_SESSION_BYTES,
         codec: Codec = PLAIN,
+        on_indexing: Callable[[int, int], object] | None = None,
     ) -> None:
         if durability not in ("full", "process"):
             raise ValueError(f"durability must be 'full' or 'process', not {durability!r}")
@@ -100,6 +107,8 @@ class FileStore(SessionStore):
         self.root = Path(root).expanduser().absolute()
         self.durability: Durability = durability
         self._files = SessionFiles(self.root, durable=durability == "full", limits=limits, codec=codec)
+        self._catalog = Catalog(self._files)
+        self._on_indexing = on_indexing
 
     def __repr__(self) -> str:
         return f"FileStore({str(self.root)!r}, durability={self.durability!r})"
@@ -210,6 +219,24 @@ class FileStore(SessionStore):
                 for info in await self._attempt(SessionKey(agent_id or folder, "*"), some, _plainly):
                     yield info
 
+    async def query(self, query: SessionQuery) -> Page[SessionInfo]:
+        return await self._ask(lambda catalog: catalog.query(query))
+
+    async def count(self, query: SessionQuery) -> int:
+        return await self._ask(lambda catalog: catalog.count(query))
+
+    async def search(self, query: SearchQuery) -> Page[SearchHit]:
+        if not self._catalog.has_texts:
+            return await super().search(query)
+        return await self._ask(lambda catalog: catalog.search(query))
+
+    async def purge(self) -> None:
+        await self._ask(lambda catalog: catalog.scrub())
+
+    async def aclose(self) -> None:
+        async with process.writers.hold(self._catalog.place):
+            self._catalog.close()
+
     async def find(self, session_id: str) -> list[SessionKey]:
         return await self._attempt(SessionKey("*", session_id), partial(self._files.find, session_id), _plainly)
 
@@ -236,6 +263,10 @@ class FileStore(SessionStore):
             stack.enter_context(await await_lock(partial(self._files.try_turn, key), key, begun, timeout))
             yield TurnLock(key)
 
+    async def is_running(self, key: SessionKey) -> bool:
+        # A turn of this process is known in its memory. Its lock file would be opened once more, for nothing.
+        return process.turn_takers.is_held(self.place(key)) or self._files.is_turn_held(key)
+
     @contextlib.asynccontextmanager
     async def reserve(self, session_id: str) -> AsyncIterator[None]:
         begun, key = monotonic(), SessionKey("*", session_id)
@@ -244,6 +275,17 @@ class FileStore(SessionStore):
                 yield
 
     # --- crossing to the worker thread ---
+
+    async def _ask(self, question: Callable[[Answers], _T]) -> _T:
+        """Bring the catalog up to date, some files at a time, and put a question to it."""
+        asked: Asked[Any] = Asked(question)
+        async with process.writers.hold(self._catalog.place):
+            while not asked.answers:
+                await self._attempt(SessionKey("*", "*"), partial(self._catalog.step, asked), settle)
+                if asked.pending and self._on_indexing is not None:
+                    self._on_indexing(asked.done, asked.done + len(asked.pending))
+        answer: _T = asked.answers[0]
+        return answer
 
     def place(self, key: SessionKey) -> tuple[str, ...]:
         return self._files.place(key)

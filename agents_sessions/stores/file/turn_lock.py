@@ -14,7 +14,7 @@ from agents_sessions.errors import SessionBusyError, SessionIOError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import now, timestamp
 from agents_sessions.model.lossless_json import decode_json, encode_json
-from agents_sessions.stores.file.disk.locks import close_lock_file, close_locked, open_lock_file
+from agents_sessions.stores.file.disk.locks import close_lock_file, close_locked, open_lock_file, open_locked
 from agents_sessions.stores.file.disk.syscalls import NotRegular, exists, opened, read_range
 
 _HOLDER_BYTES = 4096
@@ -90,6 +90,21 @@ def forget_turn(folder: int, file: str) -> None:
     with contextlib.suppress(OSError, NotRegular):  # one that stays does no harm
         if exists(folder, _lock_of(file)) and isinstance(taken := try_turn(folder, file), Turn):
             taken.release()
+
+
+def is_turn_held(folder: int, file: str) -> bool:
+    """Tell whether someone has the lock of the turns of the session in a file.
+
+    A lock file that no one holds was left by a process that was killed. Only such a one is locked here for a moment,
+    and shared: others who look are not in each other's way, and who comes to take it tries again.
+    """
+    try:
+        close_locked(open_locked(folder, _lock_of(file), shared=True))
+    except BlockingIOError:
+        return True
+    except (FileNotFoundError, NotRegular):
+        pass
+    return False
 
 
 def _lock_of(file: str) -> str:

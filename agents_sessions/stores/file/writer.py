@@ -39,7 +39,7 @@ from agents_sessions.stores.file.layout import SidecarNames, names_of, sidecar_o
 from agents_sessions.stores.file.limits import Limits
 from agents_sessions.stores.file.queries import info_of, standing_of
 from agents_sessions.stores.file.reader import FileReader, ReadRange, recall, remember
-from agents_sessions.stores.file.turn_lock import NO_DESCRIPTOR, Holder, Turn, forget_turn, try_turn
+from agents_sessions.stores.file.turn_lock import NO_DESCRIPTOR, Holder, Turn, forget_turn, is_turn_held, try_turn
 from agents_sessions.stores.transitions import appended, check_expected, rewritten
 from agents_sessions.stores.transitions import standing_of as history_standing
 
@@ -390,6 +390,12 @@ class FileWriter(FileReader):
         stack = contextlib.ExitStack()
         stack.callback(self._release_turn, key, taken)
         return stack
+
+    def is_turn_held(self, key: SessionKey) -> bool:
+        """Tell whether some process has the lock of a session's turns."""
+        with contextlib.suppress(SessionNotFoundError), self._errors(key), self._folder(key) as folder:
+            return is_turn_held(folder, names_of(key).file)
+        return False
 
     def _release_turn(self, key: SessionKey, taken: Turn) -> None:
         try:

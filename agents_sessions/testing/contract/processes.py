@@ -1,5 +1,7 @@
 """What holds if several processes share the data."""
 
+import asyncio
+
 import pytest
 
 from agents_sessions.errors import SessionBusyError
@@ -64,6 +66,7 @@ class ProcessContract(ContractPart):
         run(store.create(info_of()))
         with Child(hold_turn, open_again) as holder:
             holder.receive(1)
+            assert run(store.is_running(KEY))
             with pytest.raises(SessionBusyError):
                 run(_take_turn(store, timeout=0.02))
 
@@ -75,7 +78,14 @@ class ProcessContract(ContractPart):
             holder.receive(1)
             holder.kill()
             grace = store.lock_grace if self.lock_grace is None else self.lock_grace
+            run(_stops_running(store, within=grace + MARGIN), within=grace + 2 * MARGIN)
             run(_take_turn(store, timeout=grace + MARGIN), within=grace + 2 * MARGIN)
+
+
+async def _stops_running(store: SessionStore, within: float) -> None:
+    async with asyncio.timeout(within):
+        while await store.is_running(KEY):  # noqa: ASYNC110 -- another process's lock sets no event
+            await asyncio.sleep(0.01)
 
 
 async def _take_turn(store: SessionStore, timeout: float) -> None:

@@ -16,8 +16,10 @@ from agents_sessions.testing.contract.read import ReadContract
 from agents_sessions.testing.contract.refusals import RefusalContract
 from agents_sessions.testing.contract.rewrite import RewriteContract
 from agents_sessions.testing.contract.scan import ScanContract
+from agents_sessions.testing.contract.search import SearchContract
 from agents_sessions.testing.contract.sharing import SharingContract
 from agents_sessions.testing.contract.sidecars import SidecarContract
+from agents_sessions.testing.contract.spend import SpendContract
 from agents_sessions.testing.contract.times import TimeContract
 from agents_sessions.testing.contract.turn_lock import TurnLockContract
 
@@ -39,6 +41,8 @@ class StoreContract(
     IdContract,
     ScanContract,
     QueryContract,
+    SearchContract,
+    SpendContract,
     SidecarContract,
     TurnLockContract,
     ConcurrencyContract,

@@ -61,6 +61,22 @@ class TurnLockContract(ContractPart):
         async with store.turn_lock(KEY, timeout=0):
             pass
 
+    async def test_a_session_is_running_as_long_as_its_turn_lock_is_held(self, store: SessionStore) -> None:
+        await store.create(info_of())
+        assert not await store.is_running(KEY)
+        async with store.turn_lock(KEY):
+            assert await store.is_running(KEY)
+            assert not await store.is_running(SessionKey("support", "other"))
+        assert not await store.is_running(KEY)
+
+    async def test_a_look_at_a_turn_lock_does_not_keep_it(self, store: SessionStore) -> None:
+        await store.create(info_of())
+        assert not await store.is_running(KEY)
+        async with store.turn_lock(KEY, timeout=0):
+            assert await store.is_running(KEY)
+        async with store.turn_lock(KEY, timeout=0):
+            pass
+
     async def test_turns_of_other_sessions_do_not_wait(self, store: SessionStore) -> None:
         other = SessionKey("support", "other")
         await store.create(info_of())

@@ -1,0 +1,105 @@
+"""What a catalog answers once it is up to date."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import cast
+
+from agents_sessions.model.entries import parse_time
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.lossless_json import decode_json
+from agents_sessions.model.query import Page, SessionQuery, moment_of
+from agents_sessions.model.search import Found, Place, SearchHit, SearchKind, SearchQuery, Text, hit, rank_of
+from agents_sessions.model.totals import ContextStats
+from agents_sessions.model.words import Phrase
+from agents_sessions.stores.base import Standing
+from agents_sessions.stores.codec import info_of
+from agents_sessions.stores.file.catalog import questions
+from agents_sessions.stores.file.catalog.database import Database
+from agents_sessions.stores.file.catalog.questions import WINDOW, PlacedRow
+from agents_sessions.stores.file.catalog.rows import text_of
+
+
+class Answers:
+    """The answers of a catalog.
+
+    Args:
+        database: Its database, up to date.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def query(self, query: SessionQuery) -> Page[SessionInfo]:
+        """Return a page of sessions."""
+        found: list[SessionInfo] = []
+        rows = self._database.connection.execute(*questions.page(query))
+        for row in rows:
+            info = _info(*row)
+            if query.matches(info):
+                found.append(info)
+                if len(found) > query.limit:
+                    break
+        rows.close()  # one that is left open would keep the log of changes from being cut
+        return query.page(found)
+
+    def count(self, query: SessionQuery) -> int:
+        """Return how many sessions there are."""
+        (number,) = self._database.connection.execute(*questions.count(query)).fetchone()
+        return int(number)
+
+    def search(self, query: SearchQuery) -> Page[SearchHit]:
+        """Return a page of what is found, out of one window of texts after the other."""
+        if not query.phrases:
+            return Page(())
+        epoch = self._database.epoch
+        newest, behind = self._position(query)
+        while True:
+            found = self._database.connection.execute(*questions.texts(query, newest)).fetchall()
+            oldest = found[-1][0] - 1 if len(found) == WINDOW else None
+            below = None if oldest is None else f"{epoch}:{oldest}"
+            best = self._placed(_best(found, query, behind), query.phrases)
+            page = query.page_of(best, behind, f"{epoch}:{newest}", below)
+            if page or oldest is None:
+                return Page((hit(one, query.phrases) for one in page), page.next_cursor)
+            newest, behind = oldest, None
+
+    def _placed(self, best: Iterable[tuple[int, int, int]], phrases: Sequence[Phrase]) -> Iterator[Found]:
+        for rank, age, number in best:
+            row = PlacedRow(*self._database.connection.execute(questions.PLACED, (number,)).fetchone())
+            kind, agent = cast("SearchKind", row.kind), None if row.agent is None else text_of(row.agent)
+            place = Place(rank, age, text_of(row.agent_id), text_of(row.session_id), row.seq, kind)
+            yield Found(
+                place, _info(row.facts, row.standing), Text(kind, row.seq, moment_of(age), row.text, row.role, agent)
+            )
+
+    def scrub(self) -> None:
+        """Overwrite what was deleted."""
+        self._database.scrub()
+
+    def _position(self, query: SearchQuery) -> tuple[int, Place | None]:
+        """Return the newest text that the search looks at, none that came after its first page; and where to go on."""
+        window, behind = query.position()
+        epoch, _, number = (window or "").partition(":")
+        if epoch == self._database.epoch and number.isdecimal():
+            return int(number), behind
+        (last,) = self._database.connection.execute("SELECT ifnull(max(id), 0) FROM message").fetchone()
+        return int(last), behind
+
+
+def _best(
+    found: Iterable[tuple[int, str, int, str]], query: SearchQuery, behind: Place | None
+) -> list[tuple[int, int, int]]:
+    """Return rank, age and number of the texts of which a page is made, and of all that are as good as its last one."""
+    phrases = query.phrases
+    ranked = [(rank_of(kind, head, phrases), age, number) for number, kind, age, head in found]
+    if behind is not None:
+        ranked = [one for one in ranked if one[:2] >= behind[:2]]
+    ranked.sort()
+    count = query.limit + 1 + sum(behind is not None and one[:2] == behind[:2] for one in ranked)
+    while 0 < count < len(ranked) and ranked[count][:2] == ranked[count - 1][:2]:
+        count += 1
+    return ranked[:count]
+
+
+def _info(facts: bytes, standing: bytes) -> SessionInfo:
+    seq, updated_at, context = decode_json(standing)
+    return info_of(decode_json(facts), Standing(seq, parse_time(updated_at), ContextStats.from_json(context)))

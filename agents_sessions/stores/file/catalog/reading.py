@@ -1,0 +1,118 @@
+"""What a catalog has to know of one file: all that it holds, or only what is new in it."""
+
+from collections.abc import Iterable
+from functools import partial
+from typing import NamedTuple
+from zlib import crc32
+
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import Entry
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.search import Text, name_of, texts_of
+from agents_sessions.stores.codec import PLAIN_SESSION, SessionCodec
+from agents_sessions.stores.file.disk import syscalls as io
+from agents_sessions.stores.file.disk.listing import FileState, open_with_state
+from agents_sessions.stores.file.format.header import Damage, codec_of
+from agents_sessions.stores.file.format.sealed import Sealed, read_entries, read_oldest, read_sealed
+from agents_sessions.stores.file.format.tail import Read
+from agents_sessions.stores.file.layout import names_of
+from agents_sessions.stores.file.queries import INFO_QUERY, info_of
+from agents_sessions.stores.file.reader import FileReader
+
+_CHUNK = 1 << 20
+
+
+class Stand(NamedTuple):
+    """How far a file was read: all lines above `end`."""
+
+    inode: int
+    header: int
+    """A checksum of the header line, which no append changes ..."""
+    history: int
+    """... and one of all lines of the history."""
+    end: int
+    seq: int
+
+
+class Content(NamedTuple):
+    """What was found in a file."""
+
+    info: SessionInfo
+    texts: list[Text]
+    """What can be searched through: all of it, or what is new."""
+    stand: Stand | None
+    """None for a file that a person has edited or that was torn: it is read whole whenever it changes."""
+    is_rest: bool = False
+    """Whether the texts come behind those that are known."""
+
+
+class Reading(NamedTuple):
+    """What became of the reading of a file."""
+
+    state: FileState
+    """What it was before it was read."""
+    content: Content | None
+    """None if no session can be read from it."""
+    error: Exception | None = None
+
+
+def read_file(reader: FileReader, folder: str, name: str, known: Stand | None) -> Reading:
+    """Read a file, from where it was read last if it has only grown since.
+
+    Raises:
+        FileNotFoundError: It has gone.
+        BlockingIOError: Someone writes to it at this moment.
+        NotRegular, Damage, NewerFormat, SessionError, OSError: It cannot be read.
+    """
+    with io.directory(reader.root_name, folder) as agent:
+        fd, state = open_with_state(agent, name)
+    try:
+        read = partial(io.read_range, fd)
+        sealed = read_sealed(read, state.size)
+        if sealed is not None:
+            return Reading(state, _of_sealed(read, sealed, codec_of(sealed.header, reader.codec), state, known))
+    finally:
+        io.close(fd)
+    whole = reader.read_whole(SessionKey(folder, name), folder, name)
+    info = info_of(whole)
+    return Reading(state, Content(info, _texts(info, whole.entries, whole.codec), None))
+
+
+def check_place(content: Content, folder: str, name: str) -> None:
+    """Refuse a file that holds the session of another name.
+
+    Raises:
+        Damage: It does.
+    """
+    if names_of(content.info.key) != (folder, name):
+        raise Damage("it holds the session of another name")
+
+
+def _of_sealed(read: Read, sealed: Sealed, codec: SessionCodec, state: FileState, known: Stand | None) -> Content:
+    tail, header = sealed.tail, crc32(sealed.line)
+    info = INFO_QUERY.of_sealed(read, sealed, codec)
+    if known is not None and known[:2] == (state.inode, header) and tail.body <= known.end <= tail.end:
+        history = _checksum(read, known.end, tail.end, known.history)
+        stand = Stand(state.inode, header, history, tail.end, tail.seq)
+        if known.end < tail.end:
+            new = read_oldest(read, tail, tail.seq, known.end, codec) if _is_open(info, codec) else []
+            return Content(info, list(texts_of(info, new)), stand, is_rest=True)
+        if _checksum(read, tail.body, tail.end) == history:
+            return Content(info, [], stand, is_rest=True)
+    stand = Stand(state.inode, header, _checksum(read, tail.body, tail.end), tail.end, tail.seq)
+    return Content(info, _texts(info, read_entries(read, tail, codec) if _is_open(info, codec) else (), codec), stand)
+
+
+def _checksum(read: Read, begin: int, end: int, before: int = 0) -> int:
+    for offset in range(begin, end, _CHUNK):
+        before = crc32(read(offset, min(_CHUNK, end - offset)), before)
+    return before
+
+
+def _is_open(info: SessionInfo, codec: SessionCodec) -> bool:
+    """Tell whether texts may be searched through: what is stored so that no one can read it is no one's to index."""
+    return info.indexed and codec is PLAIN_SESSION
+
+
+def _texts(info: SessionInfo, entries: Iterable[Entry], codec: SessionCodec) -> list[Text]:
+    return [*name_of(info), *texts_of(info, entries)] if _is_open(info, codec) else []

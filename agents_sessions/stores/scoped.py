@@ -1,0 +1,200 @@
+"""A store as one user may see it: what is another's is not there."""
+
+import contextlib
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from dataclasses import replace
+
+from agents_sessions.errors import InvalidValueError, SessionExistsError, SessionNotFoundError
+from agents_sessions.keys import SessionKey
+from agents_sessions.model.entries import Entry, Item
+from agents_sessions.model.history import Message
+from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.query import Page, SessionQuery
+from agents_sessions.model.search import SearchHit, SearchQuery
+from agents_sessions.stores.base import (
+    NO_SIDECARS,
+    Appended,
+    Change,
+    Entries,
+    History,
+    SessionStore,
+    SetAside,
+    TurnLock,
+)
+
+
+class OneUsersStore(SessionStore):
+    """The sessions of one user in a store. Every operation asks whose a session is before it touches it.
+
+    A session of another user is missing, whatever is asked; only its id is taken. What the contract adds in the base
+    class goes through the operations here, so it is bound to the user as well.
+
+    Args:
+        store: The store.
+        user_id: The user. A new session is his, and stays his.
+    """
+
+    def __init__(self, store: SessionStore, user_id: str) -> None:
+        self._store = store
+        self._user_id = user_id
+        self.lock_grace = store.lock_grace
+
+    def __repr__(self) -> str:
+        return f"OneUsersStore({self._store!r}, {self._user_id!r})"
+
+    # --- whose it is ---
+
+    def _is_own(self, info: SessionInfo | None) -> bool:
+        return info is not None and info.user_id == self._user_id
+
+    async def _check(self, key: SessionKey) -> None:
+        if not self._is_own(await self._store.load(key)):
+            raise SessionNotFoundError(key)
+
+    async def _new(self, info: SessionInfo) -> SessionInfo:
+        """Return a new session as this user's, if no one has its id: none of another agent's may become ambiguous."""
+        if info.user_id is None:
+            info = info.model_copy(update={"user_id": self._user_id})
+        self._check_stays(info)
+        if await self._store.find(info.id):
+            raise SessionExistsError(info.key)
+        return info
+
+    def _check_stays(self, info: SessionInfo) -> None:
+        if info.user_id != self._user_id:
+            raise InvalidValueError({"user_id": f"must be {self._user_id!r}, to whom this view is bound"})
+
+    # --- the contract ---
+
+    async def create(
+        self, info: SessionInfo, entries: Entries = (), *, sidecars: Mapping[str, bytes] = NO_SIDECARS
+    ) -> SessionInfo:
+        return await self._store.create(await self._new(info), entries, sidecars=sidecars)
+
+    async def copy(self, source: SessionKey, info: SessionInfo, *, before: int | None = None) -> SessionInfo:
+        await self._check(source)
+        return await self._store.copy(source, await self._new(info), before=before)
+
+    async def load(self, key: SessionKey) -> SessionInfo | None:
+        info = await self._store.load(key)
+        return info if self._is_own(info) else None
+
+    async def entries(
+        self, key: SessionKey, *, after: int | None = None, before: int | None = None, limit: int | None = None
+    ) -> list[Entry]:
+        await self._check(key)
+        return await self._store.entries(key, after=after, before=before, limit=limit)
+
+    async def items(self, key: SessionKey, *, limit: int | None = None) -> list[Item]:
+        await self._check(key)
+        return await self._store.items(key, limit=limit)
+
+    async def messages(self, key: SessionKey, *, limit: int) -> list[Message]:
+        await self._check(key)
+        return await self._store.messages(key, limit=limit)
+
+    async def append(
+        self,
+        key: SessionKey,
+        entries: Sequence[Entry],
+        *,
+        expected_seq: int | None = None,
+        turn: TurnLock | None = None,
+    ) -> Appended:
+        await self._check(key)
+        return await self._store.append(key, entries, expected_seq=expected_seq, turn=turn)
+
+    async def rewrite(self, key: SessionKey, change: Change, *, turn: TurnLock | None = None) -> SessionInfo:
+        def of_own(history: History) -> History:
+            if not self._is_own(history.info):
+                raise SessionNotFoundError(key)
+            after = change(history)
+            self._check_stays(after.info)
+            return after
+
+        return await self._store.rewrite(key, of_own, turn=turn)
+
+    async def start_over(self, key: SessionKey, *, turn: TurnLock | None = None) -> None:
+        await self._check(key)  # of a damaged session no one can say whose it is: this raises what is wrong with it
+        await self._store.start_over(key, turn=turn)
+
+    async def delete(self, key: SessionKey) -> None:
+        await self._check(key)
+        await self._store.delete(key)
+
+    async def set_aside(self, key: SessionKey, note: str = "") -> SetAside:
+        await self._check(key)
+        return await self._store.set_aside(key, note)
+
+    async def read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
+        return await self._store.read_sidecar(key, name) if await self.load(key) is not None else None
+
+    async def write_sidecar(self, key: SessionKey, name: str, data: bytes, *, turn: TurnLock | None = None) -> None:
+        await self._check(key)
+        await self._store.write_sidecar(key, name, data, turn=turn)
+
+    async def list_sidecars(self, key: SessionKey) -> list[str]:
+        return await self._store.list_sidecars(key) if await self.load(key) is not None else []
+
+    async def delete_sidecar(self, key: SessionKey, name: str, *, turn: TurnLock | None = None) -> bool:
+        return await self.load(key) is not None and await self._store.delete_sidecar(key, name, turn=turn)
+
+    @contextlib.asynccontextmanager
+    async def turn_lock(self, key: SessionKey, timeout: float | None = None) -> AsyncIterator[TurnLock]:
+        await self._check(key)
+        async with self._store.turn_lock(key, timeout) as lock:
+            yield lock
+
+    @contextlib.asynccontextmanager
+    async def reserve(self, session_id: str) -> AsyncIterator[None]:
+        async with self._store.reserve(session_id):
+            yield
+
+    def place(self, key: SessionKey) -> Hashable:
+        return self._store.place(key)
+
+    # --- many sessions ---
+
+    async def scan(self, agent_id: str | None = None) -> AsyncIterator[SessionInfo]:
+        async for info in self._store.scan(agent_id):
+            if self._is_own(info):
+                yield info
+
+    async def find(self, session_id: str) -> list[SessionKey]:
+        return [key for key in await self._store.find(session_id) if await self.load(key) is not None]
+
+    async def query(self, query: SessionQuery) -> Page[SessionInfo]:
+        if query.user_id not in (None, self._user_id):
+            return Page(())
+        page = await self._store.query(own := self._own(query))
+        return Page(page, _translated(page.next_cursor, own, query))
+
+    async def count(self, query: SessionQuery) -> int:
+        return await self._store.count(self._own(query)) if query.user_id in (None, self._user_id) else 0
+
+    async def search(self, query: SearchQuery) -> Page[SearchHit]:
+        if query.sessions.user_id not in (None, self._user_id):
+            return Page(())
+        window, place = query.position()
+        own = replace(query, sessions=self._own(query.sessions), cursor=None)
+        if query.cursor is not None:
+            own = replace(own, cursor=own.cursor_at(window, place))
+        page = await self._store.search(own)
+        if page.next_cursor is None:
+            return page
+        return Page(page, query.cursor_at(*replace(own, cursor=page.next_cursor).position()))
+
+    async def purge(self) -> None:
+        await self._store.purge()
+
+    def _own(self, query: SessionQuery) -> SessionQuery:
+        """Return a question about the sessions of this user, from the same place on."""
+        place = query.position()
+        own = replace(query, user_id=self._user_id, cursor=None)
+        return own if place is None else replace(own, cursor=own.cursor_at(place))
+
+
+def _translated(cursor: str | None, own: SessionQuery, query: SessionQuery) -> str | None:
+    """Return a cursor of one question as the same place in the answer to another."""
+    place = None if cursor is None else replace(own, cursor=cursor).position()
+    return None if place is None else query.cursor_at(place)
