@@ -70,6 +70,10 @@ class LeaseEngine(Engine):
         """Free a lock, if the claim still has it."""
 
     @abstractmethod
+    def is_held(self, key: SessionKey) -> bool:
+        """Tell whether someone has the lock of a session, and its lease has not ended."""
+
+    @abstractmethod
     def reserve(self, name: str, nonce: str) -> bool:
         """Take the right to make a session of an id, for the time of one lease; tell whether it was free."""
 

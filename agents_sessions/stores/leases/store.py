@@ -54,6 +54,10 @@ class LeaseStore(RowStore):
             with lease.watched():
                 yield TurnLock(key, fence)
 
+    async def is_running(self, key: SessionKey) -> bool:
+        check_key(key)
+        return await self._read(partial(self._engine.is_held, key))
+
     async def _take(self, key: SessionKey, begun: float, timeout: float | None) -> tuple[Lease, int]:
         """Wait until the lock is free, and take it."""
         claim = new_claim(key)

@@ -295,6 +295,12 @@ class PostgresEngine(LeaseEngine):
         update = f"UPDATE {self._session} SET holder = NULL, lease_until = NULL WHERE {_MINE} AND holder = %s"
         self._database.run(lambda connection, _: _changed(connection, update, (*_ids(claim.key), claim.nonce)))
 
+    def is_held(self, key: SessionKey) -> bool:
+        select = (
+            f"SELECT 1 FROM {self._session} WHERE {_MINE} AND holder IS NOT NULL AND lease_until >= clock_timestamp()"
+        )
+        return bool(self._all(select, _ids(key)))
+
     def reserve(self, name: str, nonce: str) -> bool:
         statement = f"""
             INSERT INTO {self._reservation} AS r

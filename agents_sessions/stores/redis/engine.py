@@ -29,7 +29,7 @@ INSERT, EXTEND, SWAP, READ = map(Script, (scripts.INSERT, scripts.EXTEND, script
 REMOVE, MOVE = map(Script, (scripts.REMOVE, scripts.MOVE))
 WRITE_SIDECAR, DELETE_SIDECAR = map(Script, (scripts.WRITE_SIDECAR, scripts.DELETE_SIDECAR))
 ACQUIRE, RENEW, RELEASE = map(Script, (scripts.ACQUIRE, scripts.RENEW, scripts.RELEASE))
-RESERVE, UNRESERVE = map(Script, (scripts.RESERVE, scripts.UNRESERVE))
+IS_HELD, RESERVE, UNRESERVE = map(Script, (scripts.IS_HELD, scripts.RESERVE, scripts.UNRESERVE))
 
 
 class RedisEngine(LeaseEngine):
@@ -181,6 +181,9 @@ class RedisEngine(LeaseEngine):
 
     def release(self, claim: Claim) -> None:
         self._database.ask(RELEASE, self._keys(claim.key)[:1], claim.nonce)
+
+    def is_held(self, key: SessionKey) -> bool:
+        return bool(self._database.ask(IS_HELD, self._keys(key)[:1]))
 
     def reserve(self, name: str, nonce: str) -> bool:
         return bool(self._database.ask(RESERVE, [self._reservation(name)], nonce, self._lease))

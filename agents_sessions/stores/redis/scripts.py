@@ -200,6 +200,14 @@ end
 return 0
 """
 
+IS_HELD = (
+    _CLOCK
+    + """
+local h = redis.call('HMGET', KEYS[1], 'holder', 'lease_until')
+return h[1] and tonumber(h[2]) >= now and 1 or 0
+"""
+)
+
 RESERVE = """
 -- ARGV: nonce lease
 if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 1 end
