@@ -142,6 +142,21 @@ def test_approval(tmp_path: Path) -> None:
     )
 
 
+def test_postgres_workers(tmp_path: Path) -> None:
+    assert in_order(
+        run("postgres_workers", tmp_path),
+        "worker 1  On the list: milk.",
+        "worker 2  On the list: milk, bread.",
+        "worker 2 is killed",
+        "worker 1  On the list: milk, bread, wait for ever, eggs.",
+        "4 turns, 3 model requests",
+        "completed",
+        "completed",
+        "interrupted",
+        "completed",
+    )
+
+
 def test_my_agent(tmp_path: Path) -> None:
     program = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(EXAMPLES / "test_my_agent.py")]
     done = subprocess.run(program, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
