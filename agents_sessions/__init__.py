@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from agents_sessions.not_given import NOT_GIVEN, NotGiven
     from agents_sessions.opened import open_session
     from agents_sessions.session import FileSession, ManagedSession, MemorySession, StoredSession
-    from agents_sessions.stores.base import SessionStore
-    from agents_sessions.stores.file.store import Durability, FileStore
+    from agents_sessions.stores.base import Durability, SessionStore
+    from agents_sessions.stores.file.store import FileStore
     from agents_sessions.stores.memory import MemoryStore
     from agents_sessions.stores.postgres.store import PostgresStore
     from agents_sessions.stores.redis.store import RedisStore
@@ -123,7 +123,7 @@ _HOME = {
     "Content": "turns.request",
     "ContextStats": "model.totals",
     "DecisionEntry": "model.history",
-    "Durability": "stores.file.store",
+    "Durability": "stores.base",
     "FileSession": "session",
     "FileStore": "stores.file.store",
     "HandedOff": "turns.events",

@@ -8,6 +8,7 @@ from agents_sessions.concurrency.settle import Done
 from agents_sessions.keys import SessionKey
 from agents_sessions.session import StoredSession
 from agents_sessions.stores.base import SessionStore
+from agents_sessions.stores.rows.store import RowStore
 from agents_sessions.stores.urls import store_from_url
 
 if TYPE_CHECKING:
@@ -20,12 +21,20 @@ if TYPE_CHECKING:
 class OpenedSession(StoredSession):
     """A session that has opened its store, and closes it with itself."""
 
+    async def ping(self) -> bool:
+        """Tell whether the store answers.
+
+        Raises:
+            RuntimeError: The session was closed.
+        """
+        self._check_open()
+        return await self.store.ping() if isinstance(self.store, RowStore) else True
+
     def close(self) -> Awaitable[None]:
         """Take no more calls, and close the store. It can be called again, and awaited."""
         super().close()
-        close = getattr(self.store, "close", None)
-        if close is not None:
-            close()
+        if isinstance(self.store, RowStore):
+            self.store.close()
         return Done()
 
 

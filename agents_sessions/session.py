@@ -44,8 +44,7 @@ if TYPE_CHECKING:
 
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import Item
-    from agents_sessions.stores.base import Change, History, SessionStore, TurnLock
-    from agents_sessions.stores.file.store import Durability
+    from agents_sessions.stores.base import Change, Durability, History, SessionStore, TurnLock
 
 RUN_STATE = "run_state.json"
 """The sidecar of a managed turn that awaits approval."""

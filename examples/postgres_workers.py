@@ -52,19 +52,23 @@ class Worker:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def send(self, text: str) -> None:
+        """Pass a message on, and do not wait."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"session": "groceries", "text": text}) + "\n")
         self.process.stdin.flush()
 
     def answer(self) -> str:
+        """Wait for the next answer."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
     def ask(self, text: str) -> None:
+        """Pass a message on, and show its answer."""
         self.send(text)
         print(f"{self.name}  {self.answer()}")
 
     def stop(self) -> None:
+        """Kill the process."""
         self.process.kill()
         self.process.communicate()
 

@@ -240,11 +240,12 @@ def test_all_but_the_files_can_be_used_where_there_is_no_posix():
         for name in ("register_at_fork", "fork", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "preadv"):
             delattr(os, name)
         import asyncio, agents_sessions
-        from agents_sessions import MemorySession, MemoryStore, SessionManager, StoredSession
+        from agents_sessions import MemorySession, MemoryStore, PostgresStore, RedisStore, SessionManager, StoredSession
         from agents_sessions.testing import LocalResponses, StoreContract
         async def main():
             await SessionManager(MemoryStore()).create_session("a", session_id="s")
             await MemorySession("s").get_items()
+            PostgresStore("host=nowhere"), RedisStore("redis://nowhere"), SessionManager("redis://nowhere")
             print("fine")
         asyncio.run(main())
     """

@@ -36,7 +36,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from agents_sessions.concurrency import process
 from agents_sessions.errors import (
@@ -61,6 +61,9 @@ logger = logging.getLogger("agents_sessions")
 
 Entries: TypeAlias = "Iterable[Entry] | AsyncIterable[Entry]"
 """Entries at hand, or a stream of them: a history that is copied need not fit into memory."""
+
+Durability = Literal["full", "process"]
+"""What an acknowledged write survives: a power cut of whatever keeps it, or the death of the process only."""
 
 NO_SIDECARS: Mapping[str, bytes] = MappingProxyType({})
 

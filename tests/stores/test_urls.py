@@ -106,8 +106,10 @@ async def test_a_manager_opens_and_closes_the_store_of_a_url(tmp_path):
 async def test_a_bare_session_by_url_closes_its_store_with_itself(tmp_path):
     async with open_session(f"sqlite:///{tmp_path}/chats.db", "s", agent_id="support") as session:
         await session.add_items([{"role": "user", "content": "hello"}])
-    with pytest.raises(RuntimeError, match="closed"):
-        await session.get_items()
+        assert await session.ping()
+    for act in (session.get_items, session.ping):
+        with pytest.raises(RuntimeError, match="closed"):
+            await act()
     with pytest.raises(StoreClosedError):
         await session.store.ping()
     await session.close()

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, M
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from agents_sessions.concurrency import process
 from agents_sessions.concurrency.settle import settle
@@ -28,6 +28,7 @@ from agents_sessions.stores.base import (
     NO_SIDECARS,
     Appended,
     Change,
+    Durability,
     Entries,
     History,
     SessionStore,
@@ -46,8 +47,6 @@ from agents_sessions.stores.file.names import encode_name
 from agents_sessions.stores.file.queries import INFO_QUERY, Query, entries_query, items_query
 from agents_sessions.stores.file.turn_lock import await_lock, this_process
 from agents_sessions.stores.transitions import created
-
-Durability = Literal["full", "process"]
 
 _T = TypeVar("_T")
 _SCAN_BATCH = 64

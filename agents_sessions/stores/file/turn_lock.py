@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import errno
 import os
-import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import NamedTuple
 
+from agents_sessions.concurrency.process import this_process as this_process
 from agents_sessions.errors import SessionBusyError, SessionIOError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import now, timestamp
@@ -119,8 +119,3 @@ def _holder(folder: int, name: str) -> Holder:
         return Holder(str(holder["process"]), max(held_for, timedelta(0)))  # a clock may have been set back meanwhile
     except (OSError, NotRegular, ValueError, KeyError, TypeError):
         return Holder("another process", None)
-
-
-def this_process() -> str:
-    """Return how this process is named to those who wait for it."""
-    return f"process {os.getpid()} on {socket.gethostname()}"

@@ -16,7 +16,6 @@ from agents_sessions.keys import SessionKey
 from agents_sessions.model.ids import check_id, check_key
 from agents_sessions.stores.base import TurnLock
 from agents_sessions.stores.codec import PLAIN, Codec
-from agents_sessions.stores.file.turn_lock import this_process
 from agents_sessions.stores.leases.keeper import Keeper
 from agents_sessions.stores.leases.lease import Claim, Lease, LeaseEngine, Taken, new_claim
 from agents_sessions.stores.rows.store import WRITE_TIMEOUT, RowStore
@@ -48,7 +47,7 @@ class LeaseStore(RowStore):
             try:
                 await stack.enter_async_context(process.turn_takers.hold(self.place(key), timeout))
             except TimeoutError:
-                raise SessionBusyError(key, monotonic() - begun, this_process()) from None
+                raise SessionBusyError(key, monotonic() - begun, process.this_process()) from None
             lease, fence = await self._take(key, begun, timeout)
             stack.push_async_callback(self._let_go, lease)
             with lease.watched():
@@ -63,7 +62,7 @@ class LeaseStore(RowStore):
         claim = new_claim(key)
         try:
             async for asked in _looks(begun, timeout):
-                taken = await settle(self._read(partial(self._engine.acquire, claim, this_process())))
+                taken = await settle(self._read(partial(self._engine.acquire, claim, process.this_process())))
                 if taken is None:
                     raise SessionNotFoundError(key)
                 if taken.fence:

@@ -16,7 +16,14 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from agents_sessions.concurrency.forks import renew_in_child
-from agents_sessions.errors import OutcomeUnknownError, SchemaError, StoreClosedError, StoreError, StoreUnavailableError
+from agents_sessions.errors import (
+    DurabilityError,
+    OutcomeUnknownError,
+    SchemaError,
+    StoreClosedError,
+    StoreError,
+    StoreUnavailableError,
+)
 from agents_sessions.stores.postgres.schema import TABLES, VERSION
 
 Connection = psycopg.Connection[Any]
@@ -25,6 +32,7 @@ _T = TypeVar("_T")
 
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 """The connection is gone, or the server is about to go."""
+_WAY_OUT = 'take durability="process"'
 _REFUSED = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 """Nothing was done, and it is to be done again."""
 
@@ -136,6 +144,9 @@ class Database:
         connection = psycopg.connect(self._dsn or "", autocommit=True, prepare_threshold=None)
         if not self._synchronous:
             connection.execute("SET synchronous_commit = off")
+        elif not self._ready and connection.execute("SHOW synchronous_commit").fetchone() == ("off",):
+            connection.close()
+            raise DurabilityError(self.name, f"its synchronous_commit is off; set it on, or {_WAY_OUT}")
         return connection
 
     def _prepare(self, connection: Connection) -> None:

@@ -1,9 +1,9 @@
 """Sessions in PostgreSQL, for any number of processes and machines."""
 
-from typing import Any
+from typing import Any, Self
 
+from agents_sessions.stores.base import Durability
 from agents_sessions.stores.codec import PLAIN, Codec
-from agents_sessions.stores.file.store import Durability
 from agents_sessions.stores.leases.lease import Terms
 from agents_sessions.stores.leases.store import LeaseStore
 from agents_sessions.stores.postgres.database import Database
@@ -58,3 +58,8 @@ class PostgresStore(LeaseStore):
         )
         place = ("postgresql", dsn or id(pool), schema, table_prefix)
         super().__init__(PostgresEngine(database, terms, place), codec=codec)
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """Return a store on the server of a URL: what the class itself does, by the name that the SDK has for it."""
+        return cls(url, **options)

@@ -72,7 +72,7 @@ class Database:
         return self.run(lambda _: self._execute(*command))
 
     def ask(self, script: Script, keys: Sequence[Argument], *arguments: Argument) -> Any:
-        """Run a script that changes nothing."""
+        """Run a script that changes nothing, or nothing that a crash may not lose."""
         return self.run(lambda _: self.evaluate(script, keys, arguments))
 
     def change(self, script: Script, keys: Sequence[Argument], *arguments: Argument) -> Any:

@@ -3,8 +3,8 @@
 import re
 from typing import Any, Self
 
+from agents_sessions.stores.base import Durability
 from agents_sessions.stores.codec import PLAIN, Codec
-from agents_sessions.stores.file.store import Durability
 from agents_sessions.stores.leases.lease import Terms
 from agents_sessions.stores.leases.store import LeaseStore
 from agents_sessions.stores.redis.database import Database
@@ -58,7 +58,7 @@ class RedisStore(LeaseStore):
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
-        """Return a store on the server of a URL: what the class itself does, by the name that the SDK uses."""
+        """Return a store on the server of a URL: what the class itself does, by the name that the SDK has for it."""
         return cls(url, **options)
 
 

@@ -80,10 +80,6 @@ class Engine(ABC):
     """The threads that wait for the database."""
     lock_grace: float = 0.0
 
-    def gate(self, key: SessionKey) -> Hashable:
-        """Return what the writers of a session wait for in this process, so that they do not race each other."""
-        return (self.place, key)
-
     @abstractmethod
     def insert(self, key: SessionKey, head: Head, lines: Sequence[Line], sidecars: Mapping[str, bytes]) -> bool:
         """Store a new session whole; False if there is one of that key."""

@@ -3,7 +3,7 @@
 import re
 from typing import get_args
 
-from agents_sessions.stores.file.store import Durability
+from agents_sessions.stores.base import Durability
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,30}")
 

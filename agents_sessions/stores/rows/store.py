@@ -193,7 +193,9 @@ class RowStore(SessionStore):
 
     def _entries(self, key: SessionKey, window: Window) -> list[Entry]:
         found = self._found(key, window)
-        return self._reader.entries(key, found.lines, self._reader.known(key, found.head).codec)
+        known = self._reader.known(key, found.head)
+        self._last_seen.put(key, known)  # who has read often appends next
+        return self._reader.entries(key, found.lines, known.codec)
 
     async def append(
         self,
@@ -341,7 +343,7 @@ class RowStore(SessionStore):
         begun = monotonic()
         async with contextlib.AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(process.writers.hold(self._engine.gate(key), WRITE_TIMEOUT))
+                await stack.enter_async_context(process.writers.hold(self.place(key), WRITE_TIMEOUT))
             except TimeoutError:
                 raise SessionBusyError(key, monotonic() - begun, "this process") from None
             return await self._attempt(operation, settle)

@@ -9,6 +9,7 @@ shell, escapes that lock and gets SQLite's own.
 import contextlib
 import os
 import sqlite3
+import threading
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,8 @@ class Database:
         self._abandoned: list[sqlite3.Connection] = []
         self._free: deque[sqlite3.Connection] = deque()
         self._ready = False
+        self._writer = threading.Lock()
+        """Held by the thread of this process that writes: it hands over faster than the lock file is tried again."""
         renew_in_child(self)
 
     @contextlib.contextmanager
@@ -65,7 +68,7 @@ class Database:
         Raises:
             AnotherWritesError: Another process writes at this moment; try again.
         """
-        with self._errors(), self._connection() as connection, self._locked():
+        with self._errors(), self._connection() as connection, self._writer, self._locked():
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -170,6 +173,7 @@ class Database:
         # A connection must not be used by two processes, and closing it here would drop the locks of its file.
         self._abandoned += self._free
         self._free.clear()
+        self._writer = threading.Lock()
 
 
 def check_path(path: str | os.PathLike[str]) -> Path:

@@ -1,7 +1,7 @@
 """The verbs of a store, as SQL on one file."""
 
 import sqlite3
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from agents_sessions.concurrency.worker_threads import FILE_THREADS
@@ -32,9 +32,6 @@ class SQLiteEngine(Engine):
         self._session, self._entry, self._sidecar = f"{prefix}session", f"{prefix}entry", f"{prefix}sidecar"
         self.name = database.name
         self.place = ("sqlite", str(database.path), prefix)
-
-    def gate(self, key: SessionKey) -> Hashable:
-        return self.place  # SQLite has one writer at a time
 
     # --- sessions ---
 

@@ -10,9 +10,8 @@ from agents_sessions.concurrency import process
 from agents_sessions.errors import SessionBusyError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.ids import check_key
-from agents_sessions.stores.base import TurnLock
+from agents_sessions.stores.base import Durability, TurnLock
 from agents_sessions.stores.codec import PLAIN, Codec
-from agents_sessions.stores.file.store import Durability
 from agents_sessions.stores.file.turn_lock import await_lock, this_process
 from agents_sessions.stores.rows.settings import check_durability, check_name
 from agents_sessions.stores.rows.store import WRITE_TIMEOUT, RowStore

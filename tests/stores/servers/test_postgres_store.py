@@ -9,6 +9,7 @@ from builders import KEY, info_of, said
 from scrambled import WORDS, Scrambled
 
 from agents_sessions.errors import (
+    DurabilityError,
     OutcomeUnknownError,
     SchemaError,
     SessionIdError,
@@ -152,6 +153,14 @@ async def test_durability_process_lets_a_commit_not_wait(postgres_backend):
         async with postgres_backend.open(durability=durability) as store:
             await store.load(KEY)
             assert store._engine._all("SHOW synchronous_commit", ()) == [(waits,)]
+
+
+@as_test
+async def test_full_durability_refuses_a_connection_whose_commits_do_not_wait(postgres_backend):
+    url = psycopg.conninfo.make_conninfo(postgres_backend.url, options="-c synchronous_commit=off")
+    async with PostgresStore.from_url(url, schema=postgres_backend.space) as store:
+        with pytest.raises(DurabilityError, match='durability="process"'):
+            await store.load(KEY)
 
 
 @as_test
