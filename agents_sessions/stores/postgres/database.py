@@ -6,6 +6,7 @@ statement either: so it works behind a pooler that gives each transaction anothe
 
 import contextlib
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -35,6 +36,9 @@ _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 _WAY_OUT = 'take durability="process"'
 _REFUSED = (psycopg.errors.SerializationFailure, psycopg.errors.DeadlockDetected)
 """Nothing was done, and it is to be done again."""
+
+_USELESS = re.compile(r"FATAL: .*(authentication failed|does not exist|no pg_hba.conf entry|permission denied)")
+"""What no further try will change."""
 
 _PATIENCE = {"connect_timeout": "10", "tcp_user_timeout": "30000", "keepalives_idle": "15"}
 """So that a server that vanished is noticed. What the connection string says is left as it is."""
@@ -96,6 +100,8 @@ class Database:
                         began = True
                         raise
             except (*_LOST, *_REFUSED) as error:
+                if not began and _USELESS.search(str(error)):
+                    raise StoreError(self.name, f"the server refused: {_last_line(error)}") from None
                 if once or monotonic() > until:
                     raise self._error(error, began=began) from error
             except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName) as error:
@@ -184,12 +190,18 @@ class Database:
 
     def _error(self, error: Exception, *, began: bool) -> StoreUnavailableError:
         kind = OutcomeUnknownError if began else StoreUnavailableError
-        return kind(self.name, f"the server does not answer ({type(error).__name__})")
+        return kind(self.name, f"the server does not answer: {_last_line(error)}")
 
     def _renew(self) -> None:
         # To close the parent's connections would say goodbye to the server in the parent's name.
         self._abandoned += self._free
         self._free = deque()
+
+
+def _last_line(error: Exception) -> str:
+    """Return what went wrong with a connection. No value of a statement is in it, and no password."""
+    lines = str(error).strip().splitlines()
+    return lines[-1].strip()[:200] if lines else type(error).__name__
 
 
 def _server(dsn: str | None, pool: Any) -> str:

@@ -124,10 +124,12 @@ class Database:
                 if not self._ready:
                     self._prepare()
                 return work(began)
+            except (redis.AuthenticationError, redis.exceptions.AuthorizationError) as error:
+                raise StoreError(self.name, f"the server refused: {error}") from None
             except _LOST as error:
                 if once or monotonic() > until:
                     kind = OutcomeUnknownError if self._ready else StoreUnavailableError
-                    raise kind(self.name, f"the server does not answer ({type(error).__name__})") from error
+                    raise kind(self.name, f"the server does not answer: {error}") from error
                 began = self._ready
             except redis.ResponseError as error:
                 raise self._refused(error) from error

@@ -178,6 +178,14 @@ async def test_a_server_that_is_not_there_is_an_error_without_a_password(tmp_pat
 
 
 @as_test
+async def test_a_database_that_does_not_exist_is_told_at_once(postgres_dsn):
+    store = PostgresStore(psycopg.conninfo.make_conninfo(postgres_dsn, dbname="nowhere"))
+    async with asyncio.timeout(5):
+        with pytest.raises(StoreError, match='database "nowhere" does not exist'):
+            await store.load(KEY)
+
+
+@as_test
 async def test_what_the_server_refuses_quotes_nothing_of_a_conversation(postgres_backend):
     async with postgres_backend.open() as store:
         await store.create(info_of())

@@ -187,6 +187,18 @@ async def fill(store):
         await store.append(KEY, [said("x" * 100_000)])
 
 
+def test_a_wrong_password_is_told_at_once_and_not_shown():
+    async def work(path):
+        store = RedisStore(f"unix://:hunter2@{path}")
+        async with asyncio.timeout(5):
+            with pytest.raises(StoreError, match="refused") as caught:
+                await store.load(KEY)
+        assert "hunter2" not in str(caught.value)
+
+    with running(valkey, password="sesame") as server:
+        asyncio.run(work(server.url.removeprefix("unix://:sesame@")))
+
+
 def test_a_server_that_is_full_is_an_error_and_loses_nothing():
     async def work(url):
         async with RedisStore(url) as store:
