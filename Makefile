@@ -12,7 +12,7 @@ SLOW := tests/trust tests/test_examples.py tests/concurrency/test_worker_threads
 	tests/stores/test_codec.py tests/stores/test_writing_a_store.py tests/stores/file/format/test_torn.py \
 	tests/turns/test_cancellation.py tests/turns/test_outcomes.py tests/turns/test_thrown_away.py
 
-.PHONY: demo test test-fast lint types check coverage bench soak mutants mutation clean fuzz
+.PHONY: demo test test-fast lint types check coverage bench soak mutants mutation sdk-tests clean fuzz
 
 # The package alone is enough for it. Whoever has the tools of a developer already uses that environment.
 demo: $(if $(wildcard .venv/ready),.venv/ready,.venv/demo-ready) ## an agent holds a conversation across two processes
@@ -49,6 +49,9 @@ soak: .venv/ready ## the trust tests at length: kills, power cuts, concurrency, 
 		tests/trust/test_invariants.py tests/trust/test_power_cut.py
 	@$(BIN)/python tests/trust/fuzz_document.py 1000000
 
+sdk-tests: .venv/ready ## the SDK's own session tests, with FileSession in the place of SQLiteSession; downloads its source
+	@$(BIN)/python tools/sdk_tests.py
+
 mutants: .venv/ready ## deliberate mistakes in a copy of the package: each must be caught
 	@$(BIN)/python tools/mutants.py
 
@@ -77,4 +80,4 @@ fuzz: .venv/ready ## a million broken files against the reader
 	@touch $@
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .sdk-tests .mypy_cache .ruff_cache .pytest_cache .hypothesis

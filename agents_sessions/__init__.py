@@ -9,22 +9,34 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agents_sessions.errors import SessionError
+    from agents_sessions.features.branches.comparing import BranchDiff
+    from agents_sessions.features.branches.family import Branch
+    from agents_sessions.features.branches.merging import Merged
+    from agents_sessions.features.checkpoints import Checkpoint
+    from agents_sessions.features.redaction import RedactedPlace
+    from agents_sessions.features.summaries import Summary
     from agents_sessions.keys import SessionKey
     from agents_sessions.manager import SessionManager
     from agents_sessions.model.entries import TurnStatus
     from agents_sessions.model.history import (
+        CheckpointEntry,
         DecisionEntry,
         HandoffEntry,
         HistoryEntry,
         ItemEntry,
+        MergeEntry,
         Message,
         ModelRequest,
+        RedactionEntry,
         TurnEntry,
         UsageEntry,
+        ViewEntry,
     )
-    from agents_sessions.model.info import SessionInfo, SessionStatus, SessionType
+    from agents_sessions.model.info import Compaction, ForkPoint, SessionInfo, SessionStatus, SessionType
     from agents_sessions.model.totals import ContextStats
+    from agents_sessions.model.turn_list import TurnInfo
     from agents_sessions.model.usage import TokenUsage
+    from agents_sessions.model.view import View
     from agents_sessions.not_given import NOT_GIVEN, NotGiven
     from agents_sessions.opened import open_session
     from agents_sessions.session import FileSession, ManagedSession, MemorySession, StoredSession
@@ -37,8 +49,11 @@ if TYPE_CHECKING:
     from agents_sessions.stores.urls import store_from_url
     from agents_sessions.turns.agents import AgentFactory, Agents
     from agents_sessions.turns.approvals import PendingApproval
+    from agents_sessions.turns.compacting import Shortened
     from agents_sessions.turns.events import (
         ApprovalNeeded,
+        Compacted,
+        CompactionFailed,
         HandedOff,
         Listener,
         TurnEvent,
@@ -58,18 +73,27 @@ if TYPE_CHECKING:
     from agents_sessions.turns.reply import Reply, ReplySummary
     from agents_sessions.turns.request import Content
     from agents_sessions.turns.stream import ReplyStream
+    from agents_sessions.windows import in_order, last_tokens, last_turns, prune_tool_outputs
 
 __all__ = [
     "NOT_GIVEN",
     "AgentFactory",
     "Agents",
     "ApprovalNeeded",
+    "Branch",
+    "BranchDiff",
+    "Checkpoint",
+    "CheckpointEntry",
+    "Compacted",
+    "Compaction",
+    "CompactionFailed",
     "Content",
     "ContextStats",
     "DecisionEntry",
     "Durability",
     "FileSession",
     "FileStore",
+    "ForkPoint",
     "HandedOff",
     "HandoffEntry",
     "HistoryEntry",
@@ -78,6 +102,8 @@ __all__ = [
     "ManagedSession",
     "MemorySession",
     "MemoryStore",
+    "MergeEntry",
+    "Merged",
     "Message",
     "ModelRequest",
     "NotGiven",
@@ -85,6 +111,8 @@ __all__ = [
     "OnPending",
     "PendingApproval",
     "PostgresStore",
+    "RedactedPlace",
+    "RedactionEntry",
     "RedisStore",
     "Reply",
     "ReplyStream",
@@ -100,18 +128,27 @@ __all__ = [
     "SessionStatus",
     "SessionStore",
     "SessionType",
+    "Shortened",
     "Start",
     "StoredSession",
+    "Summary",
     "TokenUsage",
     "TurnEntry",
     "TurnEvent",
     "TurnFailed",
     "TurnFinished",
+    "TurnInfo",
     "TurnOptions",
     "TurnStarted",
     "TurnStatus",
     "UsageEntry",
+    "View",
+    "ViewEntry",
+    "in_order",
+    "last_tokens",
+    "last_turns",
     "open_session",
+    "prune_tool_outputs",
     "store_from_url",
 ]
 __version__ = "0.1.0"
@@ -120,12 +157,20 @@ _HOME = {
     "AgentFactory": "turns.agents",
     "Agents": "turns.agents",
     "ApprovalNeeded": "turns.events",
+    "Branch": "features.branches.family",
+    "BranchDiff": "features.branches.comparing",
+    "Checkpoint": "features.checkpoints",
+    "CheckpointEntry": "model.history",
+    "Compacted": "turns.events",
+    "Compaction": "model.info",
+    "CompactionFailed": "turns.events",
     "Content": "turns.request",
     "ContextStats": "model.totals",
     "DecisionEntry": "model.history",
     "Durability": "stores.base",
     "FileSession": "session",
     "FileStore": "stores.file.store",
+    "ForkPoint": "model.info",
     "HandedOff": "turns.events",
     "HandoffEntry": "model.history",
     "HistoryEntry": "model.history",
@@ -134,6 +179,8 @@ _HOME = {
     "ManagedSession": "session",
     "MemorySession": "session",
     "MemoryStore": "stores.memory",
+    "MergeEntry": "model.history",
+    "Merged": "features.branches.merging",
     "Message": "model.history",
     "ModelRequest": "model.history",
     "NOT_GIVEN": "not_given",
@@ -142,6 +189,8 @@ _HOME = {
     "OnPending": "turns.options",
     "PendingApproval": "turns.approvals",
     "PostgresStore": "stores.postgres.store",
+    "RedactedPlace": "features.redaction",
+    "RedactionEntry": "model.history",
     "RedisStore": "stores.redis.store",
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
@@ -157,18 +206,27 @@ _HOME = {
     "SessionStatus": "model.info",
     "SessionStore": "stores.base",
     "SessionType": "model.info",
+    "Shortened": "turns.compacting",
     "Start": "turns.options",
     "StoredSession": "session",
+    "Summary": "features.summaries",
     "TokenUsage": "model.usage",
     "TurnEntry": "model.history",
     "TurnEvent": "turns.events",
     "TurnFailed": "turns.events",
     "TurnFinished": "turns.events",
+    "TurnInfo": "model.turn_list",
     "TurnOptions": "turns.options",
     "TurnStarted": "turns.events",
     "TurnStatus": "model.entries",
     "UsageEntry": "model.history",
+    "View": "model.view",
+    "ViewEntry": "model.history",
+    "in_order": "windows",
+    "last_tokens": "windows",
+    "last_turns": "windows",
     "open_session": "opened",
+    "prune_tool_outputs": "windows",
     "store_from_url": "stores.urls",
 }
 

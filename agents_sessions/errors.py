@@ -8,6 +8,7 @@
     ├── InvalidValueError (ValueError)           an argument or a fact that is none of what is allowed
     ├── UnsupportedError (NotImplementedError)   this store cannot do it
     ├── UnknownAgentError (LookupError)          no agent of that name is registered
+    ├── AgentAmbiguousError (LookupError)        several agents have that name
     ├── SessionNotFoundError (LookupError)       there is no such session
     ├── SessionExistsError                       there is one already
     ├── SessionAmbiguousError (LookupError)      two agents have a session of that id
@@ -21,10 +22,19 @@
     ├── InvalidDecisionError (ValueError)        a decision about calls that are not, or not clearly, the ones that wait
     ├── NothingToRetryError (LookupError)        the last turn has not failed
     │   └── MessageNotKeptError                  it has, but its message was too large to be kept: send it again
+    ├── NothingToUndoError (LookupError)         no turn is there to be taken back, or none was
+    │   └── NothingToRedoError                   nothing was taken back, or something was said since
+    ├── PositionNotFoundError (LookupError)      the history has no such turn or entry
+    │   └── PositionTakenBackError               it has, but an undo or a rewind has taken it back
+    ├── NothingToMergeError (LookupError)        the branch has said nothing that the target does not have
+    ├── CheckpointNotFoundError (LookupError)    the session has no checkpoint of that id
+    ├── TooManyError                             the session has as many of something as it may have
+    ├── SummariserError                          the summariser failed, or said nothing
     ├── TurnNotResumableError                    a turn awaits approval, and its agents or tools have changed
     ├── TurnCancelledError                       a streamed turn was cancelled, and not by its reader
     ├── ReplyNotStoredError                      the answer came, but could not be stored
     ├── TurnLostError                            a turn was taken for dead, and stores nothing any more
+    ├── ManagerClosedError (RuntimeError)        the manager was closed before the turn began
     ├── SessionLimitError                        an item or a session would be larger than is allowed
     ├── TooManySessionsError                     there would be more sessions than are allowed
     ├── SessionStatusError                       its status forbids the act
@@ -118,20 +128,47 @@ class UnsupportedError(SessionError, NotImplementedError):
 class UnknownAgentError(SessionError, LookupError):
     """A name does not mean any registered agent."""
 
-    def __init__(self, name: str, known: tuple[str, ...] = (), reason: str = "") -> None:
-        super().__init__(name, known, reason)
+    def __init__(
+        self, name: str, known: tuple[str, ...] = (), reason: str = "", session: SessionKey | None = None
+    ) -> None:
+        super().__init__(name, known, reason, session)
         self.name = name
         self.known = known
         self.reason = reason
+        self.key = session
+        """The session whose agent it is, if it is one's."""
 
     def __str__(self) -> str:
         if self.reason:
             return f"no agent named {self.name!r}: {self.reason}"
+        of_session = "" if self.key is None else f", whom session {self.key.session_id!r} needs"
         if not self.known:
-            return f"no agent named {self.name!r}; known agents: none; give agents= to the manager"
+            return f"no agent named {self.name!r}{of_session}; known agents: none; give agents= to the manager"
         known = ", ".join(repr(name) for name in self.known)
-        ways = f"was it renamed? Keep its old name too, agents={{{self.name!r}: agent, …}}, or send with start='entry'"
-        return f"no agent named {self.name!r}; known agents: {known}; {ways}"
+        ways = f"was it renamed? Keep its old name too, agents={{{self.name!r}: agent, …}}"
+        return f"no agent named {self.name!r}{of_session}; known agents: {known}; {ways}{self._other_ways}"
+
+    @property
+    def _other_ways(self) -> str:
+        if self.key is None:
+            return ""
+        if self.key.agent_id == self.name:
+            return ", send with agent=…, or give the session to another agent: move_session(…, agent_id=…)"
+        return ", or send with start='entry' or agent=…"
+
+
+class AgentAmbiguousError(SessionError, LookupError):
+    """A name means several agents, and the history does not say which of them has the conversation."""
+
+    def __init__(self, name: str, count: int, session: SessionKey | None = None) -> None:
+        super().__init__(name, count, session)
+        self.name = name
+        self.count = count
+        self.key = session
+
+    def __str__(self) -> str:
+        of_session = "" if self.key is None else f", and the history of session {self.key.session_id!r} names none"
+        return f"{self.count} agents are named {self.name!r}{of_session}; say which: agent=…, or rename them"
 
 
 class _OfSession(SessionError):
@@ -293,6 +330,47 @@ class NothingToRetryError(_Refused, LookupError):
     """The last turn has not failed."""
 
 
+class NothingToUndoError(_Refused, LookupError):
+    """There are fewer turns than are to be taken back."""
+
+
+class NothingToRedoError(NothingToUndoError):
+    """Nothing was taken back, or something was said since: then it stays a hidden branch, which can be forked."""
+
+
+class PositionNotFoundError(_Refused, LookupError):
+    """The history has no such turn or entry."""
+
+
+class PositionTakenBackError(PositionNotFoundError):
+    """An undo or a rewind has taken this position back. `branches.fork` makes a session of it."""
+
+
+class NothingToMergeError(_Refused, LookupError):
+    """The branch has said nothing that the target does not have already."""
+
+
+class CheckpointNotFoundError(_Refused, LookupError):
+    """The session has no checkpoint of that id."""
+
+
+class TooManyError(_OfSession):
+    """The session has as many of something as it may have. Nothing was changed."""
+
+    def __init__(self, session: SessionKey | str, what: str, limit: int, advice: str) -> None:
+        super().__init__(session, what, limit, advice)
+        self.what = what
+        self.limit = limit
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self._who} has {self.limit:,} {self.what}, and may have no more; {self.advice}"
+
+
+class SummariserError(_Refused):
+    """No summary could be made. The cause, if there is one, is chained; nothing was changed."""
+
+
 class MessageNotKeptError(NothingToRetryError):
     """The message of the failed turn was too large to be kept: send it again, shorter."""
 
@@ -391,6 +469,13 @@ class StoreUnavailableError(StoreError, ConnectionError):
 
 class OutcomeUnknownError(StoreUnavailableError):
     """The server stopped answering in the middle of a change, which may be stored or not: read before you repeat it."""
+
+
+class ManagerClosedError(_OfSession, RuntimeError):
+    """The manager was closed before the turn began. Nothing was stored."""
+
+    def __str__(self) -> str:
+        return f"the manager was closed, and takes no more turns: that of {self._who} did not begin"
 
 
 class SessionLimitError(_OfSession):

@@ -1,11 +1,16 @@
 """Which agent a session belongs to, for callers that know its id alone."""
 
+import contextlib
+import logging
+
 from agents_sessions.concurrency.fair_locks import FairLocks
 from agents_sessions.concurrency.recent import Recent
 from agents_sessions.errors import SessionAmbiguousError, SessionNotFoundError, SessionStorageError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.ids import check_id
 from agents_sessions.stores.base import SessionStore
+
+logger = logging.getLogger("agents_sessions")
 
 _REMEMBERED = 10_000
 
@@ -53,5 +58,20 @@ class SessionLookup:
         if not found:
             raise SessionNotFoundError(session_id)
         if len(found) > 1:
+            found = await self._without_left_behind(found)
+        if len(found) > 1:
             raise SessionAmbiguousError(session_id, tuple(key.agent_id for key in found))
         return found[0]
+
+    async def _without_left_behind(self, found: list[SessionKey]) -> list[SessionKey]:
+        """Remove a session that was moved to another agent by a process that died before it had removed it."""
+        infos = [info for key in found if (info := await self._store.load(key)) is not None]
+        for info in infos:
+            if any(info.is_left_behind(other) for other in infos):
+                logger.warning(
+                    "session %r was moved from agent %r; what was left there is removed", *reversed(info.key)
+                )
+                with contextlib.suppress(SessionNotFoundError):
+                    await self._store.delete(info.key)
+                found = [key for key in found if key != info.key]
+        return found

@@ -12,14 +12,13 @@ Rules that come from the SDK (openai-agents 0.24):
 from __future__ import annotations
 
 import os
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
-from weakref import WeakKeyDictionary, ref
+from typing import TYPE_CHECKING, Any, Self, cast
+from weakref import WeakKeyDictionary
 
 from agents.memory import SessionABC, SessionSettings
 from agents.memory.session_settings import coerce_session_settings
 
-from agents_sessions.compaction import IsStale, Snapshot, newest_items, with_suffix
+from agents_sessions.compaction import IsStale, Snapshot, newest_items, with_suffix, without
 from agents_sessions.concurrency.settle import Done, settle
 from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
@@ -28,19 +27,19 @@ from agents_sessions.model.ids import check_id, check_key
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.model.undo import without_newest_item
-from agents_sessions.model.usage import UsageMark, rows_since
+from agents_sessions.model.view import shown
+from agents_sessions.shared_usage import Run, enter_run, outer_run, run_of
 from agents_sessions.signatures import remember_signatures
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES
 from agents_sessions.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Generator, Hashable, Sequence
+    from collections.abc import Awaitable, Generator, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from agents.items import TResponseInputItem
     from agents.run_context import RunContextWrapper
-    from agents.usage import Usage
 
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import Item
@@ -54,19 +53,6 @@ _STATE = "state.json"
 
 _SESSION_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
 """The four methods of the SDK's protocol."""
-
-
-class _Run(NamedTuple):
-    """A run that keeps its history here. Runs inside it, of agents used as tools, grow the same usage."""
-
-    wrapper: ref[RunContextWrapper[Any]]
-    usage: Usage
-    place: Hashable
-    turn: str | None
-
-
-_runs: ContextVar[tuple[_Run, ...]] = ContextVar("agents_sessions_runs", default=())
-"""The run that the caller works for, behind those that wait for it."""
 
 
 @remember_signatures
@@ -115,7 +101,7 @@ class StoredSession(SessionABC):
             SessionSettings() if session_settings is None else coerce_session_settings(session_settings)
         )
         self._create = create
-        self._marks: WeakKeyDictionary[RunContextWrapper[Any], UsageMark] = WeakKeyDictionary()
+        self._counted: WeakKeyDictionary[RunContextWrapper[Any], Run] = WeakKeyDictionary()
 
     async def __aenter__(self) -> Self:
         return self
@@ -155,7 +141,6 @@ class StoredSession(SessionABC):
     ) -> list[TResponseInputItem]:
         """Return the history, or its newest `limit` items, in order."""
         if wrapper is not None:
-            self._marks.setdefault(wrapper, UsageMark.of(wrapper.usage))
             self._enter_run(wrapper, await self._find_key())
         if limit is None and self.session_settings is not None:
             limit = self.session_settings.limit
@@ -180,31 +165,34 @@ class StoredSession(SessionABC):
         """
         self._check_open()
         entries = [item_entry(item) for item in cast("list[Item]", items)]
-        if wrapper is not None and (outer := self._outer_run(wrapper, await self._find_key())) is not None:
+        if wrapper is not None and (outer := outer_run(wrapper, self.store.place(await self._find_key()))) is not None:
             agent = None if outer.turn is None else str(getattr(wrapper, "tool_name", "nested"))
             entries = [item_entry(entry["item"], agent=agent, turn=outer.turn) for entry in entries]
         elif wrapper is not None:
-            # The session sees this run for the first time, so the run was resumed; its earlier usage is stored.
-            before = self._marks.setdefault(wrapper, UsageMark.of(wrapper.usage))
-            if rows := rows_since(before, wrapper.usage):
-                entries.append(record_entry({"type": "usage", "requests": rows}))
-                await settle(self._append_spent(entries, wrapper, UsageMark.of(wrapper.usage)))
+            # A run that the session sees here for the first time was resumed; its earlier usage is stored.
+            run = self._enter_run(wrapper, await self._find_key())
+            if run.spent:
+                entries.append(record_entry({"type": "usage", "requests": list(run.spent)}))
+                await settle(self._append_spent(entries, run, len(run.spent)))
                 return
         if entries:
             await self._append(entries)
 
     async def pop_item(self, *, wrapper: RunContextWrapper[Any] | None = None) -> TResponseInputItem | None:
-        """Remove the newest item and return it, or None if there is none. A handoff goes with what asked for it."""
+        """Remove the newest item that is seen and return it, or None if there is none.
+
+        A handoff goes with what asked for it. What was taken back before stays as it is.
+        """
         popped: Item | None = None
 
         def change(history: History) -> History:
             nonlocal popped
             popped = None  # the store may call this again
-            place = _newest_item(history.entries)
-            if place is None:
+            seen = shown(history.entries)
+            if not seen:
                 return history
-            popped = history.entries[place]["item"]
-            return history.with_entries(without_newest_item(history.entries, place))
+            popped = seen[-1]["item"]
+            return history.with_entries(_without_newest(history.entries, seen[-1]))
 
         await self._rewrite(change)
         return cast("TResponseInputItem | None", popped)
@@ -287,15 +275,14 @@ class StoredSession(SessionABC):
     async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
         """Replace the history in one step, or return False. The SDK's compaction asks, so that no crash finds a gap.
 
-        It asks so for what an application compacts by hand, and means the whole history, whatever came meanwhile.
+        It asks so for what an application compacts by hand, and means all that is seen, whatever came meanwhile.
         """
         if self._has_methods_of_its_own():
             return False
         entries = [item_entry(item) for item in cast("list[Item]", items)]
 
         def change(history: History) -> History:
-            records = [entry for entry in history.entries if "record" in entry]
-            return history.with_entries([*records, *entries])
+            return history.with_entries([*without(history.entries, shown(history.entries)), *entries])
 
         await self._rewrite(change)
         return True
@@ -329,19 +316,13 @@ class StoredSession(SessionABC):
         """Tell whether a subclass may change what is stored. Then nothing goes past its methods."""
         return any(getattr(type(self), name) is not getattr(StoredSession, name) for name in _SESSION_METHODS)
 
-    def _enter_run(self, wrapper: RunContextWrapper[Any], key: SessionKey, turn: str | None = None) -> None:
-        """Note the run that the current task works for. What it calls inherits the note."""
-        around = [run for run in _runs.get() if run.usage is wrapper.usage]
-        if not any(run.wrapper() is wrapper for run in around):
-            _runs.set((*around, _Run(ref(wrapper), wrapper.usage, self.store.place(key), turn)))
-
-    def _outer_run(self, wrapper: RunContextWrapper[Any], key: SessionKey) -> _Run | None:
-        """Return the run on this session that waits for this one, and shares its usage."""
-        place = self.store.place(key)
-        for run in _runs.get():
-            if run.usage is wrapper.usage and run.place == place and run.wrapper() is not wrapper:
-                return run
-        return None
+    def _enter_run(self, wrapper: RunContextWrapper[Any], key: SessionKey, turn: str | None = None) -> Run:
+        """Return the account of a run, and note that the current task works for it."""
+        run = self._counted.get(wrapper)
+        if run is None or run.usage is not wrapper.usage:
+            run = self._counted[wrapper] = run_of(wrapper, self.store.place(key), turn)
+        enter_run(run)
+        return run
 
     async def _find_key(self) -> SessionKey:
         """Return the session's key. Every operation begins here.
@@ -356,10 +337,10 @@ class StoredSession(SessionABC):
         if self._closed:
             raise RuntimeError(f"{self!r} is closed; make another one, what is stored is still there")
 
-    async def _append_spent(self, entries: Sequence[Entry], wrapper: RunContextWrapper[Any], spent: UsageMark) -> None:
+    async def _append_spent(self, entries: Sequence[Entry], run: Run, count: int) -> None:
         """Store entries with what a run has spent. A caller must settle this: cut in two, it counts the usage again."""
         await self._append(entries)
-        self._marks[wrapper] = spent
+        del run.spent[:count]
 
     async def _append(self, entries: Sequence[Entry]) -> None:
         try:
@@ -483,6 +464,7 @@ async def delete_run_states(store: SessionStore, key: SessionKey, *, turn: TurnL
         await store.delete_sidecar(key, name, turn=turn)
 
 
-def _newest_item(entries: Sequence[Entry]) -> int | None:
-    places = range(len(entries) - 1, -1, -1)
-    return next((place for place in places if "item" in entries[place]), None)
+def _without_newest(entries: list[Entry], newest: Entry) -> list[Entry]:
+    """Return a history without the newest item that is seen, which may be a summary."""
+    place = next(place for place, entry in enumerate(entries) if entry["seq"] == newest["seq"])
+    return without_newest_item(entries, place) if "item" in entries[place] else without(entries, [newest])

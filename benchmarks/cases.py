@@ -9,7 +9,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks import managed
+from benchmarks import history, managed
 from benchmarks.contenders import CONTENDERS, FLOOR, OURS, SQLITE, Contender, Session, close
 from benchmarks.conversation import ITEMS_PER_TURN, session_id, turns
 from benchmarks.measure import Arm, Figure, ask, figure, interleave
@@ -59,6 +59,7 @@ class Bench:
             self._crowd,
             self._sends,
             self._users,
+            self._histories,
             self._sizes,
         )
         for case in cases:
@@ -157,6 +158,11 @@ class Bench:
 
     async def _users(self) -> list[Row]:
         return await managed.users(self._make_folder("users", OURS), self._name, self._effort.conversations)
+
+    async def _histories(self) -> list[Row]:
+        worked = await history.long_histories(self._make_folder("histories", OURS), self._effort.long_reads)
+        talked = await history.long_conversation(self._make_folder("long-conversation", OURS), self._effort.turns)
+        return [*worked, *talked]
 
     async def _sizes(self) -> list[Row]:
         """Bytes on the disk, after everything is closed, and the memory that a full read takes."""

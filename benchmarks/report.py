@@ -12,7 +12,14 @@ from benchmarks.contenders import FLOOR, NAIVE, OURS, SQLITE
 from benchmarks.measure import Figure
 
 _COLUMNS = (OURS.name, SQLITE.name, NAIVE.name, FLOOR.name)
-_FORMS = {"ms": (1e3, "ms"), "s": (1, "s"), "turns/s": (1, "/s"), "B": (1, "B"), "MB": (1e-6, "MB")}
+_FORMS = {
+    "ms": (1e3, "ms"),
+    "s": (1, "s"),
+    "turns/s": (1, "/s"),
+    "items": (1, "items"),
+    "B": (1, "B"),
+    "MB": (1e-6, "MB"),
+}
 
 
 @dataclass(slots=True)
@@ -20,7 +27,7 @@ class Row:
     """One case."""
 
     case: str
-    unit: Literal["ms", "s", "turns/s", "B", "MB"]
+    unit: Literal["ms", "s", "turns/s", "items", "B", "MB"]
     figures: dict[str, Figure]
     goal: float | None = None
     goal_is: Literal["at most", "at least"] = "at most"

@@ -6,10 +6,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from agents_sessions.features.branches.branches import Branches
+    from agents_sessions.features.checkpoints import Checkpoints
+    from agents_sessions.features.redaction import RedactedPlace, Redactions
     from agents_sessions.features.statistics.prices import Prices
     from agents_sessions.features.statistics.statistics import Statistics
+    from agents_sessions.features.summaries import Summaries
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.stores.base import SessionStore
+    from agents_sessions.turns.options import RunArguments
+    from agents_sessions.turns.summarising import Summarisers
     from agents_sessions.turns.turn import Turns
 
 
@@ -28,3 +34,83 @@ class FeatureFacade:
         from agents_sessions.features.statistics.statistics import Statistics
 
         return Statistics(self.store, self._lookup, self._prices)
+
+    _defaults: RunArguments
+
+    @cached_property
+    def branches(self) -> Branches:
+        """Forks of conversations: make them, see their family, compare them, and bring one home."""
+        from agents_sessions.features.branches.branches import Branches
+
+        return Branches(self.store, self._lookup, self._lock_timeout, self._summarisers)
+
+    @cached_property
+    def checkpoints(self) -> Checkpoints:
+        """Named points of a history, with data of the application."""
+        from agents_sessions.features.checkpoints import Checkpoints
+
+        return Checkpoints(self.store, self._lookup, self._lock_timeout)
+
+    async def redact(
+        self,
+        session_id: str,
+        *,
+        seq: int | None = None,
+        text: str | None = None,
+        replacement: str = "[removed]",
+        dry_run: bool = False,
+        forks: bool = False,
+        agent_id: str | None = None,
+    ) -> list[RedactedPlace]:
+        """Take a text, or all that one entry says, out of a session for good; return every place where it stood.
+
+        It goes out of the history (what was taken back, summaries and checkpoints included), of name, metadata and
+        other free facts, of what is saved beside the session, of copies that were set aside or kept by a repair, and
+        of every place that is registered in `redactions`. A mark in the history says when. Ids and tags are never
+        changed. What a model has made of the text in words of its own is not found.
+
+        Args:
+            session_id: The session.
+            seq: An entry: all its texts go, here and where they stand elsewhere alone or, from 20 characters on, in
+                longer texts.
+            text: A text: it goes wherever it stands, also inside of words.
+            replacement: What stands there instead.
+            dry_run: Only list the places.
+            forks: Also out of all sessions of its family. Their places are listed in any case.
+            agent_id: Needed only if several agents have a session of this id.
+
+        Raises:
+            InvalidValueError: Not exactly one of seq and text is given, or the replacement holds the text.
+            PositionNotFoundError: There is no such entry.
+            SessionBusyError: A turn runs on one of the sessions and did not end in time.
+            SessionNotFoundError: There is no such session.
+        """
+        return await self.redactions.redact(
+            session_id,
+            seq=seq,
+            text=text,
+            replacement=replacement,
+            dry_run=dry_run,
+            forks=forks,
+            agent_id=agent_id,
+        )
+
+    @cached_property
+    def redactions(self) -> Redactions:
+        """What takes text out for good. `redactions.places` lists what keeps text outside of the store."""
+        from agents_sessions.features.redaction import Redactions
+
+        return Redactions(self.store, self._lookup, self._lock_timeout)
+
+    @cached_property
+    def summaries(self) -> Summaries:
+        """What to tell who comes back to a conversation, and to a model that should not read all of it."""
+        from agents_sessions.features.summaries import Summaries
+
+        return Summaries(self.store, self._lookup, self._lock_timeout, self._summarisers)
+
+    @cached_property
+    def _summarisers(self) -> Summarisers:
+        from agents_sessions.turns.summarising import Summarisers
+
+        return Summarisers(self._turns.registry, self._defaults.get("run_config"))

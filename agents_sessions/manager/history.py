@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, get_args
 
 from agents_sessions.errors import InvalidValueError
+from agents_sessions.features.time_travel import TimeTravel
 from agents_sessions.manager.checks import check_choice, check_limit
 from agents_sessions.model.entries import item_entry
-from agents_sessions.model.history import HistoryEntry, Message, messages, typed
+from agents_sessions.model.history import CONVERSATION, HistoryEntry, Message, Role, messages, typed
+from agents_sessions.turns.positions import Position
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Collection
 
     from agents_sessions.lookup import SessionLookup
+    from agents_sessions.model.turn_list import TurnInfo
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.turns.turn import Turns
 
 
 class HistoryFacade:
-    """What a manager shows of histories, and adds to them."""
+    """What a manager shows of histories, what it adds to them, and how it goes back in them."""
 
     store: SessionStore
     _lookup: SessionLookup
@@ -60,10 +64,10 @@ class HistoryFacade:
         before: int | None = None,
         limit: int | None = None,
     ) -> list[HistoryEntry]:
-        """Return the history in order: items, handoffs, usage and the ends of turns.
+        """Return the whole history in order: items, handoffs, usage, the ends of turns, and what was done to it.
 
-        With a `limit`, the oldest entries beyond `after`, so that a poller misses none; without `after`, the newest
-        ones.
+        What was taken back and what a summary stands for is all there: `info.context.view` says which is which. With a
+        `limit`, the oldest entries beyond `after`, so that a poller misses none; without `after`, the newest ones.
 
         Args:
             session_id: The session.
@@ -99,9 +103,46 @@ class HistoryFacade:
                 yield typed(entry)
 
     async def get_recent_messages(
-        self, session_id: str, *, agent_id: str | None = None, limit: int = 50
+        self,
+        session_id: str,
+        *,
+        agent_id: str | None = None,
+        limit: int = 50,
+        roles: Collection[Role] = CONVERSATION,
     ) -> list[Message]:
-        """Return the newest messages of user and assistant, oldest first. The cost grows with `limit` alone.
+        """Return the newest messages, oldest first. The cost grows with `limit` alone.
+
+        Where an agent stops at a tool (`tool_use_behavior`), what the turn answered is a message of the assistant.
+
+        Args:
+            session_id: The session.
+            agent_id: Needed only if several agents have a session of this id.
+            limit: At most so many messages.
+            roles: Whose: by default of `user` and `assistant`; `system` and `developer` instruct the model.
+
+        Raises:
+            SessionNotFoundError: There is none.
+            InvalidValueError: The limit is negative, or no message has such a role.
+        """
+        check_limit(limit)
+        for role in roles:
+            check_choice("roles", role, get_args(Role))
+        key = await self._lookup.key(session_id, agent_id)
+        return await self.store.messages(key, limit=limit, roles=roles)
+
+    async def get_turns(
+        self, session_id: str, *, agent_id: str | None = None, limit: int | None = None, taken_back: bool = False
+    ) -> list[TurnInfo]:
+        """Return the turns of a history in order: id, first words, status, agent, usage and time of each.
+
+        With a `limit` the newest ones; the cost grows with them alone. Where entries have no turn id, because a bare
+        session wrote them, a turn begins at a user message.
+
+        Args:
+            session_id: The session.
+            agent_id: Needed only if several agents have a session of this id.
+            limit: At most so many turns.
+            taken_back: Also those that an undo or a rewind has taken back.
 
         Raises:
             SessionNotFoundError: There is none.
@@ -109,4 +150,70 @@ class HistoryFacade:
         """
         check_limit(limit)
         key = await self._lookup.key(session_id, agent_id)
-        return await self.store.messages(key, limit=limit)
+        return await self._time_travel.turns(key, limit, taken_back=taken_back)
+
+    async def undo(self, session_id: str, *, turns: int = 1, agent_id: str | None = None) -> list[TurnInfo]:
+        """Take the newest turns back, with their handoffs, and return them. What they have cost stays spent.
+
+        Neither the model nor `get_recent_messages` sees them any more; `get_history` does, and `redo` brings them back
+        until the next turn. What awaits approval is ended. A failed turn can be taken back too.
+
+        Raises:
+            NothingToUndoError: There are fewer turns.
+            SessionBusyError: A turn runs on it and did not end in time.
+            SessionNotFoundError: There is no such session.
+        """
+        return await self._time_travel.undo(await self._lookup.key(session_id, agent_id), turns)
+
+    async def redo(self, session_id: str, *, agent_id: str | None = None) -> list[TurnInfo]:
+        """Bring back what the newest undo, rewind or removal has taken back, and return the turns of it.
+
+        Raises:
+            NothingToRedoError: Nothing was taken back, or something was said since.
+            SessionBusyError, SessionNotFoundError: See `undo`.
+        """
+        return await self._time_travel.redo(await self._lookup.key(session_id, agent_id))
+
+    async def rewind(
+        self,
+        session_id: str,
+        *,
+        turn: str | None = None,
+        seq: int | None = None,
+        checkpoint: str | None = None,
+        agent_id: str | None = None,
+    ) -> list[TurnInfo]:
+        """Take back all turns behind a position, as `undo` does, and return them; none if there are none.
+
+        Args:
+            session_id: The session.
+            turn: The last turn that stays.
+            seq: The number of an entry: the turn that it is part of stays, whole. 0 is the beginning.
+            checkpoint: The id of a checkpoint.
+            agent_id: Needed only if several agents have a session of this id.
+
+        Raises:
+            InvalidValueError: Not exactly one position is given.
+            PositionNotFoundError, CheckpointNotFoundError: There is none.
+            PositionTakenBackError: It was taken back itself: `branches.fork` makes a session of it.
+            SessionBusyError, SessionNotFoundError: See `undo`.
+        """
+        key = await self._lookup.key(session_id, agent_id)
+        return await self._time_travel.rewind(key, Position(turn, seq, checkpoint))
+
+    async def remove(self, session_id: str, seq: int, *, agent_id: str | None = None) -> list[int]:
+        """Take one item out of what is seen, such as a picture that the model refuses; return all that went.
+
+        Its partner goes with it: a call with its output, a reasoning item with what it led to. `redo` brings them back.
+
+        Raises:
+            PositionNotFoundError: There is no entry of this number, or it was taken back.
+            InvalidValueError: It is no item.
+            TooManyError: A thousand items were taken out one by one.
+            SessionBusyError, SessionNotFoundError: See `undo`.
+        """
+        return await self._time_travel.remove(await self._lookup.key(session_id, agent_id), seq)
+
+    @cached_property
+    def _time_travel(self) -> TimeTravel:
+        return TimeTravel(self.store, self._lock_timeout)

@@ -22,13 +22,19 @@ from agents_sessions.stores.scoped import OneUsersStore
 from agents_sessions.stores.urls import store_from_url
 from agents_sessions.turns.agents import AgentRegistry, Agents, MissingAgent
 from agents_sessions.turns.options import RunArguments, check_options
+from agents_sessions.turns.summarising import Summarisers
 from agents_sessions.turns.turn import Turns
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from agents_sessions.keys import SessionKey
+    from agents_sessions.model.info import Compaction
     from agents_sessions.turns.stream import ReplyStream
+
+
+DRAIN_TIMEOUT = 10.0
+"""Seconds that a manager which is closed lets its turns run on."""
 
 
 class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
@@ -45,6 +51,7 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         max_sessions: How many sessions may be open, which is not closed, in the whole store; None for no limit.
         max_sessions_per_user: The same for the sessions of each user.
         prices: What models cost that no price list knows, or otherwise than it says: see `statistics`.
+        compaction: When and how the model's input is shortened before a turn; None never does. A session's own wins.
         defaults: Arguments of `Runner.run` for every turn: context, max_turns, hooks, run_config, error_handlers.
     """
 
@@ -58,6 +65,7 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         max_sessions: int | None = None,
         max_sessions_per_user: int | None = None,
         prices: Prices = NO_PRICES,
+        compaction: Compaction | None = None,
         **defaults: Unpack[RunArguments],
     ) -> None:
         self._owns_store = not isinstance(store_or_root, SessionStore)
@@ -67,9 +75,11 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         self._lock_timeout = lock_timeout
         self._defaults = defaults
         self._lookup = SessionLookup(self.store)
-        self._turns = Turns(self.store, self._lookup, self._registry)
         self._quota = SessionQuota(self.store, max_sessions, max_sessions_per_user)
         self._prices = check_prices(prices)
+        if compaction is not None:
+            Summarisers(self._registry).check(compaction.summariser)
+        self._turns = Turns(self.store, self._lookup, self._registry, compaction=compaction)
         self._streams: WeakSet[ReplyStream] = WeakSet()
         self._current: SessionKey | None = None
 
@@ -91,7 +101,7 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         view._owns_store, view._current, view._user_id = False, None, user_id
         view.store = OneUsersStore(self.store, user_id)
         view._lookup = SessionLookup(view.store)
-        view._turns = Turns(view.store, view._lookup, self._registry, self._turns.listeners)
+        view._turns = self._turns.on(view.store, view._lookup)
         return view
 
     async def __aenter__(self) -> SessionManager:
@@ -100,16 +110,27 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.aclose()
+        await self.aclose(drain_timeout=DRAIN_TIMEOUT if error is None else 0.0)
 
-    async def aclose(self) -> None:
-        """Cancel the streams that still run, and wait until their sessions are free.
+    async def aclose(self, *, drain_timeout: float | None = DRAIN_TIMEOUT) -> None:
+        """Take no more turns, let those that run come to their end, and wait until their sessions are free.
 
-        Then close the store, if the manager has made it; a store that it was given stays open.
+        A turn that waits for its session does not begin any more: it is a `ManagerClosedError`. Then the store is
+        closed, if the manager has made it; a store that it was given stays open.
+
+        Args:
+            drain_timeout: Seconds after which the turns that still run are cancelled, None for never. The end of an
+                ``async with`` block that was left by an error cancels them at once.
         """
+        running, streams = self._turns.running, tuple(self._streams)
+        running.close()
+        for stream in streams:
+            stream.leave_behind()
         try:
-            # Cancel them together: a stream that ends alone would let the next one on its session begin.
-            await asyncio.gather(*(stream.aclose() for stream in tuple(self._streams)))
+            if not await running.drain(drain_timeout):
+                await asyncio.gather(*(stream.aclose() for stream in streams))
+                running.cancel()
+                await running.drain(None)
         finally:
             if self._owns_store:
                 await self.store.aclose()

@@ -20,6 +20,7 @@ from agents_sessions.session import ManagedSession
 if TYPE_CHECKING:
     from agents.memory import SessionSettings
 
+    from agents_sessions.model.info import Compaction
     from agents_sessions.turns.agents import AgentRegistry
     from agents_sessions.turns.turn import Turns
 
@@ -39,6 +40,7 @@ class NewSessionFacts(TypedDict, total=False):
     working_dir: str | os.PathLike[str] | None
     parent_id: str | None
     indexed: bool
+    compaction: Compaction | None
 
 
 class SessionFacade(FactFacade):
@@ -66,6 +68,7 @@ class SessionFacade(FactFacade):
         working_dir: str | os.PathLike[str] | None = None,
         parent_id: str | None = None,
         indexed: bool = True,
+        compaction: Compaction | None = None,
     ) -> SessionInfo:
         """Make a new session of an agent, and return its facts: its id is `info.id`.
 
@@ -86,6 +89,8 @@ class SessionFacade(FactFacade):
             working_dir: The folder that it is about.
             parent_id: The session that it comes from.
             indexed: False keeps its text out of every search index, for ever.
+            compaction: When and how the model's input is shortened, if not as the manager says. Its summariser is a
+                name.
 
         Raises:
             UnknownAgentError: Agents were given, and this is none of them.
@@ -113,6 +118,7 @@ class SessionFacade(FactFacade):
                 working_dir=path_of(working_dir),
                 parent_id=parent_id,
                 indexed=indexed,
+                compaction=compaction,
             )
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self._quota.room(user_id))
@@ -169,6 +175,7 @@ class SessionFacade(FactFacade):
         pinned: bool | NotGiven = NOT_GIVEN,
         working_dir: str | os.PathLike[str] | NotGiven | None = NOT_GIVEN,
         parent_id: str | NotGiven | None = NOT_GIVEN,
+        compaction: Compaction | NotGiven | None = NOT_GIVEN,
     ) -> SessionInfo:
         """Change facts of a session; what is not given stays. `metadata` and `tags` replace all of them.
 
@@ -189,6 +196,7 @@ class SessionFacade(FactFacade):
             metadata=metadata,
             pinned=pinned,
             parent_id=parent_id,
+            compaction=compaction,
         )
         if tags is not NOT_GIVEN:
             facts["tags"] = tags_of(tags)
@@ -197,6 +205,32 @@ class SessionFacade(FactFacade):
         if name is not NOT_GIVEN:
             check_name(name)
         return await self._change_facts(session_id, agent_id, lambda _: facts, touched=facts)
+
+    async def move_session(self, session_id: str, *, agent_id: str, from_agent_id: str | None = None) -> SessionInfo:
+        """Give a session to another agent, with its history and all that belongs to it, and return it.
+
+        So can a bare `FileSession` of agent `default` become a managed one. Waits for a turn that runs on it. Who has
+        the session open as a bare one of the old agent must open it anew.
+
+        Args:
+            session_id: The session.
+            agent_id: Whose it will be: the agent that its turns start with.
+            from_agent_id: Whose it is, if several agents have one of this id.
+
+        Raises:
+            UnknownAgentError: Agents were given, and this is none of them.
+            SessionNotFoundError: There is no such session.
+            SessionExistsError: The agent has a session of this id; neither was touched.
+            SessionBusyError: A turn runs on it and did not end in time.
+        """
+        check_id(agent_id, what="agent_id")
+        self._registry.check_entry(agent_id)
+        key = await self._lookup.key(session_id, from_agent_id)
+        if key.agent_id == agent_id:
+            return await self.store.existing(key)
+        info = await self._turns.move(key, agent_id, self._lock_timeout)
+        self._lookup.remember(info.key)
+        return info
 
     async def clear_session(self, session_id: str, *, agent_id: str | None = None) -> None:
         """Remove the whole history of a session, with its totals. Waits for a turn that runs on it.

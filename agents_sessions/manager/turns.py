@@ -20,10 +20,12 @@ from agents_sessions.turns.options import (
     TurnOptions,
     TurnSettings,
 )
-from agents_sessions.turns.request import Content, Decisions, Prompt, Request, Resume, Retry, Send
+from agents_sessions.turns.request import Again, Content, Decisions, Prompt, Request, Resume, Retry, Send
 from agents_sessions.turns.stream import ReplyStream
 
 if TYPE_CHECKING:
+    from agents import Agent
+
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.turns.reply import Reply
@@ -49,6 +51,7 @@ class TurnFacade:
         *,
         agent_id: str | None = None,
         lock_timeout: float | NotGiven | None = NOT_GIVEN,
+        agent: Agent[Any] | str | None = None,
         start: Start = "last",
         on_failure: OnFailure = "keep",
         on_pending: OnPending = "error",
@@ -61,7 +64,8 @@ class TurnFacade:
         Args:
             session_id: The session: the `id` of its info.
             content: A text, or input items of the SDK.
-            agent_id: Needed only if several agents have a session of this id.
+            agent_id: Which session, if several agents have one of this id.
+            agent: Which agent takes the message: an `Agent`, or the name of one. Not together with `start`.
             lock_timeout: Seconds to wait for the turns before this one, None for ever; by default the manager's.
             start: Go on with the agent that ended the `last` turn, or begin at the session's own: `entry`.
             on_failure: What becomes of a failed turn's items: `keep`, since its tools may have acted, or `rollback`.
@@ -72,14 +76,20 @@ class TurnFacade:
             SessionNotFoundError, SessionPausedError, SessionClosedError: The session takes no messages.
             SessionBusyError: Other turns held the session for longer than `lock_timeout`.
             SessionReentryError: A tool sent to the very session that it works for.
-            UnknownAgentError: The session's agent, or the last one, is not registered.
+            UnknownAgentError, AgentAmbiguousError: The session's agent, or the last one, is not registered, or several
+                have its name.
             InvalidValueError, InvalidItemError: An argument is none of its values; the content is not JSON.
             ApprovalPendingError: Tool calls of the last turn wait for approval.
             ReplyNotStoredError: The answer came but could not be stored; the error carries it.
             Exception: Whatever the run raised, as it was raised; the turn is recorded as failed.
         """
         chosen = given(
-            agent_id=agent_id, lock_timeout=lock_timeout, start=start, on_failure=on_failure, on_pending=on_pending
+            agent_id=agent_id,
+            agent=agent,
+            lock_timeout=lock_timeout,
+            start=start,
+            on_failure=on_failure,
+            on_pending=on_pending,
         )
         settings = self._settings(SendOptions, session_id, chosen, arguments)
         return await self._turns.run(Send(session_id=session_id, settings=settings, prompt=Prompt.of(content)))
@@ -91,6 +101,7 @@ class TurnFacade:
         *,
         agent_id: str | None = None,
         lock_timeout: float | NotGiven | None = NOT_GIVEN,
+        agent: Agent[Any] | str | None = None,
         start: Start = "last",
         on_failure: OnFailure = "keep",
         on_pending: OnPending = "error",
@@ -106,7 +117,12 @@ class TurnFacade:
             InvalidValueError, InvalidItemError: An argument is none of its values; the content is not JSON.
         """
         chosen = given(
-            agent_id=agent_id, lock_timeout=lock_timeout, start=start, on_failure=on_failure, on_pending=on_pending
+            agent_id=agent_id,
+            agent=agent,
+            lock_timeout=lock_timeout,
+            start=start,
+            on_failure=on_failure,
+            on_pending=on_pending,
         )
         settings = self._settings(SendOptions, session_id, chosen, arguments)
         return self._stream(Send(session_id=session_id, settings=settings, prompt=Prompt.of(content)))
@@ -119,6 +135,8 @@ class TurnFacade:
         reject: Mapping[str, str | None] | Iterable[str] | bool = (),
         agent_id: str | None = None,
         lock_timeout: float | NotGiven | None = NOT_GIVEN,
+        agent: Agent[Any] | str | None = None,
+        start: Start = "last",
         on_failure: OnFailure = "keep",
         **arguments: Unpack[RunArguments],
     ) -> Reply:
@@ -130,6 +148,8 @@ class TurnFacade:
             reject: Ids of calls that may not, perhaps with reasons for the model; True for all others.
             agent_id: See `send_message`.
             lock_timeout: See `send_message`.
+            agent: The agent that the turn began with, or its name, if it was renamed or is not registered.
+            start: With `entry`, the session's own agent takes the place of the one that the turn began with.
             on_failure: See `send_message`.
             arguments: Those of `Runner.run`. The run context is not kept with the turn: give `context` again.
 
@@ -138,8 +158,8 @@ class TurnFacade:
             InvalidDecisionError: A call of these ids does not wait, is one of several, or is approved and rejected.
             SessionError: See `send_message`.
         """
-        chosen = given(agent_id=agent_id, lock_timeout=lock_timeout, on_failure=on_failure)
-        settings = self._settings(TurnOptions, session_id, chosen, arguments)
+        chosen = given(agent_id=agent_id, agent=agent, lock_timeout=lock_timeout, start=start, on_failure=on_failure)
+        settings = self._settings(RetryOptions, session_id, chosen, arguments)
         decisions = Decisions(approve, reject)
         return await self._turns.run(Resume(session_id=session_id, settings=settings, decisions=decisions))
 
@@ -151,12 +171,14 @@ class TurnFacade:
         reject: Mapping[str, str | None] | Iterable[str] | bool = (),
         agent_id: str | None = None,
         lock_timeout: float | NotGiven | None = NOT_GIVEN,
+        agent: Agent[Any] | str | None = None,
+        start: Start = "last",
         on_failure: OnFailure = "keep",
         **arguments: Unpack[RunArguments],
     ) -> ReplyStream:
         """Go on as `resume` does, with the same arguments, and give the turn's events while it runs."""
-        chosen = given(agent_id=agent_id, lock_timeout=lock_timeout, on_failure=on_failure)
-        settings = self._settings(TurnOptions, session_id, chosen, arguments)
+        chosen = given(agent_id=agent_id, agent=agent, lock_timeout=lock_timeout, start=start, on_failure=on_failure)
+        settings = self._settings(RetryOptions, session_id, chosen, arguments)
         return self._stream(Resume(session_id=session_id, settings=settings, decisions=Decisions(approve, reject)))
 
     async def retry(
@@ -165,6 +187,7 @@ class TurnFacade:
         *,
         agent_id: str | None = None,
         lock_timeout: float | NotGiven | None = NOT_GIVEN,
+        agent: Agent[Any] | str | None = None,
         start: Start = "last",
         on_failure: OnFailure = "keep",
         **arguments: Unpack[RunArguments],
@@ -174,6 +197,7 @@ class TurnFacade:
         Args:
             session_id: The session.
             agent_id: See `send_message`.
+            agent: See `send_message`.
             lock_timeout: See `send_message`.
             start: See `send_message`.
             on_failure: See `send_message`.
@@ -184,7 +208,7 @@ class TurnFacade:
             MessageNotKeptError: Its message was too large to be kept: send it again, shorter.
             SessionError: See `send_message`.
         """
-        chosen = given(agent_id=agent_id, lock_timeout=lock_timeout, start=start, on_failure=on_failure)
+        chosen = given(agent_id=agent_id, agent=agent, lock_timeout=lock_timeout, start=start, on_failure=on_failure)
         settings = self._settings(RetryOptions, session_id, chosen, arguments)
         return await self._turns.run(Retry(session_id=session_id, settings=settings))
 
@@ -194,14 +218,91 @@ class TurnFacade:
         *,
         agent_id: str | None = None,
         lock_timeout: float | NotGiven | None = NOT_GIVEN,
+        agent: Agent[Any] | str | None = None,
         start: Start = "last",
         on_failure: OnFailure = "keep",
         **arguments: Unpack[RunArguments],
     ) -> ReplyStream:
         """Run the last turn again as `retry` does, with the same arguments, and give its events while it runs."""
-        chosen = given(agent_id=agent_id, lock_timeout=lock_timeout, start=start, on_failure=on_failure)
+        chosen = given(agent_id=agent_id, agent=agent, lock_timeout=lock_timeout, start=start, on_failure=on_failure)
         settings = self._settings(RetryOptions, session_id, chosen, arguments)
         return self._stream(Retry(session_id=session_id, settings=settings))
+
+    async def regenerate(
+        self,
+        session_id: str,
+        *,
+        agent_id: str | None = None,
+        lock_timeout: float | NotGiven | None = NOT_GIVEN,
+        start: Start = "last",
+        on_failure: OnFailure = "keep",
+        **arguments: Unpack[RunArguments],
+    ) -> Reply:
+        """Take the last turn back and send its message once more, in one step: nothing comes in between.
+
+        The arguments are those of `send_message`. The answer that was taken back stays in the history, out of sight.
+
+        Raises:
+            NothingToUndoError: There is no turn, or the history does not have its message.
+            SessionError: See `send_message`; the turn is back if the new one could not begin.
+        """
+        chosen = given(agent_id=agent_id, lock_timeout=lock_timeout, start=start, on_failure=on_failure)
+        settings = self._settings(RetryOptions, session_id, chosen, arguments)
+        return await self._turns.run(Again(session_id=session_id, settings=settings))
+
+    def stream_regenerate(
+        self,
+        session_id: str,
+        *,
+        agent_id: str | None = None,
+        lock_timeout: float | NotGiven | None = NOT_GIVEN,
+        start: Start = "last",
+        on_failure: OnFailure = "keep",
+        **arguments: Unpack[RunArguments],
+    ) -> ReplyStream:
+        """Do as `regenerate` does, with the same arguments, and give the turn's events while it runs."""
+        chosen = given(agent_id=agent_id, lock_timeout=lock_timeout, start=start, on_failure=on_failure)
+        settings = self._settings(RetryOptions, session_id, chosen, arguments)
+        return self._stream(Again(session_id=session_id, settings=settings))
+
+    async def edit_last_message(
+        self,
+        session_id: str,
+        content: Content,
+        *,
+        agent_id: str | None = None,
+        lock_timeout: float | NotGiven | None = NOT_GIVEN,
+        start: Start = "last",
+        on_failure: OnFailure = "keep",
+        **arguments: Unpack[RunArguments],
+    ) -> Reply:
+        """Take the last turn back and send another message in its place, in one step: nothing comes in between.
+
+        The arguments are those of `send_message`. What was taken back stays in the history, out of sight.
+
+        Raises:
+            NothingToUndoError: There is no turn.
+            SessionError: See `send_message`; the turn is back if the new one could not begin.
+        """
+        chosen = given(agent_id=agent_id, lock_timeout=lock_timeout, start=start, on_failure=on_failure)
+        settings = self._settings(RetryOptions, session_id, chosen, arguments)
+        return await self._turns.run(Again(session_id=session_id, settings=settings, prompt=Prompt.of(content)))
+
+    def stream_edit_last_message(
+        self,
+        session_id: str,
+        content: Content,
+        *,
+        agent_id: str | None = None,
+        lock_timeout: float | NotGiven | None = NOT_GIVEN,
+        start: Start = "last",
+        on_failure: OnFailure = "keep",
+        **arguments: Unpack[RunArguments],
+    ) -> ReplyStream:
+        """Do as `edit_last_message` does, with the same arguments, and give the turn's events while it runs."""
+        chosen = given(agent_id=agent_id, lock_timeout=lock_timeout, start=start, on_failure=on_failure)
+        settings = self._settings(RetryOptions, session_id, chosen, arguments)
+        return self._stream(Again(session_id=session_id, settings=settings, prompt=Prompt.of(content)))
 
     async def give_up(self, session_id: str, *, agent_id: str | None = None) -> None:
         """End the turn that awaits approval, whatever has become of its agents, its tools or its run state.

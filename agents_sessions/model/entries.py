@@ -1,9 +1,10 @@
 """What a history is made of.
 
 A history is a list of entries. An entry is an envelope (`seq`, `at`, `agent`, `turn`) around one body: an SDK
-`item`, stored exactly as the Runner gave it, or a `record` of ours (a handoff, the usage of model requests, a
-decision about tool calls, the end of a turn). What we know about an item stays in the envelope: a key added to
-the item itself would be sent to the model, which rejects it.
+`item`, stored exactly as the Runner gave it, or a `record` of ours. Some records say what was done: a handoff, the
+usage of model requests, a decision about tool calls, the end of a turn. Others speak of the history itself: a view,
+a checkpoint, a merge, a redaction. What we know about an item stays in the envelope: a key added to the item itself
+would be sent to the model, which rejects it.
 
 Entries are plain dicts inside the package, because ten thousand of them are read in milliseconds;
 `agents_sessions.history` has the typed values that users see.
@@ -23,6 +24,13 @@ Item = JsonObject
 
 TurnStatus = Literal["completed", "failed", "cancelled", "interrupted", "awaiting_approval"]
 """How a turn ended. `interrupted` means that its process died."""
+
+ViewReason = Literal["undo", "redo", "rewind", "remove", "compaction", "edit", "fork"]
+"""Why the view of a history has changed. `edit`: someone has replaced items by hand, such as the SDK's compaction."""
+
+
+TurnStart = Literal["entry", "agent"]
+"""The session's own agent was to begin a turn, or one that the caller named."""
 
 
 class UsageRecord(TypedDict):
@@ -69,16 +77,87 @@ class TurnRecord(TypedDict):
     error: NotRequired[str]
     asked: NotRequired[list[str]]
     """The calls among its items that it awaits approval for: they cannot have run until a decision approves them."""
+    answer: NotRequired[str]
+    """What the turn answered, if no message has it: what a tool returned can be the answer, as it is or in part."""
     message: NotRequired[list[Item]]
     """What the turn was sent, if the history does not have it: it failed too early, or was rolled back."""
+    start: NotRequired[TurnStart]
+    """How its first agent was chosen, if that was not simply the one that ended the turn before."""
     message_lost: NotRequired[bool]
     """True if neither the history nor this record has it, because it was too large."""
+
+
+class ViewRecord(TypedDict):
+    """What of the history is seen from here on, all of it: see `model.view`. The newest one holds."""
+
+    type: Literal["view"]
+    why: ViewReason
+    hidden: list[list[int]]
+    """First and last number of each range that was taken back."""
+    compacted: NotRequired[int]
+    """The model sees a summary in the place of all items up to this number."""
+    summary: NotRequired[Item]
+    """The summary, in the record that came with it."""
+    summary_at: NotRequired[int]
+    """The number of the record that has the summary, in every later one."""
+    takes: NotRequired[list[int]]
+    """The range that this record took back, or brought back."""
+    last_agent: NotRequired[str | None]
+    """Who has the conversation, if that is another one now; null if no one had it yet."""
+    last_status: NotRequired[TurnStatus | None]
+    """How the turn ended that is the newest one now."""
+
+
+class CheckpointRecord(TypedDict):
+    """Someone has marked this point of the history."""
+
+    type: Literal["checkpoint"]
+    id: str
+    position: int
+    """The number of the newest item that was seen here; 0 if there was none."""
+    data: JsonObject
+    label: NotRequired[str]
+
+
+class MergeRecord(TypedDict):
+    """What a branch has said was brought home. The same record stands in both sessions."""
+
+    type: Literal["merge"]
+    id: str
+    source: list[str]
+    """Agent and id of the session that it comes from."""
+    target: list[str]
+    """Agent and id of the session that it went to."""
+    strategy: Literal["summary", "select", "append"]
+    range: list[int]
+    """First and last number, in the source, of what was merged."""
+    items: int
+    """How many items the target has gained, in front of this record."""
+    select: NotRequired[list[int]]
+    """The numbers that were chosen, in the source."""
+
+
+class RedactionRecord(TypedDict):
+    """Text was removed from the history for good, at the time of this entry."""
+
+    type: Literal["redaction"]
+    entries: list[int]
+    """The numbers of the entries that have changed."""
 
 
 MAX_GIVEN_SEQ = 2**52
 """Largest number that an entry may bring along: beyond twice that, some readers of JSON round."""
 
-Record = UsageRecord | HandoffRecord | DecisionRecord | TurnRecord
+Record = (
+    UsageRecord
+    | HandoffRecord
+    | DecisionRecord
+    | TurnRecord
+    | ViewRecord
+    | CheckpointRecord
+    | MergeRecord
+    | RedactionRecord
+)
 
 
 class Entry(TypedDict, total=False):

@@ -1,12 +1,12 @@
 """The entries of a history as users see them: typed, frozen values."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, ValidationError, computed_field
+from pydantic import BaseModel, ConfigDict, ValidationError, computed_field, field_validator
 
-from agents_sessions.model.entries import Entry, TurnStatus, item_kind
+from agents_sessions.model.entries import Entry, TurnStart, TurnStatus, ViewReason, item_kind
 from agents_sessions.model.usage import TokenUsage
 
 _EPOCH = "1970-01-01T00:00:00.000Z"
@@ -99,17 +99,103 @@ class TurnEntry(_Envelope):
     last_agent: str | None = None
     error: str | None = None
     """The type of the error that ended it. Never its message, which may quote the conversation."""
+    start: TurnStart | None = None
+    """How its first agent was chosen, if that was not simply the one that ended the turn before."""
+    answer: str | None = None
+    """What the turn answered, if no message has it: the output of a tool, where the agent stops at one."""
     asked: tuple[str, ...] = ()
     """The calls among its items that wait for approval, without those that an agent used as a tool has made."""
 
 
-HistoryEntry: TypeAlias = ItemEntry | HandoffEntry | UsageEntry | DecisionEntry | TurnEntry
+class ViewEntry(_Envelope):
+    """From here on, other parts of the history are seen: something was taken back, brought back or summed up."""
 
-_RECORDS: dict[str, type[UsageEntry | DecisionEntry | TurnEntry]] = {
+    type: Literal["view"] = "view"
+    why: ViewReason
+    hidden: tuple[tuple[int, int], ...]
+    """All that is taken back now: first and last number of each range."""
+    compacted: int = 0
+    """The model sees a summary in the place of all items up to this number."""
+    summary: dict[str, Any] | None = None
+    """The summary that the model sees, if it came with this entry."""
+    takes: tuple[int, int] | None = None
+    """The range that this entry took back, or brought back."""
+
+    @field_validator("hidden")
+    @classmethod
+    def _in_order(cls, hidden: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        numbers = [number for each in hidden for number in each]
+        if numbers != sorted(numbers):
+            raise ValueError("out of order")
+        return hidden
+
+
+class CheckpointEntry(_Envelope):
+    """Someone has marked this point of the history."""
+
+    type: Literal["checkpoint"] = "checkpoint"
+    id: str
+    position: int
+    """The number of the newest item that was seen here; 0 if there was none."""
+    data: dict[str, Any]
+    label: str | None = None
+
+
+class MergeEntry(_Envelope):
+    """What a branch has said was brought home. The same entry stands in both sessions."""
+
+    type: Literal["merge"] = "merge"
+    id: str
+    source: tuple[str, str]
+    """Agent and id of the session that it comes from."""
+    target: tuple[str, str]
+    """Agent and id of the session that it went to."""
+    strategy: Literal["summary", "select", "append"]
+    range: tuple[int, int]
+    """First and last number, in the source, of what was merged."""
+    items: int
+    """How many items the target has gained, in front of this entry."""
+    select: tuple[int, ...] = ()
+    """The numbers that were chosen, in the source."""
+
+
+class RedactionEntry(_Envelope):
+    """Text was removed from the history for good, at this time."""
+
+    type: Literal["redaction"] = "redaction"
+    entries: tuple[int, ...]
+    """The numbers of the entries that have changed."""
+
+
+HistoryEntry: TypeAlias = (
+    ItemEntry
+    | HandoffEntry
+    | UsageEntry
+    | DecisionEntry
+    | TurnEntry
+    | ViewEntry
+    | CheckpointEntry
+    | MergeEntry
+    | RedactionEntry
+)
+
+_RECORDS: dict[
+    str, type[UsageEntry | DecisionEntry | TurnEntry | ViewEntry | CheckpointEntry | MergeEntry | RedactionEntry]
+] = {
     "usage": UsageEntry,
     "decision": DecisionEntry,
     "turn": TurnEntry,
+    "view": ViewEntry,
+    "checkpoint": CheckpointEntry,
+    "merge": MergeEntry,
+    "redaction": RedactionEntry,
 }
+
+
+Role = Literal["user", "assistant", "system", "developer"]
+
+CONVERSATION: tuple[Role, ...] = ("user", "assistant")
+"""The roles of what is said in a conversation. The others instruct the model."""
 
 
 class Message(_Value):
@@ -117,7 +203,7 @@ class Message(_Value):
 
     seq: int
     at: datetime
-    role: Literal["user", "assistant"]
+    role: Role
     text: str
     agent: str | None = None
     turn: str | None = None
@@ -171,13 +257,20 @@ def _requirement(kind: str, text: str) -> str:
     return text.replace("Input should be", "must be", 1)
 
 
-def messages(entries: Iterable[Entry]) -> list[Message]:
-    """Return the messages of user and assistant among some entries."""
-    return [
-        Message.model_validate({**entry, "role": item_kind(entry["item"]), "text": text_of(entry["item"])})
-        for entry in entries
-        if "item" in entry and item_kind(entry["item"]) in ("user", "assistant")
-    ]
+def messages(entries: Iterable[Entry], roles: Collection[Role] = CONVERSATION) -> list[Message]:
+    """Return the messages of some roles among some entries, and the answers that are no messages."""
+    said = (part for entry in entries if (part := _said_in(entry)) is not None)
+    return [Message.model_validate(part) for part in said if part["role"] in roles]
+
+
+def _said_in(entry: Entry) -> dict[str, Any] | None:
+    """Return what an entry is in a conversation, if it is something."""
+    if "item" in entry:
+        return {**entry, "role": item_kind(entry["item"]), "text": text_of(entry["item"])}
+    record = entry["record"]
+    if record["type"] != "turn" or (answer := record.get("answer")) is None:
+        return None
+    return {**entry, "role": "assistant", "text": answer, "agent": record.get("last_agent")}
 
 
 def text_of(item: dict[str, Any]) -> str:

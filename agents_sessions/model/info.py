@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -16,6 +17,7 @@ from pydantic import (
 
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import as_stored, now, parse_time, timestamp
+from agents_sessions.model.ids import check_id
 from agents_sessions.model.totals import ContextStats
 
 SessionStatus = Literal["active", "paused", "closed"]
@@ -23,8 +25,13 @@ GivenStatus = Literal["active", "paused", "closed", "completed"]
 """A status as it may be given: other session managers call a closed session completed."""
 SessionType = Literal["user", "sub_agent", "scheduled"]
 
+MOVED_FROM = "moved_from"
+"""The fact that says whose session it was before it was moved, and how far it had come then."""
+
 _TOTALS = {"seq", "updated_at", "context"}
 _DERIVED = {"last_active_at", "title"}
+_NOT_AS_THEY_ARE = {"seq", "updated_at", "context", "last_active_at", "forked_at", "compaction"}
+"""Totals, what is computed, and what few sessions have: it is left out where it is None."""
 
 MAX_TAGS = 100
 """How many tags a session may have."""
@@ -34,6 +41,39 @@ Tag = Annotated[str, Field(min_length=1, max_length=100)]
 def closed_if_completed(status: object) -> object:
     """Return a status as it is stored and shown."""
     return "closed" if status == "completed" else status
+
+
+class ForkPoint(BaseModel):
+    """Where a session left the one that it was forked from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    seq: int
+    """The last entry of the parent that the fork has."""
+    turn: str | None = None
+    """The turn that ends there."""
+    moved: bool = False
+    """True if the fork was asked for inside this turn, and was moved to its end."""
+
+
+class Compaction(BaseModel):
+    """When the model's input is shortened, and to what. Nothing is lost by it: the originals stay in the history."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at_tokens: int = Field(ge=1)
+    """Before a turn whose input is larger than this, about: see `SessionManager.summaries`."""
+    keep_turns: int = Field(default=4, ge=0)
+    """How many of the newest turns the model goes on seeing word for word."""
+    summariser: Any = Field(default=None)
+    """Who writes the summary: an agent, the name of one of the manager's, or a function that is called with the items
+    and returns a text. None composes one without a model. A session keeps a name or None only."""
+
+
+def _by_name(compaction: Compaction) -> Compaction:
+    if not isinstance(compaction.summariser, str | None):
+        raise ValueError("only storable with the name of its summariser: an agent of the manager")
+    return compaction
 
 
 class SessionInfo(BaseModel):
@@ -72,6 +112,10 @@ class SessionInfo(BaseModel):
     """The folder that the conversation is about, for programs that go on where they were."""
     parent_id: str | None = None
     """The session that this one was made from: forked, or begun by its agent."""
+    forked_at: ForkPoint | None = None
+    """Where it left its parent; None if it is no fork."""
+    compaction: Annotated[Compaction, AfterValidator(_by_name)] | None = None
+    """When and how its history is shortened for the model, if not as the manager says."""
     extensions: dict[str, JsonValue] = Field(default_factory=dict)
     """Data of other packages, each under a name of its own. JSON only."""
     indexed: bool = True
@@ -147,5 +191,31 @@ class SessionInfo(BaseModel):
     def header(self) -> dict[str, Any]:
         """Return the facts, without the totals, as JSON data. The containers in it are the model's own."""
         # Not `model_dump`: it changes a lone surrogate in a key, and a set, in silence.
-        facts = {name: value for name, value in self if name not in _TOTALS and name not in _DERIVED}
+        # Nor `for … in self`, a generator of pydantic's: that is a call for each field, at every write of a header.
+        values = {**self.__dict__, **(self.model_extra or {})}
+        facts = {name: values[name] for name in values if name not in _NOT_AS_THEY_ARE}
+        if self.forked_at is not None:
+            facts["forked_at"] = self.forked_at.model_dump()
+        if self.compaction is not None:
+            facts["compaction"] = self.compaction.model_dump()
         return {**facts, "tags": list(self.tags), "created_at": timestamp(self.created_at)}
+
+    def moved(self, agent_id: str) -> "SessionInfo":
+        """Return the same facts as those of another agent's session, with what tells an old one that is left behind.
+
+        Raises:
+            SessionIdError: The id of the agent is invalid.
+        """
+        check_id(agent_id, what="agent_id")
+        return SessionInfo.model_validate({**dict(self), "agent_id": agent_id, MOVED_FROM: self._next_mark()})
+
+    def is_left_behind(self, by: "SessionInfo") -> bool:
+        """Tell whether this session was moved and has become another one, by a process that died before its end."""
+        is_same = (self.id, self.created_at) == (by.id, by.created_at)
+        return is_same and (by.model_extra or {}).get(MOVED_FROM) == self._next_mark()
+
+    def _next_mark(self) -> dict[str, Any]:
+        # Counted, since a session may move to and fro: each of the two would be what the other has left.
+        mark = (self.model_extra or {}).get(MOVED_FROM)
+        moves = mark.get("moves") if isinstance(mark, dict) else 0
+        return {"agent_id": self.agent_id, "seq": self.seq, "moves": (moves if type(moves) is int else 0) + 1}

@@ -10,9 +10,10 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from agents_sessions.errors import InvalidItemError
-from agents_sessions.model.entries import Entry, Record, TurnRecord, TurnStatus, item_kind
+from agents_sessions.model.entries import Entry, Record, TurnRecord, TurnStatus, ViewRecord, item_kind
 from agents_sessions.model.lossless_json import JsonObject
 from agents_sessions.model.usage import TOKENS, RequestRow
+from agents_sessions.model.view import NOTHING_HIDDEN, View
 
 _COUNTED = {
     "user": "user_messages",
@@ -31,7 +32,7 @@ class ContextStats:
     """What a session holds and what it has cost."""
 
     items: int = 0
-    """SDK items of any kind: what `get_items` returns."""
+    """SDK items of any kind that are stored, those that a view hides included."""
     user_messages: int = 0
     assistant_messages: int = 0
     system_messages: int = 0
@@ -57,7 +58,10 @@ class ContextStats:
     """The part of `output_tokens` that was reasoning."""
     total_tokens: int = 0
     context_tokens: int = 0
-    """Input and output of the newest request: how full the model's context window was."""
+    """Input and output of the newest request: how full the model's context window was.
+
+    0 where no request has been made since the view was changed, by an undo or a compaction: then no one knows.
+    """
     last_agent: str | None = None
     """The agent that ended the newest turn or, while one runs, handled the newest request."""
     last_status: TurnStatus | None = None
@@ -66,27 +70,44 @@ class ContextStats:
     """A turn that has entries but no end: it is running or, if no one holds the turn lock, its process died."""
     last_entry_at: str | None = None
     """When the newest entry was stored, UTC with milliseconds: the last activity, which no change of a fact moves."""
+    checkpoints: int = 0
+    newest_checkpoint: int = 0
+    """The number of the newest checkpoint's entry; 0 if there is none."""
+    view: View | None = None
+    """What of the history is seen; None for all of it."""
 
     def to_json(self) -> JsonObject:
-        """Return the numbers as they stand in the file."""
-        return dict(self.__dict__)
+        """Return the numbers as they stand in the file. What few sessions have is there only if it says something."""
+        data = dict(self.__dict__)
+        if not data["checkpoints"]:
+            del data["checkpoints"], data["newest_checkpoint"]
+        if data["view"] is None:
+            del data["view"]
+        else:
+            data["view"] = data["view"].to_json()
+        return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "ContextStats":
         """Return the totals from a file. Names that are not known are left out, missing ones are zero.
 
         Raises:
-            TypeError: A value is of another type than its field.
+            KeyError, TypeError, ValueError: A value is of another type than its field.
         """
         if not isinstance(data, dict):
             raise TypeError("the totals are no dict")
-        totals = cls(**{name: data[name] for name in _FIELDS if name in data})
+        view = None if data.get("view") is None else View.from_json(data["view"])
+        totals = cls(**{name: data[name] for name in _FIELDS if name in data}, view=view)
         if not all(type(getattr(totals, name)) in kinds for name, kinds in _FIELDS.items()):
             raise TypeError("the totals hold a value of another type")
         return totals
 
 
-_FIELDS = {field.name: (int, float) if field.default == 0 else (str, type(None)) for field in fields(ContextStats)}
+_FIELDS = {
+    field.name: (int, float) if field.default == 0 else (str, type(None))
+    for field in fields(ContextStats)
+    if field.name != "view"
+}
 
 
 def fold(stats: ContextStats, entries: Iterable[Entry]) -> ContextStats:
@@ -105,13 +126,13 @@ def fold(stats: ContextStats, entries: Iterable[Entry]) -> ContextStats:
                 totals["items"] += 1
                 totals[_COUNTED.get(item_kind(entry["item"]), "other_items")] += 1
             elif "record" in entry:
-                _count_record(totals, entry["record"])
+                _count_record(totals, entry["record"], entry)
         if entry is not None and "at" in entry:
             totals["last_entry_at"] = entry["at"]
         _check_totals(totals)
     except OverflowError:
         raise InvalidItemError("a record", "has a number that makes a total too large") from None
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise InvalidItemError("a record", "is incomplete, or has a value of the wrong type") from None
     after = object.__new__(ContextStats)  # a frozen __init__ sets twenty fields one by one, on every append
     after.__dict__.update(totals)
@@ -127,7 +148,7 @@ def _check_totals(totals: dict[str, Any]) -> None:
             raise OverflowError(name)
 
 
-def _count_record(totals: dict[str, Any], record: Record) -> None:
+def _count_record(totals: dict[str, Any], record: Record, entry: Entry) -> None:
     if record["type"] == "handoff":
         totals["handoffs"] += 1
         totals["last_agent"] = record["to"]
@@ -136,6 +157,19 @@ def _count_record(totals: dict[str, Any], record: Record) -> None:
             _count_request(totals, row)
     elif record["type"] == "turn":
         _count_turn(totals, record)
+    elif record["type"] == "view":
+        _change_view(totals, record, entry.get("seq", 0))
+    elif record["type"] == "checkpoint":
+        totals["checkpoints"] += 1
+        totals["newest_checkpoint"] = entry.get("seq", 0)
+
+
+def _change_view(totals: dict[str, Any], record: ViewRecord, seq: int) -> None:
+    view = View.of(record, seq)
+    totals["view"] = None if view == NOTHING_HIDDEN else view
+    totals["context_tokens"] = 0
+    totals["last_agent"] = record.get("last_agent", totals["last_agent"])
+    totals["last_status"] = record.get("last_status", totals["last_status"])
 
 
 def _count_request(totals: dict[str, Any], row: RequestRow) -> None:

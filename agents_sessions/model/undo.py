@@ -1,4 +1,4 @@
-"""What becomes of a turn whose newest item is taken back. Pure.
+"""What becomes of a turn whose newest item is taken back, or whose handoff a person has removed. Pure.
 
 The history says who speaks next, beside the items that were said. An item that goes takes with it the handoff that it
 asked for, and a turn that has no item left gives the conversation back to who had it before.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from agents_sessions.model.totals import ContextStats, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from agents_sessions.model.entries import Entry, HandoffRecord, TurnRecord
 
@@ -63,3 +63,32 @@ def _is_end(entry: Entry, turn: str) -> bool:
 
 def _ended_by(entry: Entry, speaker: str) -> Entry:
     return {**entry, "record": cast("TurnRecord", {**entry["record"], "last_agent": speaker})}
+
+
+def without_lost_speakers(entries: Sequence[Entry]) -> list[Entry]:
+    """Return entries in which no turn ends with an agent that only a removed handoff can have brought there.
+
+    The turn ends with the agent that it still leads to: by its handoffs, from the one that made its first request.
+    """
+    speakers: dict[str, list[str]] = {}
+    for entry in entries:
+        speakers.setdefault(entry.get("turn", ""), []).extend(_borne_out(entry, speakers.get(entry.get("turn", ""))))
+    return [_ended_by(entry, speakers[entry["turn"]][-1]) if _is_lost(entry, speakers) else entry for entry in entries]
+
+
+def _borne_out(entry: Entry, before: Sequence[str] | None) -> list[str]:
+    """Return who speaks from an entry on: the first of a turn by its own request, the others by a handoff."""
+    record = entry.get("record")
+    if record is not None and record["type"] == "handoff":
+        return [record["to"]] if before else [record["from"], record["to"]]
+    if record is not None and record["type"] == "usage" and not before:
+        return [row["agent"] for row in record["requests"][:1] if "agent" in row and not row.get("nested")]
+    return []
+
+
+def _is_lost(entry: Entry, speakers: Mapping[str, Sequence[str]]) -> bool:
+    turn = entry.get("turn", "")
+    if not turn or not _is_end(entry, turn) or not speakers[turn]:
+        return False
+    last = cast("TurnRecord", entry["record"]).get("last_agent")
+    return last is not None and last not in speakers[turn]

@@ -27,6 +27,7 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Callable,
+    Collection,
     Hashable,
     Iterable,
     Mapping,
@@ -41,20 +42,23 @@ from typing import Literal, NamedTuple, TypeAlias
 from agents_sessions.concurrency import process
 from agents_sessions.errors import (
     SessionBusyError,
+    SessionConflictError,
     SessionIOError,
     SessionNotFoundError,
     SessionStorageError,
     UnsupportedError,
 )
 from agents_sessions.keys import SessionKey
-from agents_sessions.model.entries import Entry, Item
-from agents_sessions.model.history import Message, messages
+from agents_sessions.model.entries import Entry, Item, RedactionRecord, record_entry
+from agents_sessions.model.history import CONVERSATION, Message, Role, messages
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
+from agents_sessions.model.redaction import FoundText, Redaction
 from agents_sessions.model.search import Found, SearchHit, SearchQuery, Text, hit, name_of, texts_of
 from agents_sessions.model.spend import Origin, SessionSpend, Spend, fold_spend
 from agents_sessions.model.titles import title_of
-from agents_sessions.model.totals import ContextStats
+from agents_sessions.model.totals import ContextStats, fold
+from agents_sessions.model.view import kept, shown_items
 from agents_sessions.model.words import places
 
 logger = logging.getLogger("agents_sessions")
@@ -69,6 +73,8 @@ NO_SIDECARS: Mapping[str, bytes] = MappingProxyType({})
 
 FIRST_ENTRIES = (8, 100)
 """How many entries are read to find a title: few, and if the first message is not among them some more. Then none."""
+REDACTED_FACTS = ("name", "metadata", "extensions", "working_dir", "mode")
+"""The facts of a session that a redaction changes. Ids and tags, by which it is found, are never changed."""
 
 PAGE = 500
 """How many entries the base class reads at a time where it walks through a history."""
@@ -131,6 +137,9 @@ class History:
 
 
 Change: TypeAlias = Callable[[History], History]
+
+Behind: TypeAlias = Callable[[ContextStats], Sequence[Entry]]
+"""What follows the entries of a copy, given their totals. A pure function: it may be called more than once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,16 +344,22 @@ class SessionStore(ABC):
     # --- what follows from it: right here, and faster where a backend knows a way ---
 
     async def items(self, key: SessionKey, *, limit: int | None = None) -> list[Item]:
-        """Return the SDK items of a session in order: all of them, or the newest `limit`.
+        """Return the SDK items that the model sees of a session, in order: all of them, or the newest `limit`.
+
+        What was taken back is not among them, and a summary stands in the place of what it sums up: see `model.view`.
 
         Raises:
             SessionNotFoundError: There is no such session.
         """
-        items = [entry["item"] for entry in await self.entries(key) if "item" in entry]
+        items = shown_items(await self.entries(key))
         return items if limit is None else items[max(0, len(items) - limit) :]
 
-    async def messages(self, key: SessionKey, *, limit: int) -> list[Message]:
-        """Return the newest `limit` messages of user and assistant, oldest first. The cost grows with `limit` alone.
+    async def messages(self, key: SessionKey, *, limit: int, roles: Collection[Role] = CONVERSATION) -> list[Message]:
+        """Return the newest `limit` messages of some roles, oldest first. The cost grows with `limit` alone.
+
+        An answer that is no message, since the agent stopped at a tool, is one of the assistant here.
+
+        What was taken back is not among them. What a summary stands for is: people go on seeing it.
 
         Raises:
             SessionNotFoundError: There is no such session.
@@ -352,7 +367,7 @@ class SessionStore(ABC):
         count = limit * 2
         while True:
             entries = await self.entries(key, limit=count)
-            found = messages(entries)
+            found = messages(kept(entries), roles)
             if len(found) >= limit or len(entries) < count:
                 return found[max(0, len(found) - limit) :]
             count *= 4
@@ -391,16 +406,41 @@ class SessionStore(ABC):
             if len(page) < PAGE:
                 await asyncio.sleep(pause)
 
-    async def copy(self, source: SessionKey, info: SessionInfo, *, before: int | None = None) -> SessionInfo:
+    async def copy(
+        self, source: SessionKey, info: SessionInfo, *, before: int | None = None, behind: Behind | None = None
+    ) -> SessionInfo:
         """Create a session with the entries of another one, all or those with a number below `before`.
 
-        They keep their numbers and times. Sidecars stay behind.
+        They keep their numbers and times. What `behind` returns, given their totals, follows them. Sidecars stay where
+        they are.
 
         Raises:
             SessionNotFoundError: There is no session to copy.
             SessionExistsError: There is one of the new key already; it was not touched.
         """
-        return await self.create(info, self.walk(source, before=before))
+        return await self.create(info, _followed(self.walk(source, before=before), behind))
+
+    async def move(self, key: SessionKey, agent_id: str, *, turn: TurnLock | None = None) -> SessionInfo:
+        """Give a session to another agent, with all that belongs to it, and return it.
+
+        It is with the one agent or with the other. If the process dies in between, it may be with both; it counts as
+        the new one's then (`SessionInfo.is_left_behind`), as long as nothing was added to the other.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+            SessionExistsError: The agent has one of this id; neither was touched.
+            SessionConflictError: Someone wrote to it meanwhile; it was left where it is.
+        """
+        before = await self.existing(key)
+        names = await self.list_sidecars(key)
+        beside = {name: data for name in names if (data := await self.read_sidecar(key, name)) is not None}
+        after = await self.create(before.moved(agent_id), self.walk(key), sidecars=beside)
+        actual = await self.existing(key)
+        if (actual.seq, actual.updated_at) != (before.seq, before.updated_at):
+            await self.delete(after.key)
+            raise SessionConflictError(key, before.seq, actual.seq)
+        await self.delete(key)
+        return after
 
     async def query(self, query: SessionQuery) -> Page[SessionInfo]:
         """Return a page of the sessions that are asked for.
@@ -480,6 +520,37 @@ class SessionStore(ABC):
             page = await self.entries(info.key, after=page[-1]["seq"], limit=PAGE)
         return spend
 
+    async def redact(
+        self, key: SessionKey, redaction: Redaction, *, dry_run: bool = False, turn: TurnLock | None = None
+    ) -> list[FoundText]:
+        """Take text out of all that the store has of a session, for good, and return where it was found.
+
+        The history comes last: if this is cut short, it can be called again. A backend that keeps copies of a session
+        (set aside, or what a repair has found) takes it out of those too, by overriding this. A dry run only looks.
+
+        Raises:
+            SessionNotFoundError: There is no such session.
+        """
+        found = []
+        for name in await self.list_sidecars(key):
+            data = await self.read_sidecar(key, name)
+            after, count = (b"", 0) if data is None else redaction.data(data)
+            if count:
+                found.append(FoundText("sidecar", name, count))
+                if not dry_run:
+                    await self.write_sidecar(key, name, after, turn=turn)
+        if dry_run:
+            whole = History(await self.existing(key), await self.entries(key))
+            return [*found, *redacted(whole, redaction)[1]]
+        inside: list[FoundText] = []
+
+        def change(history: History) -> History:
+            after, inside[:] = redacted(history, redaction)
+            return after
+
+        await self.rewrite(key, change, turn=turn)
+        return [*found, *inside]
+
     async def spend(self, query: SessionQuery) -> AsyncIterator[SessionSpend]:
         """Yield what each session that a question asks for has done and spent; limit and cursor do not matter.
 
@@ -529,3 +600,35 @@ class SessionStore(ABC):
         if info is None:
             raise SessionNotFoundError(key)
         return info
+
+
+def redacted(history: History, redaction: Redaction) -> tuple[History, list[FoundText]]:
+    """Return a session without a text, with a mark of when it was taken out, and where it was found. Pure."""
+    entries, found = [], []
+    for entry in history.entries:
+        after, count = redaction.entry(entry)
+        entries.append(after)
+        if count:
+            found.append(FoundText("history", f"entry {entry['seq']}", count))
+    changed = [before["seq"] for before, after in zip(history.entries, entries, strict=True) if before is not after]
+    facts = {}
+    for name in REDACTED_FACTS:
+        value, count = redaction.value(getattr(history.info, name))
+        if count:
+            facts[name] = value
+            found.append(FoundText("facts", name, count))
+    if not found:
+        return history, []
+    mark: RedactionRecord = {"type": "redaction", "entries": changed}
+    return history.with_facts(**facts).with_entries([*entries, record_entry(mark)]), found
+
+
+async def _followed(entries: AsyncIterator[Entry], behind: Behind | None) -> AsyncIterator[Entry]:
+    stats, page = ContextStats(), list[Entry]()
+    async for entry in entries:
+        yield entry
+        page.append(entry)
+        if len(page) == PAGE:
+            stats, page = fold(stats, page), []
+    for entry in () if behind is None else behind(fold(stats, page)):
+        yield entry

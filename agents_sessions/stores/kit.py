@@ -27,6 +27,7 @@ from agents_sessions.model.totals import ContextStats
 from agents_sessions.stores.base import (
     NO_SIDECARS,
     Appended,
+    Behind,
     Change,
     Entries,
     History,
@@ -63,6 +64,7 @@ __all__ = [
     "PLAIN",
     "PLAIN_SESSION",
     "Appended",
+    "Behind",
     "Change",
     "Codec",
     "ContextStats",

@@ -18,6 +18,7 @@ from agents_sessions.model.entries import Entry, now, timestamp
 from agents_sessions.model.ids import check_id, check_key, check_sidecar_name
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import decode_json
+from agents_sessions.model.redaction import FoundText, Redaction
 from agents_sessions.stores.base import (
     NO_SIDECARS,
     Appended,
@@ -28,6 +29,7 @@ from agents_sessions.stores.base import (
     SetAside,
     Standing,
     TurnLock,
+    redacted,
 )
 from agents_sessions.stores.codec import (
     PLAIN,
@@ -40,7 +42,15 @@ from agents_sessions.stores.codec import (
     info_of,
     open_facts,
 )
-from agents_sessions.stores.transitions import appended, check_new, collected, created, rewritten, standing_of, window
+from agents_sessions.stores.transitions import (
+    appended,
+    check_new,
+    collected,
+    created,
+    rewritten,
+    standing_of,
+    window,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +142,50 @@ class MemoryStore(SessionStore):
                 return before.info
             stored.version = _version(after, stored.codec)
             return self._info(key, stored.version)
+
+    async def redact(
+        self, key: SessionKey, redaction: Redaction, *, dry_run: bool = False, turn: TurnLock | None = None
+    ) -> list[FoundText]:
+        with self._mutex:
+            copies = [place for token in self._aside for place in self._redact_aside(token, key, redaction, dry_run)]
+        return [*copies, *await super().redact(key, redaction, dry_run=dry_run, turn=turn)]
+
+    def _redact_aside(self, token: str, key: SessionKey, redaction: Redaction, dry_run: bool) -> list[FoundText]:
+        aside, stored = self._aside[token]
+        if aside.key != key:
+            return []
+        entries = [decode_entry(line, stored.codec) for line in stored.version.lines]
+        info, found = self._info(key, stored.version), list[FoundText]()
+
+        def change(history: History) -> History:
+            after, found[:] = redacted(history, redaction)
+            return after
+
+        after = rewritten(History(info, entries), change, now())
+        if after is not None and not dry_run:
+            stored.version = _version(after, stored.codec)
+        for name, data in list(stored.sidecars.items()):
+            plain, count = redaction.data(stored.codec.decode_sidecar(name, data))
+            if count:
+                found.append(FoundText("sidecar", name, count))
+            if count and not dry_run:
+                stored.sidecars[name] = stored.codec.encode_sidecar(name, plain)
+        return [FoundText("set aside", f"{token}: {place.kind} {place.name}", place.times) for place in found]
+
+    async def move(self, key: SessionKey, agent_id: str, *, turn: TurnLock | None = None) -> SessionInfo:
+        with self._mutex:
+            stored = self._stored(key)
+            info = self._info(key, stored.version).moved(agent_id)
+            if info.key in self._sessions:
+                raise SessionExistsError(info.key)
+            codec = self._codec.begin(info.key)
+            entries = [decode_entry(line, stored.codec) for line in stored.version.lines]
+            after = _Stored(_version(History(info, entries), codec), codec)
+            for name, data in stored.sidecars.items():
+                after.sidecars[name] = codec.encode_sidecar(name, stored.codec.decode_sidecar(name, data))
+            self._sessions[info.key] = after
+            del self._sessions[key]
+            return info
 
     async def delete(self, key: SessionKey) -> None:
         with self._mutex:

@@ -1,19 +1,22 @@
 """A store as one user may see it: what is another's is not there."""
 
 import contextlib
-from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 
 from agents_sessions.errors import InvalidValueError, SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item
-from agents_sessions.model.history import Message
+from agents_sessions.model.history import CONVERSATION, Message, Role
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
+from agents_sessions.model.redaction import FoundText, Redaction
 from agents_sessions.model.search import SearchHit, SearchQuery
+from agents_sessions.model.spend import SessionSpend
 from agents_sessions.stores.base import (
     NO_SIDECARS,
     Appended,
+    Behind,
     Change,
     Entries,
     History,
@@ -71,9 +74,11 @@ class OneUsersStore(SessionStore):
     ) -> SessionInfo:
         return await self._store.create(await self._new(info), entries, sidecars=sidecars)
 
-    async def copy(self, source: SessionKey, info: SessionInfo, *, before: int | None = None) -> SessionInfo:
+    async def copy(
+        self, source: SessionKey, info: SessionInfo, *, before: int | None = None, behind: Behind | None = None
+    ) -> SessionInfo:
         await self._check(source)
-        return await self._store.copy(source, await self._new(info), before=before)
+        return await self._store.copy(source, await self._new(info), before=before, behind=behind)
 
     async def load(self, key: SessionKey) -> SessionInfo | None:
         info = await self._store.load(key)
@@ -89,9 +94,9 @@ class OneUsersStore(SessionStore):
         await self._check(key)
         return await self._store.items(key, limit=limit)
 
-    async def messages(self, key: SessionKey, *, limit: int) -> list[Message]:
+    async def messages(self, key: SessionKey, *, limit: int, roles: Collection[Role] = CONVERSATION) -> list[Message]:
         await self._check(key)
-        return await self._store.messages(key, limit=limit)
+        return await self._store.messages(key, limit=limit, roles=roles)
 
     async def append(
         self,
@@ -114,9 +119,19 @@ class OneUsersStore(SessionStore):
 
         return await self._store.rewrite(key, of_own, turn=turn)
 
+    async def redact(
+        self, key: SessionKey, redaction: Redaction, *, dry_run: bool = False, turn: TurnLock | None = None
+    ) -> list[FoundText]:
+        await self._check(key)
+        return await self._store.redact(key, redaction, dry_run=dry_run, turn=turn)
+
     async def start_over(self, key: SessionKey, *, turn: TurnLock | None = None) -> None:
         await self._check(key)  # of a damaged session no one can say whose it is: this raises what is wrong with it
         await self._store.start_over(key, turn=turn)
+
+    async def move(self, key: SessionKey, agent_id: str, *, turn: TurnLock | None = None) -> SessionInfo:
+        await self._check(key)
+        return await self._store.move(key, agent_id, turn=turn)
 
     async def delete(self, key: SessionKey) -> None:
         await self._check(key)
@@ -183,6 +198,11 @@ class OneUsersStore(SessionStore):
         if page.next_cursor is None:
             return page
         return Page(page, query.cursor_at(*replace(own, cursor=page.next_cursor).position()))
+
+    async def spend(self, query: SessionQuery) -> AsyncIterator[SessionSpend]:
+        if query.user_id in (None, self._user_id):
+            async for spent in self._store.spend(self._own(query)):
+                yield spent
 
     async def purge(self) -> None:
         await self._store.purge()

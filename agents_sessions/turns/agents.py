@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from agents import Agent, Handoff
+from agents import Agent
 
-from agents_sessions.errors import UnknownAgentError
+from agents_sessions.errors import AgentAmbiguousError, UnknownAgentError
 from agents_sessions.model.info import SessionInfo
-from agents_sessions.turns.sdk_internals import target_of
+from agents_sessions.turns.way import Some, agent_of
+
+if TYPE_CHECKING:
+    from agents_sessions.keys import SessionKey
 
 AgentFactory: TypeAlias = Callable[[SessionInfo], "Agent[Any] | Awaitable[Agent[Any]]"]
 Agents: TypeAlias = "Agent[Any] | Iterable[Agent[Any]] | Mapping[str, Agent[Any]] | AgentFactory"
+Way: TypeAlias = Callable[[Agent[Any], Callable[[str], Some]], Awaitable[Some]]
+"""Returns the agents that may have a conversation, from the session's own agent and a look-up by names."""
 MissingAgent = Literal["error", "entry"]
 """What becomes of a message whose agent is gone: an error, or the session's own agent takes it."""
 
@@ -64,7 +69,7 @@ class AgentRegistry:
             UnknownAgentError: Its `agent_id` means no agent.
         """
         if self._factory is None:
-            return self._named.get(info.agent_id) or self._lookup(info.agent_id, self._named.values())
+            return self._named.get(info.agent_id) or self._lookup(info.agent_id, self._named.values(), info.key)
         made = self._factory(info)
         agent = await made if inspect.isawaitable(made) else made
         if not isinstance(agent, Agent):
@@ -72,22 +77,33 @@ class AgentRegistry:
             raise UnknownAgentError(info.agent_id, reason=reason)
         return agent
 
-    async def by_name(self, info: SessionInfo, name: str) -> Agent[Any]:
+    async def by_name(self, info: SessionInfo, name: str, way: Way | None = None) -> Agent[Any]:
         """Return an agent of a session by its name, looked up from the session's own agent on.
+
+        `way` reads how the conversation came to the agent. It is asked where several agents have the name.
 
         Raises:
             UnknownAgentError: No agent in reach has this name.
+            AgentAmbiguousError: Several have, and the way does not tell which one is meant.
         """
         entry = await self.entry(info)
-        return self._lookup(name, [entry, *self._named.values()])
+        roots = [entry, *self._named.values()]
+        found = self._lookup(name, roots, info.key)
+        same = _named(name, roots) or [found]
+        if len(same) > 1 and way is not None:
+            there = await way(entry, lambda name: _named(name, roots))
+            same = [agent for agent in there if agent.name == name] or same
+        if len(same) > 1:
+            raise AgentAmbiguousError(name, len(same), info.key)
+        return same[0]
 
-    def _lookup(self, name: str, roots: Iterable[Agent[Any]]) -> Agent[Any]:
+    def _lookup(self, name: str, roots: Iterable[Agent[Any]], session: SessionKey | None = None) -> Agent[Any]:
         known: dict[str, Agent[Any]] = {}
         for agent in reachable(roots):
             known.setdefault(agent.name, agent)
         found = known.get(name, self._named.get(name))
         if found is None:
-            raise UnknownAgentError(name, tuple(sorted({*known, *self._named})))
+            raise UnknownAgentError(name, tuple(sorted({*known, *self._named})), session=session)
         return found
 
 
@@ -99,11 +115,11 @@ def reachable(roots: Iterable[Agent[Any]]) -> Iterator[Agent[Any]]:
         if id(agent) not in seen:
             seen.add(id(agent))
             yield agent
-            waiting += [target for target in map(_target, agent.handoffs) if target is not None]
+            waiting += [target for target in map(agent_of, agent.handoffs) if target is not None]
 
 
-def _target(handoff: Agent[Any] | Handoff[Any, Any]) -> Agent[Any] | None:
-    return handoff if isinstance(handoff, Agent) else target_of(handoff)
+def _named(name: str, roots: Iterable[Agent[Any]]) -> list[Agent[Any]]:
+    return [agent for agent in reachable(roots) if agent.name == name]
 
 
 def _check_agent(agent: object) -> None:

@@ -18,7 +18,7 @@ from agents_sessions.session import RUN_STATE
 from agents_sessions.turns.ends import awaits_approval
 from agents_sessions.turns.ledger import Ledger
 from agents_sessions.turns.past import unanswered
-from agents_sessions.turns.sdk_internals import set_max_turns, usage_of
+from agents_sessions.turns.sdk_internals import set_max_turns, wrapper_of
 
 if TYPE_CHECKING:
     from agents import Agent, RunResult, RunResultStreaming
@@ -113,12 +113,13 @@ class AwaitingTurn(BaseModel):
 
     def restore_ledger(self, state: RunState[Any, Any], last_agent: str | None, message: list[Item]) -> Ledger:
         """Return the account of the run that goes on, with `last_agent` first and perhaps with a message."""
+        wrapper = wrapper_of(state)
         return Ledger(
             turn=self.turn,
             message=[*self.message, *message],
             resumed=True,
             agent=last_agent,
-            usage=usage_of(state),
+            usage=None if wrapper is None else wrapper.usage,
             counted=self.spent,
             calls=dict(self.calls),
             unapproved=set(self.unapproved),

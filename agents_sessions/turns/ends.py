@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from agents_sessions.model.view import kept
 from agents_sessions.session import RUN_STATE
 from agents_sessions.turns.past import given_up, interrupted, newest_end
 
@@ -29,11 +30,11 @@ def awaits_approval(info: SessionInfo) -> bool:
 
 
 async def last_end(store: SessionStore, key: SessionKey) -> Entry | None:
-    """Return the entry of the end of the last turn. Items that came through another session may stand behind it."""
+    """Return the end of the last turn that was not taken back. Items of another session may stand behind it."""
     count = 4
     while True:
         entries = await store.entries(key, limit=count)
-        if (end := newest_end(entries)) is not None:
+        if (end := newest_end(kept(entries))) is not None:
             return end
         if len(entries) < count:
             return None

@@ -58,6 +58,23 @@ class ApprovalNeeded(TurnEvent):
     call_ids: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Compacted(TurnEvent):
+    """Before the model was asked, its input was shortened: it sees a summary of the older turns."""
+
+    until: int
+    """The number of the newest item that it no longer sees."""
+    items: int
+    """How many items it no longer sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompactionFailed(TurnEvent):
+    """The model's input should have been shortened and was not. The turn goes on with the history as it is."""
+
+    error: Exception
+
+
 _Event = TypeVar("_Event", bound=TurnEvent)
 Listener: TypeAlias = Callable[[_Event], Awaitable[object] | object]
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
-from agents import Agent, Handoff, RunHooks, handoff
+from agents import RunHooks
 
 from agents_sessions.model.usage import UsageMark, rows_since, sum_rows
 from agents_sessions.turns.events import HandedOff
+from agents_sessions.turns.way import agent_of, tool_of
 
 if TYPE_CHECKING:
-    from agents import AgentHookContext, ModelResponse, RunContextWrapper, Tool
+    from agents import Agent, AgentHookContext, Handoff, ModelResponse, RunContextWrapper, Tool
     from agents.items import TResponseInputItem
 
     from agents_sessions.keys import SessionKey
@@ -135,12 +136,13 @@ def _handoff_call(
     source: Agent[Any], target: Agent[Any], response: ModelResponse | None
 ) -> tuple[str | None, str | None]:
     """Return name and arguments of the call in a response that asked for a handoff."""
-    tools = {
-        (item if isinstance(item, Handoff) else handoff(item)).tool_name
-        for item in source.handoffs
-        if target.name in (getattr(item, "name", None), getattr(item, "agent_name", None))
-    }
+    same = [item for item in source.handoffs if agent_of(item) is target]
+    tools = {tool_of(item) for item in same or source.handoffs if target.name in _names_of(item)}
     for item in [] if response is None else response.output:
         if getattr(item, "type", None) == "function_call" and getattr(item, "name", None) in tools:
             return cast("Any", item).name, cast("Any", item).arguments
     return None, None
+
+
+def _names_of(item: Agent[Any] | Handoff[Any, Any]) -> tuple[str | None, str | None]:
+    return getattr(item, "name", None), getattr(item, "agent_name", None)

@@ -18,8 +18,9 @@ from agents_sessions.turns.past import is_message, lost_outputs, rolled_back, un
 if TYPE_CHECKING:
     from agents.usage import Usage
 
-    from agents_sessions.model.entries import DecisionRecord, HandoffRecord, Item, TurnRecord, TurnStatus
+    from agents_sessions.model.entries import DecisionRecord, HandoffRecord, Item, TurnRecord, TurnStart, TurnStatus
     from agents_sessions.model.usage import RequestRow
+    from agents_sessions.shared_usage import Run
 
 _INPUT_ROLES = ("user", "system", "developer")
 
@@ -32,14 +33,18 @@ class Ledger:
     """The turn that all entries of the run belong to."""
     message: list[Item] = field(default_factory=list)
     """What the run is given. The record of its end keeps it if the run fails before the Runner has stored it."""
+    start: TurnStart | None = None
+    """How the first agent of the turn was chosen, if that is not the one that ended the turn before."""
     resumed: bool = False
     """True for a run that goes on with a turn that awaited approval."""
     agent: str | None = None
     """The agent that speaks."""
     usage: Usage | None = None
     """The run's own, growing usage, once a hook or a session call has shown it."""
+    run: Run | None = None
+    """What tells the share of the run in that usage, which others may grow beside it."""
     counted: UsageMark | None = None
-    """How far that usage is in the history."""
+    """How far that usage is in the history, which counts where nothing tells the share."""
     calls: dict[str, str] = field(default_factory=dict)
     """The calls that were unanswered when the run began: types by ids."""
     unapproved: set[str] = field(default_factory=set)
@@ -65,10 +70,11 @@ class Ledger:
 
     # --- what the session sees ---
 
-    def begin_count(self, usage: Usage) -> None:
+    def begin_count(self, run: Run) -> None:
         """Count what is spent from here on, unless the count has begun."""
-        if self.counted is None:
-            self.counted = UsageMark.of(usage)
+        if self.run is None:
+            self.run = run
+            self.counted = self.counted or UsageMark.of(run.usage)
 
     def add_items(self, items: Iterable[Item]) -> None:
         """Enter items that the Runner stores, and behind them what the hooks saw since the last ones."""
@@ -146,7 +152,14 @@ class Ledger:
         """Return how far the run's usage has grown: a resumed run counts on from there."""
         return (self.counted or UsageMark()) if self.usage is None else UsageMark.of(self.usage)
 
-    def end(self, status: TurnStatus, *, last_agent: str | None = None, error: str | None = None) -> None:
+    def end(
+        self,
+        status: TurnStatus,
+        *,
+        last_agent: str | None = None,
+        error: str | None = None,
+        answer: str | None = None,
+    ) -> None:
         """Enter the end of the turn, with all that is still to be entered before it."""
         if status != "awaiting_approval":
             calls = unanswered(self.waiting, self.unanswered())
@@ -160,6 +173,10 @@ class Ledger:
         }
         if (agent := last_agent or self.agent) is not None:
             record["last_agent"] = agent
+        if self.start is not None:
+            record["start"] = self.start
+        if answer is not None:
+            record["answer"] = answer
         if error is not None:
             record["error"] = error
         if status == "awaiting_approval":
@@ -201,7 +218,7 @@ class Ledger:
         """Return what agents used as tools have spent: what the usage has gained beyond the requests of the run."""
         if self.usage is None:
             return []
-        gained = sum_rows(rows_since(self.counted or UsageMark(), self.usage))
+        gained = sum_rows(rows_since(self.counted or UsageMark(), self.usage) if self.run is None else self.run.take())
         self.counted = UsageMark.of(self.usage)
         rest = (gained - sum_rows(self._requests)).at_least_zero()
         return [{**rest.row(), "nested": True}] if rest != NOTHING else []

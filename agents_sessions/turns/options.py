@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, cast, get_args
 
-from agents import MultiProvider, OpenAIProvider, RunContextWrapper
+from agents import Agent, MultiProvider, OpenAIProvider, RunContextWrapper
 from agents.models import get_default_model
 
 from agents_sessions.errors import InvalidValueError
@@ -52,10 +52,12 @@ class TurnOptions(RunArguments, total=False):
 
 
 class RetryOptions(TurnOptions, total=False):
-    """How a turn is run that does not resume an awaiting one."""
+    """How a turn is run that is not sent a message."""
 
     start: Start
     """Go on with the agent that ended the `last` turn (default), or begin at the session's own: `entry`."""
+    agent: Agent[Any] | str | None
+    """The agent that takes the message, or its name. Not together with `start`."""
 
 
 class SendOptions(RetryOptions, total=False):
@@ -76,6 +78,7 @@ class TurnSettings:
     lock_timeout: float | None = None
     on_failure: OnFailure = "keep"
     start: Start = "last"
+    agent: Agent[Any] | str | None = None
     on_pending: OnPending = "error"
 
     @classmethod
@@ -129,9 +132,13 @@ def check_options(kind: type[Mapping[str, Any]], given: Mapping[str, Any]) -> No
             raise TypeError(
                 "context must be the object itself for many turns: a RunContextWrapper counts one run's usage"
             )
+        if name == "agent" and not isinstance(value, Agent | str | None):
+            raise InvalidValueError({name: f"must be an Agent or its name, not a {type(value).__name__!r}"})
         if name in _CHOICES and value not in _CHOICES[name]:
             allowed = ", ".join(map(repr, _CHOICES[name]))
             raise InvalidValueError({name: f"must be one of {allowed}, not {value!r:.80}"})
+    if given.get("agent") is not None and given.get("start", "last") != "last":
+        raise InvalidValueError({"agent": "cannot be given together with start=: both say who takes the message"})
 
 
 def _grouped(config: RunConfig | dict[str, Any] | None, session_id: str) -> RunConfig | dict[str, Any]:

@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, cast
 
 from agents_sessions.model.calls import MAY_HAVE_RUN, NOT_RUN, call_id_of
 from agents_sessions.model.entries import TurnRecord, item_entry, record_entry
+from agents_sessions.model.pairs import OUTPUTS
 from agents_sessions.model.usage import NOTHING
 
 if TYPE_CHECKING:
     from agents_sessions.model.entries import DecisionRecord, Entry, Item
 
-_OUTPUTS = {
-    "function_call": "function_call_output",
-    "custom_tool_call": "custom_tool_call_output",
-    "shell_call": "shell_call_output",
-    "local_shell_call": "local_shell_call_output",
-    "apply_patch_call": "apply_patch_call_output",
-    "mcp_approval_request": "mcp_approval_response",
-}
+_ANSWERED_BY_TOOLS = (
+    "function_call",
+    "custom_tool_call",
+    "shell_call",
+    "local_shell_call",
+    "apply_patch_call",
+    "mcp_approval_request",
+)
+_OUTPUTS = {call: OUTPUTS[call] for call in _ANSWERED_BY_TOOLS}
 """The calls that the application answers, with the type of the answer. A service refuses a history with an open one."""
 
 

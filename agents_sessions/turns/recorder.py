@@ -57,8 +57,7 @@ class Recorder(StoredSession):
         what it has stored, get exactly the newest items.
         """
         if wrapper is not None:
-            self.ledger.begin_count(wrapper.usage)
-            self._enter_run(wrapper, self.key, self.ledger.turn)
+            self.count(wrapper)
         await self.flush()
         if limit is None and self.session_settings is not None:
             limit = self.session_settings.limit
@@ -66,6 +65,10 @@ class Recorder(StoredSession):
         if is_input and limit is not None and limit > 0:
             return await self._whole_turns(limit)
         return await super().get_items(limit)
+
+    def count(self, wrapper: RunContextWrapper[Any]) -> None:
+        """Count what the run of a wrapper spends, in this task and in what it calls."""
+        self.ledger.begin_count(self._enter_run(wrapper, self.key, self.ledger.turn))
 
     async def _whole_turns(self, limit: int) -> list[TResponseInputItem]:
         """Return the newest items, from a user message on: up to `limit`, or more if the newest turn is longer."""
@@ -85,6 +88,7 @@ class Recorder(StoredSession):
     ) -> None:
         """Store items of the run, with what the hooks saw since the last ones."""
         if wrapper is not None:
+            self.count(wrapper)
             self.ledger.usage = wrapper.usage
         self.ledger.add_items(cast("list[Item]", items))
         if not self.ledger.answered:

@@ -114,7 +114,17 @@ def text_of(result: RunResult | RunResultStreaming) -> str:
         return result.final_output
     if result.final_output is None:
         return ""
-    for item in reversed(result.new_items):
+    for item in () if _is_tool_output(result) else reversed(result.new_items):
         if item.type == "message_output_item":
             return ItemHelpers.text_message_output(item)
     return str(result.final_output)
+
+
+def answer_beside_messages(result: RunResult | RunResultStreaming) -> str | None:
+    """Return the final output as text if no message has it: the agent has stopped at a tool. Else None."""
+    return (text_of(result) or None) if _is_tool_output(result) else None
+
+
+def _is_tool_output(result: RunResult | RunResultStreaming) -> bool:
+    """Tell whether the final output is what a tool returned: a message would stand behind it."""
+    return bool(result.new_items) and result.new_items[-1].type == "tool_call_output_item"

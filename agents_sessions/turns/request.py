@@ -109,6 +109,14 @@ class Send(Request):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Again(Request):
+    """Take the last turn back and run one in its place, with another message or with the same."""
+
+    prompt: Prompt | None = None
+    """The message; None for that of the turn that is taken back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Resume(Request):
     """Go on with the turn that awaits approval."""
 

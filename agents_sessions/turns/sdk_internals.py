@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agents.usage import Usage
-
 if TYPE_CHECKING:
-    from agents import Agent, Handoff, ModelResponse, RunState
+    from agents import Agent, Handoff, ModelResponse, RunContextWrapper, RunState
 
 
 def set_max_turns(state: RunState[Any, Any], max_turns: int) -> None:
@@ -18,12 +16,12 @@ def set_max_turns(state: RunState[Any, Any], max_turns: int) -> None:
     state._max_turns = max_turns
 
 
-def usage_of(state: RunState[Any, Any]) -> Usage:
-    """Return the live usage of a suspended run, which grows on when it is resumed.
+def wrapper_of(state: RunState[Any, Any]) -> RunContextWrapper[Any] | None:
+    """Return the wrapper of a suspended run, with the usage that grows on when it is resumed.
 
     If the resumed part triggers no hook of ours, this is the only place where its usage shows (0.24).
     """
-    return Usage() if state._context is None else state._context.usage
+    return state._context
 
 
 def last_response_of(state: RunState[Any, Any]) -> ModelResponse | None:

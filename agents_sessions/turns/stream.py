@@ -96,7 +96,7 @@ class ReplyStream:
         if error is not None:
             await self.aclose()
             return
-        self._leave_behind()
+        self.leave_behind()
         await asyncio.wait({self._task})
         if not self._was_asked and not self._task.cancelled():
             self._task.result()
@@ -109,7 +109,7 @@ class ReplyStream:
             Exception: Whatever ended the turn, as `send_message` would raise it.
         """
         self._was_asked = True
-        self._leave_behind()
+        self.leave_behind()
         await asyncio.wait({self._task})
         if self._task.cancelled():
             raise TurnCancelledError(self._session_id, began=self._result is not None)
@@ -146,7 +146,7 @@ class ReplyStream:
     async def _run(self, turn: Turn) -> Outcome:
         self._result = result = turn.run_streamed()
         if result.run_loop_task is not None:
-            result.run_loop_task.add_done_callback(self._leave_behind)
+            result.run_loop_task.add_done_callback(self.leave_behind)
         try:
             async for event in result.stream_events():
                 await self._hand_over(event)
@@ -182,13 +182,13 @@ class ReplyStream:
     def _reader_ended(self, reader: asyncio.Task[Any]) -> None:
         if reader.cancelling():
             self.cancel()
-        self._leave_behind()
+        self.leave_behind()
 
     def _cancel_if_running(self) -> None:
         if not self._task.done():
             self.cancel()
 
-    def _leave_behind(self, _task: object = None) -> None:
+    def leave_behind(self, _task: object = None) -> None:
         """Wait for the reader no more."""
         self._paced = False
         self._let_run()

@@ -16,33 +16,42 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from agents import Runner, RunResult, RunResultStreaming
+from agents import Runner, RunResult, RunResultStreaming, RunState
 
 from agents_sessions.concurrency.settle import settle
 from agents_sessions.errors import (
     ApprovalPendingError,
     NothingToResumeError,
+    NothingToUndoError,
     ReplyNotStoredError,
     SessionCorruptedError,
     SessionLimitError,
     TurnLostError,
 )
+from agents_sessions.model.turn_list import message_of, unstored_message_of
 from agents_sessions.session import RUN_STATE, delete_run_states
+from agents_sessions.turns import rewinding
 from agents_sessions.turns.approvals import AwaitingTurn, asked_for, load_awaiting
+from agents_sessions.turns.compacting import Compactor
 from agents_sessions.turns.ends import awaits_approval, end_interrupted, give_up
 from agents_sessions.turns.events import ApprovalNeeded, Listeners, TurnFailed, TurnFinished, TurnStarted
 from agents_sessions.turns.hooks import TurnHooks
 from agents_sessions.turns.ledger import lost_spend
 from agents_sessions.turns.lock import current_task, exclusive_turn
 from agents_sessions.turns.plan import Planner, ready
+from agents_sessions.turns.positions import newest_spans
 from agents_sessions.turns.recorder import Recorder
-from agents_sessions.turns.reply import Reply, reply_of
-from agents_sessions.turns.request import Resume
+from agents_sessions.turns.reply import Reply, answer_beside_messages, reply_of
+from agents_sessions.turns.request import Again, Prompt, Resume, Send
+from agents_sessions.turns.running import RunningTurns
+from agents_sessions.turns.sdk_internals import wrapper_of
+from agents_sessions.turns.summarising import Summarisers
 
 if TYPE_CHECKING:
     from agents_sessions.keys import SessionKey
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import Entry, TurnStatus
+    from agents_sessions.model.info import Compaction, SessionInfo
     from agents_sessions.stores.base import Appended, SessionStore, TurnLock
     from agents_sessions.turns.agents import AgentRegistry
     from agents_sessions.turns.options import TurnSettings
@@ -97,10 +106,12 @@ class Turn:
 
     async def run(self) -> Outcome:
         """Call the Runner and wait for the end of its run."""
+        self._count_resumed()
         return Outcome(await Runner.run(self._plan.agent, self._plan.input, **self._arguments))
 
     def run_streamed(self) -> RunResultStreaming:
         """Call the Runner; the run goes on in the background."""
+        self._count_resumed()
         return Runner.run_streamed(self._plan.agent, self._plan.input, **self._arguments)
 
     async def finish(self, outcome: Outcome) -> Reply:
@@ -130,6 +141,11 @@ class Turn:
             await self._store_failure(status, error)
         await self._listeners.tell(TurnFailed(self._key, self._ledger.turn, error))
 
+    def _count_resumed(self) -> None:
+        """Count what approved tools spend: they run before the Runner asks the session for anything."""
+        if isinstance(self._plan.input, RunState) and (wrapper := wrapper_of(self._plan.input)) is not None:
+            self._recorder.count(wrapper)
+
     @property
     def _arguments(self) -> dict[str, Any]:
         return {**self._settings.runner, "session": self._recorder, "hooks": self._hooks}
@@ -154,7 +170,8 @@ class Turn:
             self._ledger.ask(asked_for(result) & set(self._ledger.unanswered()))
             awaiting = AwaitingTurn.of(self._ledger, self._plan.agent, result)
             await awaiting.save(self._recorder.store, self._recorder.lock)
-        self._ledger.end(status, last_agent=result.last_agent.name)
+        answer = answer_beside_messages(result) if status == "completed" else None
+        self._ledger.end(status, last_agent=result.last_agent.name, answer=answer)
         await self._recorder.flush()
         if status == "cancelled" and self._settings.on_failure == "rollback":
             await self._recorder.roll_back(self._plan.agent.name)
@@ -203,19 +220,27 @@ class Turn:
 
 
 class Turns:
-    """Runs turns on the sessions of a store."""
+    """Runs turns on the sessions of a store, for a manager or, among those of one, for a view of it."""
 
     def __init__(
         self,
         store: SessionStore,
         lookup: SessionLookup,
         registry: AgentRegistry,
-        listeners: Listeners | None = None,
+        *,
+        compaction: Compaction | None = None,
+        among: Turns | None = None,
     ) -> None:
         self.store = store
         self.lookup = lookup
         self.registry = registry
-        self.listeners = Listeners() if listeners is None else listeners
+        self.compaction = compaction
+        self.listeners: Listeners = Listeners() if among is None else among.listeners
+        self.running: RunningTurns = RunningTurns(None if among is None else among.running)
+
+    def on(self, store: SessionStore, lookup: SessionLookup) -> Turns:
+        """Return what runs turns on another view of the sessions, with all else shared."""
+        return Turns(store, lookup, self.registry, compaction=self.compaction, among=self)
 
     async def run(self, request: Request) -> Reply:
         """Run a turn without streaming."""
@@ -225,20 +250,26 @@ class Turns:
     @contextlib.asynccontextmanager
     async def open(self, request: Request) -> AsyncIterator[Turn]:
         """Hold a session for one turn that is ready to run. Whatever ends the block before `finish` is recorded."""
-        key = await self.lookup.key(request.session_id, request.settings.agent_id)
-        if isinstance(request, Resume) and request.decisions.are_about_all:
-            # True means the calls that wait now, and not others that may wait once the lock is ours.
-            request = replace(request, seen=await self._waiting_calls(key))
-        async with exclusive_turn(self.store, key, request.settings.lock_timeout) as lock:
-            task = current_task()
-            turn = await self._planned(request, lock)
-            try:
-                await turn.begin()
-                yield turn
-            except BaseException as error:
-                if not turn.is_ending and current_task() is task:
-                    await settle(turn.fail(error))
-                raise
+        with self.running.entered(request.session_id):
+            key = await self.lookup.key(request.session_id, request.settings.agent_id)
+            if isinstance(request, Resume) and request.decisions.are_about_all:
+                # True means the calls that wait now, and not others that may wait once the lock is ours.
+                request = replace(request, seen=await self._waiting_calls(key))
+            async with exclusive_turn(self.store, key, request.settings.lock_timeout) as lock:
+                self.running.check_open(request.session_id)  # it may have been closed while this one waited
+                async with self._recorded(await self._planned(request, lock)) as turn:
+                    yield turn
+
+    @contextlib.asynccontextmanager
+    async def _recorded(self, turn: Turn) -> AsyncIterator[Turn]:
+        task = current_task()
+        try:
+            await turn.begin()
+            yield turn
+        except BaseException as error:
+            if not turn.is_ending and current_task() is task:
+                await settle(turn.fail(error))
+            raise
 
     async def add(self, key: SessionKey, entry: Entry, lock_timeout: float | None) -> Appended:
         """Add to the history what no model said, between two turns."""
@@ -268,6 +299,11 @@ class Turns:
             else:
                 raise NothingToResumeError(key, "no turn awaits approval; there is nothing to give up")
 
+    async def move(self, key: SessionKey, agent_id: str, lock_timeout: float | None) -> SessionInfo:
+        """Give the session to another agent."""
+        async with exclusive_turn(self.store, key, lock_timeout) as lock:
+            return await self.store.move(key, agent_id, turn=lock)
+
     async def delete(self, key: SessionKey, lock_timeout: float | None) -> None:
         """Remove the session."""
         async with exclusive_turn(self.store, key, lock_timeout):
@@ -276,10 +312,43 @@ class Turns:
     async def _planned(self, request: Request, lock: TurnLock) -> Turn:
         info = await ready(self.store, lock)
         settings = request.settings.of_session(info)
-        plan = await Planner(self.store, self.registry, lock, info, settings).plan(request)
+        plan = await self._plan(request, settings, lock, info)
+        compaction = info.compaction or self.compaction
+        if compaction is not None and not isinstance(request, Resume):
+            summarisers = Summarisers(self.registry, settings.runner.get("run_config"))
+            compactor = Compactor(self.store, lock, summarisers)
+            await compactor.compact_if_full(compaction, plan.ledger.turn, plan.ledger.message, self.listeners)
         recorder = Recorder(self.store, lock, plan.ledger, info.history_limit)
         hooks = TurnHooks(plan.ledger, lock.key, self.listeners, settings, plan.last_response)
         return Turn(plan, recorder, hooks, settings, self.listeners)
+
+    async def _plan(self, request: Request, settings: TurnSettings, lock: TurnLock, info: SessionInfo) -> Plan:
+        if not isinstance(request, Again):
+            return await Planner(self.store, self.registry, lock, info, settings).plan(request)
+        send = await self._send_instead(request, lock)
+        await rewinding.undo(self.store, lock, 1)
+        try:
+            info = await self.store.existing(lock.key)
+            return await Planner(self.store, self.registry, lock, info, settings).plan(send)
+        except BaseException:  # nothing was sent: the turn that was to be replaced is there again
+            await settle(rewinding.redo(self.store, lock))
+            raise
+
+    async def _send_instead(self, request: Again, lock: TurnLock) -> Send:
+        """Return what is sent in the place of the last turn.
+
+        Raises:
+            NothingToUndoError: There is no turn, or its message is not there.
+        """
+        prompt = request.prompt
+        if prompt is None:
+            last = await newest_spans(self.store, lock.key, 1)
+            items = [entry["item"] for span in last for entry in message_of(span)]
+            items = items or [item for span in last for item in unstored_message_of(span)]
+            if not items:
+                raise NothingToUndoError(lock.key, "there is no turn with a message to answer again")
+            prompt = Prompt.of_stored(items)
+        return Send(session_id=request.session_id, settings=request.settings, prompt=prompt)
 
     async def _waiting_calls(self, key: SessionKey) -> tuple[str, ...]:
         info = await self.store.load(key)

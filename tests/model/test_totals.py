@@ -265,4 +265,5 @@ def test_a_session_that_has_nothing_knows_no_agent_no_turn_and_no_status():
 
 def test_totals_that_an_older_version_did_not_have_are_zero():
     assert ContextStats.from_json({}) == ContextStats()
-    assert set(ContextStats().to_json()) == {field.name for field in fields(ContextStats)}
+    rare = {"view", "checkpoints", "newest_checkpoint"}
+    assert set(ContextStats().to_json()) == {field.name for field in fields(ContextStats)} - rare

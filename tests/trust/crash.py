@@ -32,9 +32,11 @@ from system_calls import CALLS, LIBRARY, LOWEST
 from agents_sessions.concurrency import process
 from agents_sessions.errors import SessionNotFoundError
 from agents_sessions.keys import SessionKey
+from agents_sessions.lookup import SessionLookup
 from agents_sessions.model.entries import Entry, item_entry, item_kind
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.totals import ContextStats, fold
+from agents_sessions.model.view import ABOUT_THE_HISTORY
 from agents_sessions.session import StoredSession
 from agents_sessions.stores.file.store import FileStore
 
@@ -110,7 +112,9 @@ def appended(state: State, tag: str, sizes: list[int]) -> Stages:
 
 
 def popped(state: State) -> Stages:
-    is_item = [w.lstrip("~").split(":")[0] not in ("usage", "decision", "turn") for w in state.words]
+    is_item = [
+        w.lstrip("~").split(":")[0] not in ("usage", "decision", "turn", *ABOUT_THE_HISTORY) for w in state.words
+    ]
     if not any(is_item):
         return [state, state]
     place = max(place for place, it_is in enumerate(is_item) if it_is)
@@ -220,6 +224,10 @@ class Operation(NamedTuple):
     possible: Callable[[State], bool] = lambda _: True
 
 
+ELSEWHERE = "elsewhere"
+"""The agent that sessions are moved to and back from."""
+
+
 def draw_nothing(*_: object) -> tuple[Any, ...]:
     return ()
 
@@ -263,16 +271,55 @@ async def hide(w: World, key: SessionKey) -> None:
     await w.store.bring_back((await w.store.set_aside(key, "crash")).token)
 
 
+async def move(w: World, key: SessionKey) -> None:
+    """Give a session to another agent and back. Who dies in between leaves it to the parent to give it back."""
+    await w.store.move((await w.store.move(key, ELSEWHERE)).key, key.agent_id)
+
+
+async def give_back(store: FileStore) -> int:
+    """Give back the sessions that the child has left with another agent, and return how many."""
+    infos = [info async for info in store.scan(ELSEWHERE)]
+    for info in infos:
+        key = await SessionLookup(store).key(info.id)  # where a session is with both, it says whose it is
+        if key.agent_id == ELSEWHERE:
+            await store.move(key, (info.model_extra or {})["moved_from"]["agent_id"])
+    return len(infos)
+
+
 def at_rest(state: State) -> bool:
     return not state.waits_for_approval
 
 
 def never_waited(state: State) -> bool:
-    """Tell whether no cut can make an approval the newest end of a turn again, whose state is gone."""
-    return "~turn:awaiting_approval" not in state.words
+    """Tell whether no cut can make an approval the newest end of a turn again, whose state is gone, or split a view."""
+    return "~turn:awaiting_approval" not in state.words and "view" not in state.words
+
+
+def is_seen_whole(state: State) -> bool:
+    """Tell whether nothing is taken back: every view has a second one that brings all back."""
+    return state.words.count("view") % 2 == 0
+
+
+def can_be_undone(state: State) -> bool:
+    said = any(word not in ABOUT_THE_HISTORY for word in state.words)
+    return said and is_seen_whole(state) and at_rest(state) and not state.turn_is_open
+
+
+def undone(state: State) -> Stages:
+    """What was taken back is brought back. What awaited approval without a manager goes with the first of the two."""
+    hidden = state.plus("view")
+    forgotten = hidden._replace(sidecar=None)
+    return [state, hidden, forgotten, forgotten.plus("view")]
+
+
+async def undo(w: World, key: SessionKey) -> None:
+    await w.manager.undo(key.session_id)
+    await w.manager.redo(key.session_id)
 
 
 def has_failed(state: State) -> bool:
+    if not is_seen_whole(state):
+        return False
     ends = [word for word in state.words if word.startswith("~turn:")]
     return state.turn_is_open or ends[-1:] in (["~turn:failed"], ["~turn:interrupted"])
 
@@ -296,7 +343,20 @@ OPERATIONS = {
         resumed,
         lambda state: state.waits_for_approval,
     ),
-    "pop": Operation(3, draw_nothing, lambda w, key: w.session(key).pop_item(), popped, at_rest),
+    "pop": Operation(
+        3,
+        draw_nothing,
+        lambda w, key: w.session(key).pop_item(),
+        popped,
+        lambda state: at_rest(state) and is_seen_whole(state),
+    ),
+    "undo": Operation(3, draw_nothing, undo, undone, can_be_undone),
+    "mark": Operation(
+        2,
+        draw_tag,
+        lambda w, key, tag: w.manager.checkpoints.save(key.session_id, {"tag": tag}),
+        lambda s, _tag: [s, s.plus("checkpoint")],
+    ),
     "rename": Operation(
         2,
         draw_tag,
@@ -333,6 +393,7 @@ OPERATIONS = {
         1, draw_nothing, lambda w, key: w.session(key).save_state_json(None), lambda s: [s, s._replace(sidecar=None)]
     ),
     "hide": Operation(2, draw_nothing, hide, lambda s: [s, s]),
+    "move": Operation(2, draw_nothing, move, lambda s: [s, s]),
     "delete": Operation(3, draw_nothing, lambda w, key: w.manager.delete_session(key.session_id), lambda _: [_, None]),
 }
 SHORTEN = ["clear", "delete"]
@@ -557,6 +618,7 @@ class Watch:
         for aside in await self.store.list_aside():
             self.figures["sessions brought back"] += 1
             await self.store.bring_back(aside.token)
+        self.figures["sessions given back"] += await give_back(self.store)
         for key, known in self.known.items():
             found = await self._found(key, known)
             assert found in known.stages, _difference(key, found, known.stages)

@@ -28,10 +28,12 @@ from agents_sessions.manager import SessionManager
 from agents_sessions.model.entries import item_entry
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import SessionQuery
+from agents_sessions.model.redaction import Redaction
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.stores.file.store import FileStore
 
 KEY = SessionKey("support", "order-42")
+PARENT = SessionKey("support", "parent")
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EINTR", "EACCES", "EMFILE")
 
 
@@ -135,7 +137,17 @@ async def bring_back(store):
     await store.bring_back((await store.list_aside())[0].token)
 
 
+async def furnish_parent(store):
+    await store.create(SessionInfo(id=PARENT.session_id, agent_id=PARENT.agent_id), [said("a")])
+    await store.append(PARENT, [said("b"), said("c")])
+
+
 CHANGES = {
+    "copy": (
+        furnish_parent,
+        lambda store: store.copy(PARENT, SessionInfo(id=KEY.session_id, agent_id=KEY.agent_id), before=3),
+    ),
+    "redact": (furnish, lambda store: store.redact(KEY, Redaction.of_text("b", "x"))),
     "create": (nothing, create),
     "create where a deletion died": (delete_half, create),
     "create from a stream with sidecars": (nothing, create_whole),
@@ -147,6 +159,7 @@ CHANGES = {
     "rewrite": (furnish, lambda store: store.rewrite(KEY, lambda history: history.with_facts(name="new"))),
     "pop": (furnish, keep(-1)),
     "clear": (furnish, keep(0)),
+    "move": (furnish, lambda store: store.move(KEY, "sales")),
     "delete": (grow, delete),
     "delete with sidecars": (furnish, delete),
     "write_sidecar": (furnish, lambda store: store.write_sidecar(KEY, "run_state.json", b"new")),
@@ -185,7 +198,7 @@ async def look(store):
     info = await store.load(KEY)
     if info is None:
         return None
-    entries = [(entry["seq"], entry["item"]) for entry in await store.entries(KEY)]
+    entries = [(entry["seq"], entry.get("item", entry.get("record"))) for entry in await store.entries(KEY)]
     names = await store.list_sidecars(KEY)
     times = {"created_at": True, "updated_at": True, "last_active_at": True, "context": {"last_entry_at"}}
     facts = info.model_dump(exclude=times)
@@ -607,7 +620,7 @@ def test_a_read_only_folder_or_file_is_an_error_and_reading_goes_on():
 LAST_LOOKS = {
     **dict.fromkeys(CHANGES, "replace"),
     **dict.fromkeys(OTHERS, "open"),
-    **dict.fromkeys(["create", "create where a deletion died", "delete", "delete with sidecars"], "unlink"),
+    **dict.fromkeys(["create", "create where a deletion died", "copy", "delete", "delete with sidecars"], "unlink"),
     "delete_sidecar": "unlink",
     "append": "stat",
     "entries of a torn file": "stat",
@@ -635,7 +648,7 @@ async def there_is(store, name, whole):
     return await look(store) == whole
 
 
-SEVERAL = {"create from a stream with sidecars", "set_aside", "bring_back"}
+SEVERAL = {"create from a stream with sidecars", "set_aside", "bring_back", "move"}
 """Changes of several steps, each of which looks for the folder by itself."""
 
 

@@ -66,7 +66,7 @@ def test_one_agent_twice_is_no_duplicate():
 
 def test_an_unknown_agent_is_an_error_that_lists_the_known_ones():
     agents = [Agent(name="support", handoffs=[Agent(name="billing")])]
-    with pytest.raises(UnknownAgentError, match="no agent named 'sales'; known agents: 'billing', 'support'"):
+    with pytest.raises(UnknownAgentError, match="whom session 's' needs; known agents: 'billing', 'support'"):
         by_name(agents, "sales")
 
 

@@ -1,8 +1,10 @@
 """The account of a run, without a Runner and without a store."""
 
+from agents import RunContextWrapper
 from agents.usage import Usage
 from script import USAGE
 
+from agents_sessions.shared_usage import run_of
 from agents_sessions.turns.ledger import Ledger
 from agents_sessions.turns.past import MAY_HAVE_RUN, NOT_RUN
 
@@ -114,10 +116,10 @@ def test_what_the_usage_gained_beyond_the_requests_is_nested():
 
 def test_what_was_spent_before_the_run_is_not_counted():
     ledger = Ledger(turn="t")
-    usage = Usage()
-    usage.add(USAGE)
-    ledger.begin_count(usage)
-    ledger.usage = usage
+    wrapper = RunContextWrapper(None)
+    wrapper.usage.add(USAGE)
+    ledger.begin_count(run_of(wrapper, "s"))
+    ledger.usage = wrapper.usage
     sent(ledger, HELLO)
     assert ledger.spent == []
 

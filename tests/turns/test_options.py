@@ -43,13 +43,13 @@ def test_a_manager_refuses_it_as_a_default(name):
 
 def test_an_unknown_option_is_refused_with_the_known_ones():
     async def run(manager, session_id):
-        with pytest.raises(TypeError, match=r"unknown option 'tempo'; known: agent_id, .*, lock_timeout.*"):
+        with pytest.raises(TypeError, match=r"unknown option 'tempo'; known: agent, agent_id, .*, lock_timeout.*"):
             await manager.send_message(session_id, "hello", tempo=1)
 
     turn(MemoryStore(), agent("support"), act=run)
 
 
-@pytest.mark.parametrize(("method", "option"), [("resume", "start"), ("resume", "on_pending"), ("retry", "on_pending")])
+@pytest.mark.parametrize(("method", "option"), [("resume", "on_pending"), ("retry", "on_pending")])
 def test_an_option_that_means_nothing_here_is_refused(method, option):
     async def run(manager, session_id):
         with pytest.raises(TypeError, match="unknown option"):

@@ -6,7 +6,7 @@ import pytest
 from agents import Agent, Handoff, MaxTurnsExceeded, Runner, function_tool, handoff
 from script import QUIET, USAGE, agent, calls
 
-from agents_sessions.turns.sdk_internals import last_response_of, set_max_turns, target_of, usage_of
+from agents_sessions.turns.sdk_internals import last_response_of, set_max_turns, target_of, wrapper_of
 
 
 @function_tool(needs_approval=True)
@@ -39,7 +39,7 @@ def test_the_usage_of_a_suspended_run_is_the_one_that_grows_on():
     async def run():
         one = payer("done")
         state = await suspended(one)
-        usage = usage_of(state)
+        usage = wrapper_of(state).usage
         before = usage.total_tokens
         await Runner.run(one, state, run_config=QUIET)
         return before, usage.total_tokens
@@ -47,13 +47,13 @@ def test_the_usage_of_a_suspended_run_is_the_one_that_grows_on():
     assert asyncio.run(run()) == (USAGE.total_tokens, 2 * USAGE.total_tokens)
 
 
-def test_a_state_without_a_run_context_has_spent_nothing():
+def test_a_state_without_a_run_context_has_no_wrapper():
     async def run():
         state = await suspended(payer())
         state._context = None
-        return usage_of(state)
+        return wrapper_of(state)
 
-    assert asyncio.run(run()).total_tokens == 0
+    assert asyncio.run(run()) is None
 
 
 def test_the_last_response_of_a_suspended_run_is_there():

@@ -274,12 +274,12 @@ def test_closing_the_manager_ends_its_streams(store):
             return "never"
 
         manager = managed(store, agent("support", calls("wait"), tools=[wait]))
-        async with manager:
-            stream = manager.stream_message(await opened(manager), "hello")
-            events = stream.stream_events()
-            await anext(events)
-            waiting = [manager.stream_message("s", "waits") for _ in range(5)]
-            await asyncio.wait_for(tool_runs.wait(), 30)
+        stream = manager.stream_message(await opened(manager), "hello")
+        events = stream.stream_events()
+        await anext(events)
+        waiting = [manager.stream_message("s", "waits") for _ in range(5)]
+        await asyncio.wait_for(tool_runs.wait(), 30)
+        await manager.aclose(drain_timeout=0)
         for each in waiting:
             with pytest.raises(TurnCancelledError):
                 await each.reply()
@@ -362,7 +362,7 @@ def test_closing_a_manager_ends_the_streams_of_other_threads(store):
         return (await reply.reply()).status
 
     async def close() -> None:
-        await asyncio.wait_for(manager.aclose(), 60)
+        await asyncio.wait_for(manager.aclose(drain_timeout=0), 60)
         closed.set()
 
     with ThreadPoolExecutor() as pool:

@@ -1,6 +1,7 @@
 """The history decides: what was taken back from it does not wait, run, speak or get tried again."""
 
 import asyncio
+import json
 
 import pytest
 from agents import function_tool
@@ -11,6 +12,7 @@ from agents_sessions.errors import NothingToResumeError, NothingToRetryError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import item_entry
 from agents_sessions.session import RUN_STATE
+from agents_sessions.stores.file.store import FileStore
 
 KEY = SessionKey("support", "s")
 ran: list[str] = []
@@ -202,3 +204,24 @@ def test_a_message_that_was_popped_is_not_tried_again_with_nothing(store):
             await manager.retry("s")
 
     asyncio.run(run())
+
+
+# --- by hand -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("removed", "speaker"), [("handoff", "support"), (None, "billing"), ("usage", "billing")])
+def test_a_handoff_that_a_person_removes_is_in_force_no_more(tmp_path, removed, speaker):
+    store = FileStore(tmp_path)
+
+    async def run():
+        billing = agent("billing", "I am billing", "billing again")
+        team = agent("support", to("billing"), "support again", handoffs=[billing])
+        await opened(managed(store, team))
+        await managed(store, team).send_message("s", "hello")
+        path = store.path(SessionKey("support", "s"))
+        document = json.loads(path.read_bytes())
+        document["history"] = [e for e in document["history"] if e.get("record", {}).get("type") != removed]
+        path.write_text(json.dumps(document, indent=1))
+        return await managed(store, team).send_message("s", "more")
+
+    assert asyncio.run(run()).last_agent == speaker

@@ -19,7 +19,7 @@ _NOTE = re.compile(r"[A-Za-z0-9_=:-]{0,24}")
 _NAME = re.compile(
     r"\.(?P<file>.+\.json)\.(?P<at>[0-9a-f]{12})-[0-9a-f]{8}-(?P<note>[A-Za-z0-9_=:-]{0,24})\.aside", re.DOTALL
 )
-_FOLDER = ".sidecars"
+FOLDER = ".sidecars"
 
 
 class AsideName(NamedTuple):
@@ -54,7 +54,7 @@ def put(folder: int, file: str, note: str, *, durable: bool) -> str:
     name = f".{file}.{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(4)}-{note}.aside"
     rename(folder, file, name, durable=durable)
     try:
-        move_folder(folder, beside(file), name + _FOLDER)
+        move_folder(folder, beside(file), name + FOLDER)
     except OSError:
         rename(folder, name, file, durable=durable)
         raise
@@ -72,11 +72,11 @@ def take(folder: int, name: str, file: str, *, durable: bool) -> None:
         return
     if exists(folder, file):
         raise FileExistsError(file)
-    move_folder(folder, name + _FOLDER, beside(file))
+    move_folder(folder, name + FOLDER, beside(file))
     try:
         move(folder, name, file, durable=durable)
     except BaseException:
-        move_folder(folder, beside(file), name + _FOLDER)
+        move_folder(folder, beside(file), name + FOLDER)
         raise
 
 
@@ -91,7 +91,7 @@ def is_back(folder: int, name: str, file: str) -> bool:
 def destroy(folder: int, name: str, *, durable: bool) -> None:
     """Remove a session that was set aside. The caller holds the lock of the file."""
     remove(folder, name, durable=durable)
-    remove_tree(folder, name + _FOLDER, durable=durable)
+    remove_tree(folder, name + FOLDER, durable=durable)
 
 
 def reunite(folder: int, file: str) -> None:
@@ -100,5 +100,5 @@ def reunite(folder: int, file: str) -> None:
         return
     hidden = hidden_names(folder, prefix=f".{file}.", suffix=".aside")
     names = [name for name in hidden if (parts := parse(name)) is not None and parts.file == file]
-    if names and not exists(folder, names[-1] + _FOLDER):
-        move_folder(folder, beside(file), names[-1] + _FOLDER)
+    if names and not exists(folder, names[-1] + FOLDER):
+        move_folder(folder, beside(file), names[-1] + FOLDER)

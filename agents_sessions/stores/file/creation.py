@@ -7,6 +7,7 @@ from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.totals import fold
 from agents_sessions.stores.base import Entries
 from agents_sessions.stores.codec import SessionCodec
+from agents_sessions.stores.file.format.copied import outlines
 from agents_sessions.stores.file.format.document import NewFile
 from agents_sessions.stores.transitions import check_new, new_session, numbered
 
@@ -45,7 +46,7 @@ class Creation:
         self._file = NewFile(self._info.header(), given=self._info.seq, codec=codec)
         self._newest = self._info.seq
         self._last = 0
-        self._context = self._info.context
+        self.context = self._info.context
         self.header = self._file.header
 
     def page(self, entries: Sequence[Entry]) -> bytearray:
@@ -58,10 +59,23 @@ class Creation:
         page = list(numbered(entries, self._at, self._newest, self._last))
         self._last = page[-1]["seq"] if page else self._last
         self._newest = max(self._newest, self._last)
-        self._context = fold(self._context, page)
+        self.context = fold(self.context, page)
         return self._file.add(page, self._at)
+
+    def copy(self, lines: bytearray, offset: int) -> bytes:
+        """Return lines of another plain file, which stand there at an offset, as lines of this one.
+
+        Raises:
+            Damage: A line is none of ours.
+        """
+        entries = outlines(lines, offset)
+        copied = self._file.add_lines(lines)
+        self._last = entries[-1]["seq"] if entries else self._last
+        self._newest = max(self._newest, self._last)
+        self.context = fold(self.context, entries)
+        return copied
 
     def end(self) -> tuple[SessionInfo, bytes]:
         """Return the session, and its last bytes."""
-        info = self._info.model_copy(update={"seq": self._newest, "context": self._context})
+        info = self._info.model_copy(update={"seq": self._newest, "context": self.context})
         return info, self._file.close(info.seq, info.context, timestamp(info.updated_at))

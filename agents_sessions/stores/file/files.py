@@ -4,22 +4,30 @@ A session is written in parts, out of sight, until it is whole; and set aside, o
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 from agents_sessions.errors import SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.info import SessionInfo
-from agents_sessions.stores.base import SetAside
+from agents_sessions.stores.base import Behind, History, SetAside
+from agents_sessions.stores.codec import PLAIN
 from agents_sessions.stores.file import aside, sidecars
+from agents_sessions.stores.file.creation import Creation
 from agents_sessions.stores.file.disk import atomic, locks
 from agents_sessions.stores.file.disk import syscalls as io
-from agents_sessions.stores.file.format.header import Damage, NewerFormat
-from agents_sessions.stores.file.format.sealed import read_sealed
+from agents_sessions.stores.file.errors import check_identity
+from agents_sessions.stores.file.format.header import Damage, NewerFormat, codec_of
+from agents_sessions.stores.file.format.sealed import find_line, read_chunks, read_sealed
 from agents_sessions.stores.file.layout import SUFFIX, SessionNames, SidecarNames, beside, names_of
 from agents_sessions.stores.file.names import decode_name, encode_name
+from agents_sessions.stores.file.queries import info_of
+from agents_sessions.stores.file.reader import recall
 from agents_sessions.stores.file.turn_lock import forget_turn
 from agents_sessions.stores.file.writer import FileWriter
+
+logger = logging.getLogger("agents_sessions")
 
 
 class SessionFiles(FileWriter):
@@ -36,6 +44,67 @@ class SessionFiles(FileWriter):
             file = atomic.GrowingFile(folder, name)
             stack.callback(file.close)
             return GrowingSession(self, key, folder, file, stack.pop_all())
+
+    def copy(
+        self, source: SessionKey, info: SessionInfo, before: int | None, behind: Behind | None
+    ) -> SessionInfo | None:
+        """Create a session with the lines of another one; return None if they cannot be taken as they stand.
+
+        A batch that is appended meanwhile is not seen: what stands above the tail never changes.
+        """
+        if self.codec is not PLAIN:
+            return None
+        with self._errors(source), self._folder(source) as folder, io.opened(folder, names_of(source).file) as fd:
+            read = partial(io.read_range, fd)
+            sealed = read_sealed(read, io.size_of(fd), recall(self.place(source)))
+            if sealed is None:
+                return None
+            check_identity(source, self.path, sealed.header)
+            codec_of(sealed.header, self.codec)
+            end = sealed.tail.end if before is None else find_line(read, sealed.tail, before)
+            lines = read_chunks(read, sealed.tail.body, end)
+            return self._copy(info, lines, behind)
+
+    def _copy(self, info: SessionInfo, lines: Iterable[tuple[bytearray, int]], behind: Behind | None) -> SessionInfo:
+        creation = Creation(info, self.codec.begin(info.key))
+        growing = self.grow(info.key)
+        try:
+            growing.write(creation.header)
+            for some, offset in lines:
+                growing.write(creation.copy(some, offset))
+            if behind is not None:
+                growing.write(creation.page(behind(creation.context)))
+            new, tail = creation.end()
+            growing.write(tail)
+            growing.publish({})
+        finally:
+            growing.close()
+        return new
+
+    def move(self, key: SessionKey, agent_id: str) -> SessionInfo:
+        """Give a whole session to another agent. Both agents have it for a moment, in which no one can write to it."""
+        with self._locked(key) as (folder, fd):
+            whole = self._decode(key, fd)
+            check_identity(key, self.path, whole.header)
+            info = info_of(whole).moved(agent_id)
+            data = self.encode(History(info, whole.entries))
+            beside = {name: self.read_sidecar(key, name) for name in self.list_sidecars(key)}
+            growing = self.grow(info.key)
+            try:
+                growing.write(data)
+                growing.publish(self.encode_sidecars(info.key, {n: d for n, d in beside.items() if d is not None}))
+            finally:
+                growing.close()
+            try:
+                self._remove_file(folder, names_of(key).file)
+            except BaseException:
+                self.delete(info.key)
+                raise
+            try:
+                self._remove_beside(folder, names_of(key).file)
+            except OSError as error:  # it has moved: a later session of the old name removes what is left
+                logger.warning("%s was moved, and its old sidecars could not be removed: %s", key, error.strerror)
+        return info
 
     # --- out of sight ---
 

@@ -7,6 +7,7 @@ from typing import Generic, NamedTuple, TypeVar
 from agents_sessions.model.entries import Entry, Item
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import JsonObject
+from agents_sessions.model.view import View, shown_items, summary_entry
 from agents_sessions.stores.base import Standing
 from agents_sessions.stores.codec import PLAIN_SESSION, SessionCodec
 from agents_sessions.stores.codec import info_of as session_info
@@ -60,14 +61,39 @@ def entries_query(after: int | None, before: int | None, limit: int | None) -> Q
 
 
 def items_query(limit: int | None) -> Query[list[Item]]:
-    """Ask for the SDK items, or the newest `limit` of them."""
+    """Ask for the SDK items that the model sees, or the newest `limit` of them."""
 
     def of_sealed(read: Read, sealed: Sealed, codec: SessionCodec = PLAIN_SESSION) -> list[Item]:
+        view = sealed.tail.context.view
+        if view is not None:
+            return newest_of(_shown_items(read, sealed.tail, view, limit, codec), limit)
         if limit is None:
             return read_items(read, sealed.tail, codec)
         return newest_of(read_newest_items(read, sealed.tail, limit, codec), limit)
 
-    return Query(of_sealed, lambda whole: newest_of(_items_of(whole.entries), limit))
+    return Query(of_sealed, lambda whole: newest_of(shown_items(whole.entries), limit))
+
+
+def _shown_items(read: Read, tail: Tail, view: View, limit: int | None, codec: SessionCodec) -> list[Item]:
+    """Return at least the newest `limit` items of a view, or all. What it hides is not read, however much it is."""
+    found: list[Item] = []
+    for first, last in view.windows(tail.seq):
+        if limit is not None and len(found) >= limit:
+            return found
+        part = tail._replace(
+            body=find_line(read, tail, first), end=find_line(read, tail, last + 1), seq=last - first + 1
+        )
+        items = (
+            read_items(read, part, codec) if limit is None else read_newest_items(read, part, limit - len(found), codec)
+        )
+        found = items + found
+    if not view.summary or (limit is not None and len(found) >= limit):
+        return found
+    at_summary = find_line(read, tail, view.summary)
+    summary = summary_entry(read_oldest(read, tail, 1, at_summary, codec)[:1], view) if at_summary < tail.end else None
+    if summary is None:  # someone has removed its record: the originals are seen again
+        return _shown_items(read, tail, view.uncompacted(), limit, codec)
+    return [summary["item"], *found]
 
 
 def _info_of_sealed(_read: Read, sealed: Sealed, codec: SessionCodec = PLAIN_SESSION) -> SessionInfo:
@@ -96,7 +122,3 @@ def _make_info(facts: JsonObject, standing: Standing) -> SessionInfo:
 def standing_of(tail: Tail) -> Standing:
     """Return where a session stands, as its tail says."""
     return Standing(tail.seq, datetime.fromisoformat(tail.updated_at), tail.context)
-
-
-def _items_of(entries: list[Entry]) -> list[Item]:
-    return [entry["item"] for entry in entries if "item" in entry]

@@ -23,10 +23,12 @@ from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item, timestamp
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
+from agents_sessions.model.redaction import FoundText, Redaction
 from agents_sessions.model.search import SearchHit, SearchQuery
 from agents_sessions.stores.base import (
     NO_SIDECARS,
     Appended,
+    Behind,
     Change,
     Durability,
     Entries,
@@ -40,11 +42,11 @@ from agents_sessions.stores.file.catalog.answers import Answers
 from agents_sessions.stores.file.catalog.catalog import Asked, Catalog
 from agents_sessions.stores.file.creation import Creation, pages
 from agents_sessions.stores.file.disk.syscalls import WouldWait
-from agents_sessions.stores.file.files import SessionFiles
 from agents_sessions.stores.file.layout import SidecarNames
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES, Limits
 from agents_sessions.stores.file.names import encode_name
 from agents_sessions.stores.file.queries import INFO_QUERY, Query, entries_query, items_query
+from agents_sessions.stores.file.redacting import RedactingFiles
 from agents_sessions.stores.file.turn_lock import await_lock, this_process
 from agents_sessions.stores.transitions import created
 
@@ -105,7 +107,7 @@ class FileStore(SessionStore):
         limits.check()
         self.root = Path(root).expanduser().absolute()
         self.durability: Durability = durability
-        self._files = SessionFiles(self.root, durable=durability == "full", limits=limits, codec=codec)
+        self._files = RedactingFiles(self.root, durable=durability == "full", limits=limits, codec=codec)
         self._catalog = Catalog(self._files)
         self._on_indexing = on_indexing
 
@@ -146,6 +148,12 @@ class FileStore(SessionStore):
         finally:
             await settle(in_thread(growing.close))
         return new
+
+    async def copy(
+        self, source: SessionKey, info: SessionInfo, *, before: int | None = None, behind: Behind | None = None
+    ) -> SessionInfo:
+        copied = await self._write(info.key, partial(self._files.copy, source, info, before, behind))
+        return copied or await super().copy(source, info, before=before, behind=behind)
 
     async def load(self, key: SessionKey) -> SessionInfo | None:
         try:
@@ -188,8 +196,18 @@ class FileStore(SessionStore):
         except _ChangeRaised as raised:
             raise raised.error from raised.error.__cause__
 
+    async def redact(
+        self, key: SessionKey, redaction: Redaction, *, dry_run: bool = False, turn: TurnLock | None = None
+    ) -> list[FoundText]:
+        copies = await self._write(key, partial(self._files.redact_copies, key, redaction, dry_run=dry_run))
+        return [*copies, *await super().redact(key, redaction, dry_run=dry_run, turn=turn)]
+
     async def start_over(self, key: SessionKey, *, turn: TurnLock | None = None) -> None:
         await self._write(key, partial(self._files.start_over, key))
+
+    async def move(self, key: SessionKey, agent_id: str, *, turn: TurnLock | None = None) -> SessionInfo:
+        await self.rewrite(key, lambda history: history)  # so that what is moved is whole
+        return await self._write(key, partial(self._files.move, key, agent_id))
 
     async def delete(self, key: SessionKey) -> None:
         await self._write(key, partial(self._files.delete, key))

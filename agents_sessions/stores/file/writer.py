@@ -122,7 +122,7 @@ class FileWriter(FileReader):
     def encode(self, new: History) -> bytearray:
         """Return the file of a new session, which `transitions.created` has made."""
         info = new.info
-        data = encode_document(_document(new, self.codec.begin(info.key), info.seq))
+        data = encode_document(document_of(new, self.codec.begin(info.key), info.seq))
         self.limits.check_header(info, len(data))
         self.limits.check_document(info.key, len(data), new.entries)
         return data
@@ -283,7 +283,7 @@ class FileWriter(FileReader):
             return before
         if after is None:  # nothing to change but the shape of the file
             after = rewritten(before, lambda history: history.with_entries(history.entries), now()) or before
-        data = encode_document(_document(after, whole.codec, after.info.seq))
+        data = encode_document(document_of(after, whole.codec, after.info.seq))
         self._check_limits(before, after, len(data), seen.size)
         if whole.shape == "torn":
             self._replace_damaged(key, folder, data, seen, "had a torn last write; repaired")
@@ -318,7 +318,7 @@ class FileWriter(FileReader):
             info = SessionInfo.model_validate({**facts, "seq": seq})
         except ValidationError:  # a fact was edited to what no session can have
             info = SessionInfo(id=key.session_id, agent_id=key.agent_id, seq=seq)
-        empty = encode_document(_document(History(info, []), codec, seq))
+        empty = encode_document(document_of(History(info, []), codec, seq))
         self._replace_damaged(key, folder, empty, seen, "was damaged; cleared")
 
     def _replace_damaged(self, key: SessionKey, folder: int, data: bytearray, seen: io.Seen, what: str) -> None:
@@ -338,17 +338,23 @@ class FileWriter(FileReader):
             try:
                 with locks.locked(folder, name) as fd:
                     self._check_holds(key, fd)
-                    # The copies first: while the session is there, a deletion that was cut short can be called again.
-                    for aside in io.names(folder, prefix=f"{name}.torn-"):
-                        atomic.remove(folder, aside, durable=self._durable)
-                    atomic.remove(folder, name, durable=self._durable)
+                    self._remove_file(folder, name)
             except FileNotFoundError:
                 with contextlib.suppress(io.NotRegular):  # what a deletion has left that died on the way
                     sidecars.remove_all(folder, name, durable=self._durable, only_ours=True)
                 raise
-            with contextlib.suppress(BlockingIOError):  # then with the next session of that name
-                sidecars.remove_all(folder, name, durable=self._durable)
-            forget_turn(folder, name)
+            self._remove_beside(folder, name)
+
+    def _remove_file(self, folder: int, name: str) -> None:
+        # The copies first: while the session is there, a deletion that was cut short can be called again.
+        for damaged in io.names(folder, prefix=f"{name}.torn-"):
+            atomic.remove(folder, damaged, durable=self._durable)
+        atomic.remove(folder, name, durable=self._durable)
+
+    def _remove_beside(self, folder: int, name: str) -> None:
+        with contextlib.suppress(BlockingIOError):  # then with the next session of that name
+            sidecars.remove_all(folder, name, durable=self._durable)
+        forget_turn(folder, name)
 
     # --- sidecars ---
 
@@ -448,7 +454,8 @@ def _is_same(entry: Entry | None, other: Entry) -> bool:
     return entry is not None and all(entry.get(name) == other.get(name) for name in ("at", "item", "record"))
 
 
-def _document(session: History, codec: SessionCodec, seq: int) -> Document:
+def document_of(session: History, codec: SessionCodec, seq: int) -> Document:
+    """Return a session as the document that its file is made of."""
     info = session.info
     updated_at = timestamp(info.updated_at)
     return Document(info.header(), session.entries, seq, info.context, updated_at, codec=codec)

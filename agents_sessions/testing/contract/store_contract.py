@@ -10,6 +10,7 @@ from agents_sessions.testing.contract.facts import FactContract
 from agents_sessions.testing.contract.follow import FollowContract
 from agents_sessions.testing.contract.ids import IdContract
 from agents_sessions.testing.contract.items import ItemContract
+from agents_sessions.testing.contract.move import MoveContract
 from agents_sessions.testing.contract.processes import ProcessContract
 from agents_sessions.testing.contract.query import QueryContract
 from agents_sessions.testing.contract.read import ReadContract
@@ -22,6 +23,7 @@ from agents_sessions.testing.contract.sidecars import SidecarContract
 from agents_sessions.testing.contract.spend import SpendContract
 from agents_sessions.testing.contract.times import TimeContract
 from agents_sessions.testing.contract.turn_lock import TurnLockContract
+from agents_sessions.testing.contract.view import ViewContract
 
 
 class StoreContract(
@@ -32,11 +34,13 @@ class StoreContract(
     RefusalContract,
     ReadContract,
     FollowContract,
+    ViewContract,
     RewriteContract,
     FactContract,
     TimeContract,
     SharingContract,
     DeleteContract,
+    MoveContract,
     AsideContract,
     IdContract,
     ScanContract,

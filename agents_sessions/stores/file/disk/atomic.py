@@ -6,6 +6,7 @@ a dead process left.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -193,7 +194,20 @@ def _linked(dir_fd: int, name: str, second: str) -> bool:
 
 
 def _link(dir_fd: int, name: str, second: str) -> None:
-    os.link(name, second, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+    try:
+        os.link(name, second, src_dir_fd=dir_fd, dst_dir_fd=dir_fd, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # The first link is made for the first session below a root. Nothing is there yet that could be lost.
+        raise OSError(error.errno, f"{error.strerror}: {NEEDS_LINKS}") from None
+
+
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+"""What disks say that have no hard links: vfat and exfat, some network disks, some of FUSE."""
+
+NEEDS_LINKS = "session files need a disk with hard links; put the root on another one"
+"""A hard link gives a new file its name without replacing another, and keeps what stood there until that is safe."""
 
 
 def temporary_name(name: str) -> str:

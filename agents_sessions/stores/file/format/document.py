@@ -9,6 +9,7 @@ from agents_sessions.model.entries import Entry
 from agents_sessions.model.lossless_json import JsonObject
 from agents_sessions.model.totals import ContextStats
 from agents_sessions.stores.codec import PLAIN_SESSION, SessionCodec
+from agents_sessions.stores.file.format.copied import with_salt
 from agents_sessions.stores.file.format.header import encode_header, facts_of
 from agents_sessions.stores.file.format.lines import encode_batch, encode_entry
 from agents_sessions.stores.file.format.tail import encode_tail
@@ -63,6 +64,16 @@ class NewFile:
             lines += line
         self._end += len(lines)
         return lines
+
+    def add_lines(self, lines: bytes | bytearray) -> bytes:
+        """Return lines of another file as this one has them. Both are plain.
+
+        Raises:
+            Damage: A line is none of ours.
+        """
+        copied = with_salt(lines, self._salt, opens=self._end == self._body)
+        self._end += len(copied)
+        return copied
 
     def close(self, seq: int, context: ContextStats, updated_at: str) -> bytes:
         """Return the tail."""

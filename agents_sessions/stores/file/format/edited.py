@@ -1,6 +1,7 @@
 """A file that a person edited: JSON of our format whose seal does not hold.
 
 The person's text is taken as it stands. An entry without a number or a time gets one, and the totals are counted again.
+A handoff that was removed is in force no more, although the end of its turn names the agent that it led to.
 An entry that could never be shown or written again is damage, and the message says where it is.
 """
 
@@ -9,6 +10,7 @@ from typing import Any, cast
 from agents_sessions.model.entries import Entry, envelope_of
 from agents_sessions.model.history import flaw_of
 from agents_sessions.model.lossless_json import JsonObject, check_json
+from agents_sessions.model.undo import without_lost_speakers
 from agents_sessions.stores.codec import PLAIN_SESSION, SessionCodec
 from agents_sessions.stores.file.format.computed import count_totals, seq_of, time_or_now
 from agents_sessions.stores.file.format.document import Document, newest_seq
@@ -32,7 +34,7 @@ def decode_edited(document: JsonObject, codec: SessionCodec = PLAIN_SESSION) -> 
     accepted = [_accept_entry(value, place, updated_at, codec) for place, value in enumerate(history, 1)]
     # Every number in the file counts as given, also one that the person has put out of order.
     given = max(seq_of(part) for part in (document, document.get("seal"), *accepted))
-    entries = list(numbered(accepted, updated_at, given))
+    entries = without_lost_speakers(list(numbered(accepted, updated_at, given)))
     seq = max(given, newest_seq(entries))
     return Document(facts, entries, seq, count_totals(entries), updated_at, "edited", codec)
 

@@ -60,7 +60,7 @@ def read_entries(read: Read, tail: Tail, codec: SessionCodec = PLAIN_SESSION) ->
     Raises:
         Damage: A line above the last batch is not an entry, or the file was cut while it was read.
     """
-    chunks = _read_chunks(read, tail.body, tail.end)
+    chunks = read_chunks(read, tail.body, tail.end)
     return [entry for lines, offset in chunks for entry in decode_lines(lines, offset, codec)]
 
 
@@ -70,11 +70,11 @@ def read_items(read: Read, tail: Tail, codec: SessionCodec = PLAIN_SESSION) -> l
     Raises:
         Damage: As in `read_entries`.
     """
-    chunks = _read_chunks(read, tail.body, tail.end)
+    chunks = read_chunks(read, tail.body, tail.end)
     return [item for lines, offset in chunks for item in decode_items(lines, offset, codec)]
 
 
-def _read_chunks(read: Read, offset: int, end: int, length: int | None = None) -> Iterator[tuple[bytearray, int]]:
+def read_chunks(read: Read, offset: int, end: int, length: int | None = None) -> Iterator[tuple[bytearray, int]]:
     """Yield whole lines with their offset, some at a time, so that memory never holds the history a second time."""
     while offset < end:
         chunk = _read_all(read, offset, min(length or _CHUNK, end - offset))
@@ -130,7 +130,7 @@ def read_oldest(read: Read, tail: Tail, count: int, begin: int, codec: SessionCo
         Damage: As in `read_entries`.
     """
     oldest: list[Entry] = []
-    for lines, offset in _read_chunks(read, begin, tail.end, min(_CHUNK, _guess_length(tail, count))):
+    for lines, offset in read_chunks(read, begin, tail.end, min(_CHUNK, _guess_length(tail, count))):
         oldest += decode_lines(lines, offset, codec)
         if len(oldest) >= count:
             break

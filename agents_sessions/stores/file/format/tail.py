@@ -130,6 +130,15 @@ def is_moved_tail(text: bytes, offset: int, whole: int) -> bool:
         return False
 
 
+def has_each_name_once(text: bytes) -> bool:
+    """Tell whether the text of a tail is of one tail, and not put together from two."""
+    try:
+        json.loads(b'{"history":[' + text, object_pairs_hook=_unlike_names)
+    except ValueError:
+        return False
+    return True
+
+
 def _unlike_names(pairs: list[tuple[str, object]]) -> JsonObject:
     if len(dict(pairs)) < len(pairs):
         raise ValueError("a name stands twice")

@@ -11,7 +11,15 @@ from agents_sessions.stores.codec import PLAIN, Codec, SessionCodec
 from agents_sessions.stores.file.format.computed import count_totals, seq_of, time_or_now
 from agents_sessions.stores.file.format.document import Document, newest_seq
 from agents_sessions.stores.file.format.header import Damage, codec_of, facts_of, parse_header, salt_of
-from agents_sessions.stores.file.format.tail import TAIL_BYTES, TAIL_OPENS, is_moved_tail, parse_tail, seal_holds
+from agents_sessions.stores.file.format.overwritten import OldTail, old_tail
+from agents_sessions.stores.file.format.tail import (
+    TAIL_BYTES,
+    TAIL_OPENS,
+    has_each_name_once,
+    is_moved_tail,
+    parse_tail,
+    seal_holds,
+)
 from agents_sessions.stores.file.format.verify import whole_batches
 
 _CLAIM = re.compile(rb'^[ \t,]*\{ ?"seq": ?(\d{1,16})(?:, ?"k": ?(\d{1,16}), ?"n": ?\d{1,16})?, ?"crc"', re.MULTILINE)
@@ -28,7 +36,8 @@ def decode_torn(data: bytes, reason: str, codec: Codec = PLAIN) -> Document:
     header = parse_header(header_line)
     of_session = codec_of(header, codec)
     entries, whole = _whole_prefix(data, len(header_line), salt_of(header), of_session)
-    if not _can_be_of_one_append(data, whole):
+    old = old_tail(header_line, header, entries, whole, of_session)
+    if not _can_be_of_one_append(data, whole, old):
         raise Damage(f"it is damaged after byte {whole}, not only in its last append ({reason})")
     facts = of_session.decode_facts(facts_of(header))
     tail = parse_tail(_line_at(data, whole), whole)
@@ -55,17 +64,25 @@ def _line_at(data: bytes, offset: int) -> bytes:
     return line + end
 
 
-def _can_be_of_one_append(data: bytes, whole: int) -> bool:
+def _can_be_of_one_append(data: bytes, whole: int, old: OldTail) -> bool:
     """Tell whether one append, which began behind the whole batches, can have left all that stands there.
 
     It cannot if a seal says that the last batch began later, or that the seal itself stands elsewhere, because a person
-    has made the text above it longer or shorter. Nor if the lines there claim to be of more than one batch.
+    has made the text above it longer or shorter. Nor if the whole tail of the append is there, and no sector above it
+    is as it was before: then a person has changed some characters. Nor if the lines there claim to be of more than one
+    batch.
     """
     opening = data.rfind(b"\n" + TAIL_OPENS) + 1
     if opening > whole and is_moved_tail(_line_at(data, opening), opening, whole):
         return False
     tail = parse_tail(_line_at(data, opening), opening) if opening > whole else None
     if tail is not None and tail.start > whole:
+        return False
+    if (
+        tail is not None
+        and has_each_name_once(tail.text)
+        and not any(old.is_in(data, sector) for sector in old.sectors(tail.end))
+    ):
         return False
     batches = set()
     for claim in _CLAIM.finditer(data, whole):

@@ -168,7 +168,7 @@ def test_lines_of_one_batch_behind_the_whole_part_are_torn():
 def test_a_readable_seal_says_where_the_last_batch_began():
     data = grown([said("b"), said("c")], [said("d")], start=[said("a")])
     place = data.index(b"\n", data.index(b'"d"')) + 1
-    assert contents(decode_document(spoiled(data, b"d"))) == ["a", "b", "c"]
+    assert contents(decode_document(spoiled(data[:-9], b"d"))) == ["a", "b", "c"]
     with pytest.raises(Damage, match=f"after byte {data.index(b',{')}, "):
         decode_document(spoiled(data, b"b", b"c", b"d"))
     with pytest.raises(Damage):  # two batches are claimed, by lines that no longer agree with their checksums
@@ -264,6 +264,32 @@ TYPOS = {
 )
 def test_a_typo_in_the_last_batch_is_refused_with_its_place(typo, data):
     edited = TYPOS[typo](data)
+    assert edited != data
+    with pytest.raises(Damage, match=r"not JSON at line \d+, column \d+"):
+        decode_document(edited)
+
+
+OF_ONE_LENGTH = {
+    "a quote that became a letter": lambda text: text.replace(b'"Order 42."', b'"Order 42.x'),
+    "a quote that was not escaped": lambda text: text.replace(b"Order 42.", b'Or"er 42.'),
+    "another word": lambda text: text.replace(b"Order 42.", b'"rder 43.'),
+    "a brace": lambda text: text.replace(b'"Order 42."}', b'"Order 42.")'),
+}
+LAST_BATCHES = {
+    "short": [said("Order 42.")],
+    "of several": [said("b"), said("Order 42."), said("c")],
+    "over a sector": [said("b" * 700), said("Order 42."), said("c" * 700)],
+    "in long lines": [said("b" * 2000), said("Order 42."), said("c" * 2000), said("d")],
+    "with what a tail has": [record_entry({"type": "handoff", "from": "a", "to": "b"}), said("Order 42."), said("d")],
+}
+
+
+@pytest.mark.parametrize("batch", LAST_BATCHES)
+@pytest.mark.parametrize("typo", OF_ONE_LENGTH)
+def test_a_typo_that_keeps_the_length_is_refused_with_its_place(typo, batch):
+    data = grown([said("a")], LAST_BATCHES[batch])
+    edited = OF_ONE_LENGTH[typo](data)
+    assert len(edited) == len(data)
     assert edited != data
     with pytest.raises(Damage, match=r"not JSON at line \d+, column \d+"):
         decode_document(edited)
