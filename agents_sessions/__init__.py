@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from agents_sessions.features.branches.merging import Merged
     from agents_sessions.features.checkpoints import Checkpoint
     from agents_sessions.features.redaction import RedactedPlace
+    from agents_sessions.features.statistics.figures import Cost
+    from agents_sessions.features.statistics.prices import Prices, TokenPrices
+    from agents_sessions.features.statistics.report import Report, SessionStatistics
     from agents_sessions.features.summaries import Summary
     from agents_sessions.keys import SessionKey
     from agents_sessions.manager import SessionManager
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from agents_sessions.stores.redis.store import RedisStore
     from agents_sessions.stores.sqlite.store import SQLiteStore
     from agents_sessions.stores.urls import store_from_url
+    from agents_sessions.turns.activity import Activity
     from agents_sessions.turns.agents import AgentFactory, Agents
     from agents_sessions.turns.approvals import PendingApproval
     from agents_sessions.turns.compacting import Shortened
@@ -77,6 +81,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOT_GIVEN",
+    "Activity",
     "AgentFactory",
     "Agents",
     "ApprovalNeeded",
@@ -89,6 +94,7 @@ __all__ = [
     "CompactionFailed",
     "Content",
     "ContextStats",
+    "Cost",
     "DecisionEntry",
     "Durability",
     "FileSession",
@@ -111,12 +117,14 @@ __all__ = [
     "OnPending",
     "PendingApproval",
     "PostgresStore",
+    "Prices",
     "RedactedPlace",
     "RedactionEntry",
     "RedisStore",
     "Reply",
     "ReplyStream",
     "ReplySummary",
+    "Report",
     "RetryOptions",
     "RunArguments",
     "SQLiteStore",
@@ -125,6 +133,7 @@ __all__ = [
     "SessionInfo",
     "SessionKey",
     "SessionManager",
+    "SessionStatistics",
     "SessionStatus",
     "SessionStore",
     "SessionType",
@@ -132,6 +141,7 @@ __all__ = [
     "Start",
     "StoredSession",
     "Summary",
+    "TokenPrices",
     "TokenUsage",
     "TurnEntry",
     "TurnEvent",
@@ -154,6 +164,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOME = {
+    "Activity": "turns.activity",
     "AgentFactory": "turns.agents",
     "Agents": "turns.agents",
     "ApprovalNeeded": "turns.events",
@@ -166,6 +177,7 @@ _HOME = {
     "CompactionFailed": "turns.events",
     "Content": "turns.request",
     "ContextStats": "model.totals",
+    "Cost": "features.statistics.figures",
     "DecisionEntry": "model.history",
     "Durability": "stores.base",
     "FileSession": "session",
@@ -189,12 +201,14 @@ _HOME = {
     "OnPending": "turns.options",
     "PendingApproval": "turns.approvals",
     "PostgresStore": "stores.postgres.store",
+    "Prices": "features.statistics.prices",
     "RedactedPlace": "features.redaction",
     "RedactionEntry": "model.history",
     "RedisStore": "stores.redis.store",
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
     "ReplySummary": "turns.reply",
+    "Report": "features.statistics.report",
     "RetryOptions": "turns.options",
     "RunArguments": "turns.options",
     "SQLiteStore": "stores.sqlite.store",
@@ -203,6 +217,7 @@ _HOME = {
     "SessionInfo": "model.info",
     "SessionKey": "keys",
     "SessionManager": "manager.manager",
+    "SessionStatistics": "features.statistics.report",
     "SessionStatus": "model.info",
     "SessionStore": "stores.base",
     "SessionType": "model.info",
@@ -210,6 +225,7 @@ _HOME = {
     "Start": "turns.options",
     "StoredSession": "session",
     "Summary": "features.summaries",
+    "TokenPrices": "features.statistics.prices",
     "TokenUsage": "model.usage",
     "TurnEntry": "model.history",
     "TurnEvent": "turns.events",

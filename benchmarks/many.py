@@ -18,9 +18,10 @@ from time import perf_counter
 from typing import Any
 
 from agents_sessions import FileStore, SessionInfo, SessionManager
-from agents_sessions.model.entries import Entry, item_entry, timestamp
+from agents_sessions.model.entries import Entry, item_entry, record_entry, timestamp
 from agents_sessions.model.query import SessionQuery
 from agents_sessions.model.search import SearchQuery
+from agents_sessions.model.usage import RequestRow
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.stores.transitions import created
 from benchmarks.contenders import OURS, SQLITE
@@ -53,7 +54,10 @@ Question = Callable[[SessionStore], Coroutine[Any, Any, object]]
 
 
 def conversations(count: int) -> Iterator[tuple[SessionInfo, list[Entry]]]:
-    """Yield sessions of about eight items. A third of all messages has one common word; one in ten is not Latin."""
+    """Yield sessions of about eight items, in two turns with their usage.
+
+    A third of all messages has one common word; one in ten is not Latin.
+    """
     rng = random.Random(12)
     for number in range(count):
         at = BEGUN + timedelta(minutes=number)
@@ -66,7 +70,32 @@ def conversations(count: int) -> Iterator[tuple[SessionInfo, list[Entry]]]:
             metadata={"city": ("Oslo", "Lima", "Kyoto")[number % 3]},
             created_at=at,
         )
-        yield info, [_item(rng, place, at) for place in range(8)]
+        items = [_item(rng, place, at) for place in range(8)]
+        yield info, [*items[:4], *_spent(rng, at, info.agent_id), *items[4:], *_spent(rng, at, info.agent_id)]
+
+
+def _spent(rng: random.Random, at: datetime, agent: str) -> list[Entry]:
+    """Return the usage of two model requests, and the end of their turn."""
+    stamp, model = timestamp(at + timedelta(seconds=9)), rng.choice(["gpt-4.1", "gpt-4.1-mini", "o3"])
+    rows = [_request(rng, agent, model) for _ in range(2)]
+    usage = record_entry({"type": "usage", "requests": rows}, turn=stamp)
+    end = record_entry({"type": "turn", "status": "completed", "usage": rows[0], "duration_ms": 2500}, turn=stamp)
+    return [{**usage, "at": stamp}, {**end, "at": stamp}]
+
+
+def _request(rng: random.Random, agent: str, model: str) -> RequestRow:
+    read, written = rng.randrange(500, 9000), rng.randrange(20, 600)
+    return {
+        "requests": 1,
+        "input_tokens": read,
+        "cached_tokens": read // 3,
+        "cache_write_tokens": 0,
+        "output_tokens": written,
+        "reasoning_tokens": 0,
+        "total_tokens": read + written,
+        "agent": agent,
+        "model": model,
+    }
 
 
 def _item(rng: random.Random, place: int, at: datetime) -> Entry:
@@ -106,8 +135,11 @@ QUESTIONS: dict[str, Question] = {
         SearchQuery(text="order refund", sessions=SessionQuery(user_id="user-7"))
     ),
 }
+REPORT = "report of all: statistics and money"
+QUESTIONS[REPORT] = lambda store: SessionManager(store).statistics.report()
 SEARCH_BOUND = 0.015
 QUERY_BOUND = 0.005
+REPORT_BOUND = 0.15
 
 
 async def questions(root: Path, rounds: int) -> list[Row]:
@@ -119,7 +151,8 @@ async def questions(root: Path, rounds: int) -> list[Row]:
         bare, ours = Arm(lambda: _in_loop(root)), Arm(lambda question=question: question(store))  # type: ignore[misc]
         await interleave([bare, ours], rounds)
         look = figure(bare.seconds).median
-        bound = 0.3 * look + (SEARCH_BOUND if name.startswith("search") else QUERY_BOUND)
+        after = SEARCH_BOUND if name.startswith("search") else REPORT_BOUND if name == REPORT else QUERY_BOUND
+        bound = 0.3 * look + after
         more = figure([one - two for one, two in zip(ours.seconds, bare.seconds, strict=True)])
         rows.append(Row(f"{name}: more than a bare look ({look * 1000:.1f} ms)", "ms", {OURS.name: more}, bound=bound))
     await store.aclose()

@@ -107,6 +107,38 @@ def test_handoffs(tmp_path: Path) -> None:
     )
 
 
+def test_branching(tmp_path: Path) -> None:
+    assert in_order(
+        run("branching", tmp_path),
+        "trip-train  The night train leaves Berlin",
+        "Vienna (trip): 2 turns\n└─ by train (trip-train): 2 turns, forked at entry",
+        "1 turn in common, then: ['Look for a plane.'] and: ['Look for a train.']",
+        "[Merged from branch 'by train' (trip-train), entries",
+        "Then we take the night train that was found there.",
+    )
+
+
+def test_time_travel(tmp_path: Path) -> None:
+    assert in_order(
+        run("time_travel", tmp_path),
+        "So far: leek, potatoes, chocolate.",
+        "'chocolate' is taken back, and cost",
+        "3 turns again",
+        "edit        So far: leek, potatoes, cream.",
+        "regenerate  So far: leek, potatoes, cream.",
+        "restore     for 4, with ['leek', 'potatoes', 'cream']",
+        "Out of sight: ['chocolate', 'cream', 'chili', 'honey']",
+    )
+
+
+def test_long_conversation(tmp_path: Path) -> None:
+    shown = run("long_conversation", tmp_path)
+
+    most = int(re.findall(r"asked with at most ([\d,]+) tokens", shown)[0].replace(",", ""))
+    assert 500 < most < 2_100
+    assert in_order(shown, "500 turns in", "the history has all 500 turns, from 'Item 0:' on", "What happened:")
+
+
 def test_modes(tmp_path: Path) -> None:
     assert in_order(
         run("modes", tmp_path),

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from agents_sessions.lookup import SessionLookup
-    from agents_sessions.manager.quota import SessionQuota
     from agents_sessions.model.info import SessionInfo
+    from agents_sessions.quota import SessionQuota
     from agents_sessions.stores.base import History, SessionStore
 
 _T = TypeVar("_T")
@@ -247,7 +247,7 @@ class FactFacade:
                 return history.with_facts(**facts) if facts else history
 
         key = await self._lookup.key(session_id, agent_id)
-        async with self._quota.room_after(key, touched or {}):
+        async with self._quota.room_after(self.store, key, touched or {}):
             return await self.store.rewrite(key, rewritten)
 
 

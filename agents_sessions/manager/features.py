@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from agents_sessions.features.statistics.statistics import Statistics
     from agents_sessions.features.summaries import Summaries
     from agents_sessions.lookup import SessionLookup
+    from agents_sessions.quota import SessionQuota
     from agents_sessions.stores.base import SessionStore
     from agents_sessions.turns.options import RunArguments
     from agents_sessions.turns.summarising import Summarisers
@@ -27,6 +28,7 @@ class FeatureFacade:
     _turns: Turns
     _lock_timeout: float | None
     _prices: Prices
+    _quota: SessionQuota
 
     @cached_property
     def statistics(self) -> Statistics:
@@ -42,7 +44,7 @@ class FeatureFacade:
         """Forks of conversations: make them, see their family, compare them, and bring one home."""
         from agents_sessions.features.branches.branches import Branches
 
-        return Branches(self.store, self._lookup, self._lock_timeout, self._summarisers)
+        return Branches(self.store, self._lookup, self._lock_timeout, self._summarisers, self._quota)
 
     @cached_property
     def checkpoints(self) -> Checkpoints:

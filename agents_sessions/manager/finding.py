@@ -102,7 +102,8 @@ class FindingFacade:
 
     async def current_session(self) -> SessionInfo | None:
         """Return the session that `switch_session` was called with last; None if there is none, or it is gone."""
-        return None if self._current is None else await self.store.load(self._current)
+        info = None if self._current is None else await self.store.load(self._current)
+        return None if info is None else (await self.store.titled([info]))[0]
 
     # --- many sessions ---
 

@@ -15,8 +15,8 @@ from agents_sessions.lookup import SessionLookup
 from agents_sessions.manager.bulk import BulkFacade
 from agents_sessions.manager.features import FeatureFacade
 from agents_sessions.manager.history import HistoryFacade
-from agents_sessions.manager.quota import SessionQuota
 from agents_sessions.manager.turns import TurnFacade
+from agents_sessions.quota import SessionQuota
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.stores.scoped import OneUsersStore
 from agents_sessions.stores.urls import store_from_url
@@ -101,6 +101,7 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         view._owns_store, view._current, view._user_id = False, None, user_id
         view.store = OneUsersStore(self.store, user_id)
         view._lookup = SessionLookup(view.store)
+        view._quota = self._quota.seen_by(user_id)
         view._turns = self._turns.on(view.store, view._lookup)
         return view
 

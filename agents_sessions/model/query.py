@@ -28,7 +28,7 @@ class SessionFilters(TypedDict, total=False):
 
     agent_id: str | None
     user_id: str | None
-    status: SessionStatus | None
+    status: GivenStatus | None
     mode: str | None
     session_type: SessionType | None
     tags: Sequence[str]

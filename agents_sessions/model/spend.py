@@ -12,8 +12,9 @@ parent is the parent's: a fork counts the entries behind its fork point.
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
+
+import msgspec
 
 from agents_sessions.errors import InvalidItemError
 from agents_sessions.model.calls import call_id_of, has_failed, is_output, tool_of
@@ -24,13 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agents_sessions.keys import SessionKey
-    from agents_sessions.model.entries import Entry, HandoffRecord, Item, Record, TurnRecord
+    from agents_sessions.model.entries import Entry, Item, Record, TurnRecord
     from agents_sessions.model.info import SessionInfo
-    from agents_sessions.model.lossless_json import JsonObject
     from agents_sessions.model.usage import RequestRow
 
 VERSION = 1
-"""Changes with the fold. What was folded by another version is folded again."""
+"""Changes with the fold. Who keeps what was folded keeps this with it, and folds again what is of another version."""
 
 SIZES = (32_000, 100_000, 128_000, 199_999, 200_000, 256_000, 272_000, 512_000, 524_288)
 """Input tokens of one request above which some model has another price."""
@@ -71,7 +71,9 @@ class Sums(NamedTuple):
 
     def plus(self, other: Sums) -> Sums:
         """Return both together."""
-        return Sums(*[ours + theirs for ours, theirs in zip(self, other, strict=True)])
+        a, b, c, d, e, f, g, h = self  # written out: a report of many sessions does little else
+        i, j, k, m, n, o, p, q = other
+        return Sums(a + i, b + j, c + k, d + m, e + n, f + o, g + p, h + q)
 
 
 class Origin(NamedTuple):
@@ -101,64 +103,63 @@ ALL = Origin()
 """The origin of a session without a parent."""
 
 
-@dataclass(kw_only=True, slots=True)
-class Spend:
-    """What a session has done and spent, without what it has from its parent. To be folded with `fold_spend`."""
+class HandoffSum(NamedTuple):
+    """How often an agent gave the conversation to another."""
+
+    source: str
+    target: str
+    times: int
+
+
+class Spend(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What a session has done and spent, without what it has from its parent. To be folded with `fold_spend`.
+
+    A struct, because ten thousand of them are decoded for one report.
+    """
 
     origin: Origin = ALL
     entries: int = 0
     inherited: int = 0
     """Entries that are the parent's."""
-    items: dict[str, int] = field(default_factory=dict)
+    items: dict[str, int] = {}
     """How many items of each kind: messages by their role, others by their type."""
-    lines: dict[Line, Sums] = field(default_factory=dict)
-    """The model requests."""
-    calls: dict[str, int] = field(default_factory=dict)
+    lines: list[tuple[Line, Sums]] = []
+    """The model requests, those that have all in common added up."""
+    calls: dict[str, int] = {}
     """How often each tool was called, handoffs included."""
-    errors: dict[str, int] = field(default_factory=dict)
+    errors: dict[str, int] = {}
     """How often each tool has failed, as far as its output shows."""
-    open_calls: dict[str, str] = field(default_factory=dict)
+    open_calls: dict[str, str] = {}
     """Calls without an output so far: tools by call ids."""
-    handoffs: dict[tuple[str, str], int] = field(default_factory=dict)
-    """How often an agent gave the conversation to another."""
-    handoff_tools: set[str] = field(default_factory=set)
+    handoffs: list[HandoffSum] = []
+    handoff_tools: list[str] = []
     """The tools whose calls were handoffs."""
-    turns: dict[str, int] = field(default_factory=dict)
+    turns: dict[str, int] = {}
     """How many turns ended with each status."""
     awaiting: bool = False
     """True if the newest turn awaits approval, and so has not ended."""
-    failures: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, int] = {}
     """The types of the errors that ended turns."""
     turn_ms: int = 0
     """Milliseconds in which turns ran."""
     first_at: str | None = None
     last_at: str | None = None
 
-    def copy(self) -> Spend:
-        """Return the same, sharing nothing that can change."""
-        return Spend(**{name: _copied(getattr(self, name)) for name in self.__slots__})
-
-    def to_json(self) -> JsonObject:
-        """Return the same as JSON data."""
-        data = {name: getattr(self, name) for name in self.__slots__}
-        data["origin"] = list(self.origin)
-        data["lines"] = [[*line, *sums] for line, sums in self.lines.items()]
-        data["handoffs"] = [[*ends, count] for ends, count in self.handoffs.items()]
-        data["handoff_tools"] = sorted(self.handoff_tools)
-        return {"version": VERSION, **data}
+    def encode(self) -> bytes:
+        """Return the same as JSON."""
+        return _encoder.encode(self)
 
     @classmethod
-    def from_json(cls, data: JsonObject) -> Spend | None:
-        """Return what `to_json` made, or None if that was another version."""
-        if data.get("version") != VERSION:
+    def decode(cls, data: bytes) -> Spend | None:
+        """Return what `encode` has made, or None if it is damaged."""
+        try:
+            return _decoder.decode(data)
+        except (msgspec.MsgspecError, UnicodeError):
             return None
-        parts: dict[str, Any] = {name: data[name] for name in cls.__slots__}
-        width = len(Line._fields)
-        parts["origin"] = Origin(*parts["origin"])
-        parts["lines"] = {Line(*row[:width]): Sums(*row[width:]) for row in parts["lines"]}
-        parts["handoffs"] = {(source, target): count for source, target, count in parts["handoffs"]}
-        parts["handoff_tools"] = set(parts["handoff_tools"])
-        return cls(**parts)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Spend)
 
 
 class SessionSpend(NamedTuple):
@@ -176,68 +177,100 @@ class SessionSpend(NamedTuple):
         return cls(info.key, info.user_id, info.name, spend)
 
 
-def _copied(value: Any) -> Any:
-    return value.copy() if isinstance(value, dict | set) else value
-
-
 def fold_spend(spend: Spend, entries: Iterable[Entry]) -> Spend:
     """Return a spend after some more entries. The one that is given does not change.
 
     Raises:
         InvalidItemError: A record lacks a part, or has one of another type.
     """
-    after = spend.copy()
+    fold = _Fold(spend)
     try:
         for entry in entries:
-            if after.origin.has(entry):
-                _count(after, entry)
-            else:
-                after.inherited += 1
+            fold.count(entry)
     except (KeyError, TypeError, AttributeError, ValueError):
         raise InvalidItemError("a record", "is incomplete, or has a value of the wrong type") from None
-    return after
+    return fold.spend()
 
 
-def _count(spend: Spend, entry: Entry) -> None:
-    at = entry.get("at", "")
-    spend.entries += 1
-    spend.first_at = spend.first_at or at
-    spend.last_at = at
-    if "item" in entry:
-        _count_item(spend, entry["item"])
-    elif "record" in entry:
-        _count_record(spend, entry["record"], at[:10])
+class _Fold:
+    """A spend that grows, sharing nothing with the one that it started with."""
 
+    def __init__(self, spend: Spend) -> None:
+        self._spend = msgspec.structs.replace(
+            spend,
+            items=spend.items.copy(),
+            calls=spend.calls.copy(),
+            errors=spend.errors.copy(),
+            open_calls=spend.open_calls.copy(),
+            turns=spend.turns.copy(),
+            failures=spend.failures.copy(),
+        )
+        self._lines = dict(spend.lines)
+        self._handoffs = {(source, target): count for source, target, count in spend.handoffs}
+        self._handoff_tools = dict.fromkeys(spend.handoff_tools)
 
-def _count_item(spend: Spend, item: Item) -> None:
-    _add(spend.items, item_kind(item))
-    if (tool := tool_of(item)) is not None:
-        _add(spend.calls, tool)
-        if has_failed(item):  # a hosted tool, which has answered in the call itself
-            _add(spend.errors, tool)
-        elif isinstance(item.get("call_id"), str):
-            spend.open_calls[call_id_of(item)] = tool
-    elif is_output(item):
-        called = spend.open_calls.pop(call_id_of(item), None)
-        if called is not None and has_failed(item):
-            _add(spend.errors, called)
+    def spend(self) -> Spend:
+        """Return what it has grown to."""
+        return msgspec.structs.replace(
+            self._spend,
+            lines=list(self._lines.items()),
+            handoffs=[HandoffSum(*ends, count) for ends, count in self._handoffs.items()],
+            handoff_tools=list(self._handoff_tools),
+        )
 
+    def count(self, entry: Entry) -> None:
+        """Add one entry."""
+        spend, at = self._spend, entry.get("at", "")
+        if not spend.origin.has(entry):
+            spend.inherited += 1
+            return
+        spend.entries += 1
+        spend.first_at = spend.first_at or at
+        spend.last_at = at
+        if "item" in entry:
+            self._count_item(entry["item"])
+        elif "record" in entry:
+            self._count_record(entry["record"], at[:10])
 
-def _count_record(spend: Spend, record: Record, day: str) -> None:
-    if record["type"] == "usage":
-        for row in record["requests"]:
-            _count_request(spend, row, day)
-    elif record["type"] == "handoff":
-        _count_handoff(spend, record)
-    elif record["type"] == "turn":
-        _count_turn(spend, record)
+    def _count_item(self, item: Item) -> None:
+        spend = self._spend
+        _add(spend.items, item_kind(item))
+        if (tool := tool_of(item)) is not None:
+            _add(spend.calls, tool)
+            if has_failed(item):  # a hosted tool, which has answered in the call itself
+                _add(spend.errors, tool)
+            elif isinstance(item.get("call_id"), str):
+                spend.open_calls[call_id_of(item)] = tool
+        elif is_output(item):
+            called = spend.open_calls.pop(call_id_of(item), None)
+            if called is not None and has_failed(item):
+                _add(spend.errors, called)
 
+    def _count_record(self, record: Record, day: str) -> None:
+        if record["type"] == "usage":
+            for row in record["requests"]:
+                self._count_request(row, day)
+        elif record["type"] == "handoff":
+            _add(self._handoffs, (record["from"], record["to"]))
+            if (tool := record.get("tool")) is not None:
+                self._handoff_tools[tool] = None
+        elif record["type"] == "turn":
+            self._count_turn(record)
 
-def _count_request(spend: Spend, row: RequestRow, day: str) -> None:
-    line = Line(day, row.get("agent"), row.get("model"), bool(row.get("nested", False)), size_of(row))
-    sums = Sums(*[cast("int", row.get(name, 0)) for name in (*TOKENS, "duration_ms")])
-    before = spend.lines.get(line)
-    spend.lines[line] = sums if before is None else before.plus(sums)
+    def _count_request(self, row: RequestRow, day: str) -> None:
+        line = Line(day, row.get("agent"), row.get("model"), bool(row.get("nested", False)), size_of(row))
+        sums = Sums(*[cast("int", row.get(name, 0)) for name in (*TOKENS, "duration_ms")])
+        before = self._lines.get(line)
+        self._lines[line] = sums if before is None else before.plus(sums)
+
+    def _count_turn(self, record: TurnRecord) -> None:
+        spend = self._spend
+        spend.awaiting = record["status"] == "awaiting_approval"
+        spend.turn_ms += record["duration_ms"]
+        if not spend.awaiting:
+            _add(spend.turns, record["status"])
+        if (error := record.get("error")) is not None:
+            _add(spend.failures, error)
 
 
 def size_of(row: RequestRow) -> int:
@@ -245,21 +278,6 @@ def size_of(row: RequestRow) -> int:
     if not (row["total_tokens"] or row["input_tokens"] or row["output_tokens"]):
         return UNREPORTED
     return bisect_left(SIZES, row["input_tokens"] / max(1, row["requests"]))
-
-
-def _count_handoff(spend: Spend, record: HandoffRecord) -> None:
-    _add(spend.handoffs, (record["from"], record["to"]))
-    if (tool := record.get("tool")) is not None:
-        spend.handoff_tools.add(tool)
-
-
-def _count_turn(spend: Spend, record: TurnRecord) -> None:
-    spend.awaiting = record["status"] == "awaiting_approval"
-    spend.turn_ms += record["duration_ms"]
-    if not spend.awaiting:
-        _add(spend.turns, record["status"])
-    if (error := record.get("error")) is not None:
-        _add(spend.failures, error)
 
 
 def _add(counts: dict[_K, int], key: _K) -> None:

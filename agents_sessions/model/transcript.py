@@ -19,8 +19,10 @@ _LEFT_OUT = "(Turns in between are left out.)"
 
 def transcript(entries: Sequence[Entry]) -> str:
     """Return what was said and done in some entries, a paragraph each."""
-    names = {call_id_of(entry["item"]): _name_of(entry["item"]) for entry in entries if "item" in entry}
-    return "\n\n".join(filter(None, (_paragraph(entry, names) for entry in entries if "item" in entry)))
+    said = [entry for entry in entries if "item" in entry]
+    calls = [entry["item"] for entry in said if item_kind(entry["item"]) in OUTPUTS]
+    names = {call_id_of(call): _name_of(call) for call in calls}
+    return "\n\n".join(filter(None, (_paragraph(entry, names) for entry in said)))
 
 
 def composed_summary(entries: Sequence[Entry], earlier: str = "") -> str:

@@ -445,9 +445,11 @@ class SessionStore(ABC):
     async def query(self, query: SessionQuery) -> Page[SessionInfo]:
         """Return a page of the sessions that are asked for.
 
-        While sessions change, no session comes twice on the pages of one question, and none that stayed put is missed.
+        They have titles; see `titled`. While sessions change, no session comes twice on the pages of one question, and
+        none that stayed put is missed.
         """
-        return query.page_of([info async for info in self.scan(query.agent_id) if query.matches(info)])
+        page = query.page_of([info async for info in self.scan(query.agent_id) if query.matches(info)])
+        return Page(await self.titled(page), page.next_cursor)
 
     async def count(self, query: SessionQuery) -> int:
         """Return how many sessions a question asks for; limit and cursor do not matter."""
@@ -573,7 +575,7 @@ class SessionStore(ABC):
 
         Here the first entries of each are read; a backend that has them at hand overrides this.
         """
-        return [info if info.name is not None else info.with_title(await self._title(info)) for info in infos]
+        return [info if info.title is not None else info.with_title(await self._title(info)) for info in infos]
 
     async def _title(self, info: SessionInfo) -> str | None:
         try:

@@ -12,7 +12,7 @@ from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
 from agents_sessions.model.redaction import FoundText, Redaction
 from agents_sessions.model.search import SearchHit, SearchQuery
-from agents_sessions.model.spend import SessionSpend
+from agents_sessions.model.spend import SessionSpend, Spend
 from agents_sessions.stores.base import (
     NO_SIDECARS,
     Appended,
@@ -160,6 +160,9 @@ class OneUsersStore(SessionStore):
         async with self._store.turn_lock(key, timeout) as lock:
             yield lock
 
+    async def is_running(self, key: SessionKey) -> bool:
+        return await self.load(key) is not None and await self._store.is_running(key)
+
     @contextlib.asynccontextmanager
     async def reserve(self, session_id: str) -> AsyncIterator[None]:
         async with self._store.reserve(session_id):
@@ -187,6 +190,15 @@ class OneUsersStore(SessionStore):
     async def count(self, query: SessionQuery) -> int:
         return await self._store.count(self._own(query)) if query.user_id in (None, self._user_id) else 0
 
+    async def spend_of(self, info: SessionInfo) -> Spend:
+        await self._check(info.key)
+        return await self._store.spend_of(info)
+
+    async def spend(self, query: SessionQuery) -> AsyncIterator[SessionSpend]:
+        if query.user_id in (None, self._user_id):
+            async for session in self._store.spend(self._own(query)):
+                yield session
+
     async def search(self, query: SearchQuery) -> Page[SearchHit]:
         if query.sessions.user_id not in (None, self._user_id):
             return Page(())
@@ -198,11 +210,6 @@ class OneUsersStore(SessionStore):
         if page.next_cursor is None:
             return page
         return Page(page, query.cursor_at(*replace(own, cursor=page.next_cursor).position()))
-
-    async def spend(self, query: SessionQuery) -> AsyncIterator[SessionSpend]:
-        if query.user_id in (None, self._user_id):
-            async for spent in self._store.spend(self._own(query)):
-                yield spent
 
     async def purge(self) -> None:
         await self._store.purge()

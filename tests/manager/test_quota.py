@@ -127,6 +127,27 @@ def test_a_session_is_given_to_another_user_only_if_they_have_room(store):
     within(store, act, max_sessions_per_user=1)
 
 
+def test_a_fork_needs_room(store):
+    async def act(manager):
+        await make(manager, "1", user_id="ann")
+        await manager.branches.fork("1", new_id="2")
+        with pytest.raises(TooManySessionsError, match="'ann'"):
+            await manager.branches.fork("1")
+
+    within(store, act, max_sessions_per_user=2)
+
+
+def test_a_user_is_told_of_no_session_of_another_one(store):
+    async def act(manager):
+        await make(manager, "1", user_id="ann")
+        await make(manager, "2", user_id="bob")
+        with pytest.raises(TooManySessionsError) as caught:
+            await manager.for_user("bob").create_session("support")
+        return [key.session_id for key in caught.value.oldest]
+
+    assert within(store, act, max_sessions=2) == ["2"]
+
+
 def test_a_session_that_is_there_needs_no_room(store):
     async def act(manager):
         await make(manager, "1")

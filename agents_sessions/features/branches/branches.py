@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.info import SessionInfo
+    from agents_sessions.quota import SessionQuota
     from agents_sessions.stores.base import History, SessionStore
     from agents_sessions.turns.summarising import Summarisers
 
@@ -34,12 +35,18 @@ class Branches:
     """Branches of conversations. Both sessions of a family belong to one agent."""
 
     def __init__(
-        self, store: SessionStore, lookup: SessionLookup, lock_timeout: float | None, summarisers: Summarisers
+        self,
+        store: SessionStore,
+        lookup: SessionLookup,
+        lock_timeout: float | None,
+        summarisers: Summarisers,
+        quota: SessionQuota,
     ) -> None:
         self._store = store
         self._lookup = lookup
         self._lock_timeout = lock_timeout
         self._summarisers = summarisers
+        self._quota = quota
 
     async def fork(
         self,
@@ -74,6 +81,7 @@ class Branches:
             InvalidValueError: More than one position is given, or the metadata is none.
             PositionNotFoundError, CheckpointNotFoundError: There is no such position, or its turn still runs.
             SessionExistsError: The new id is taken.
+            TooManySessionsError: As many as are allowed are not closed.
             SessionNotFoundError: There is no such session.
         """
         position = Position(turn, seq, checkpoint)
@@ -81,6 +89,7 @@ class Branches:
         facts = {**_metadata(metadata), **({} if name is None else {"name": name})}
         info = await self._store.existing(await self._lookup.key(session_id, agent_id))
         async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._quota.room(info.user_id))
             if new_id is not None:
                 await stack.enter_async_context(self._store.reserve(new_id))
                 if await self._store.find(new_id):

@@ -26,15 +26,15 @@ class TokenPrices(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input: Decimal = Field(ge=0, allow_inf_nan=False)
-    output: Decimal = Field(ge=0, allow_inf_nan=False)
-    cached_input: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
+    input: Decimal = Field(ge=0, decimal_places=9, allow_inf_nan=False)
+    output: Decimal = Field(ge=0, decimal_places=9, allow_inf_nan=False)
+    cached_input: Decimal | None = Field(default=None, ge=0, decimal_places=9, allow_inf_nan=False)
     """Of input that the provider's cache served; None is the price of other input."""
-    cache_write: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
+    cache_write: Decimal | None = Field(default=None, ge=0, decimal_places=9, allow_inf_nan=False)
     """Of input that the provider wrote to its cache; None is the price of other input."""
-    reasoning: Decimal | None = Field(default=None, ge=0, allow_inf_nan=False)
+    reasoning: Decimal | None = Field(default=None, ge=0, decimal_places=9, allow_inf_nan=False)
     """Of output that was reasoning; None is the price of other output."""
-    thousand_requests: Decimal = Field(default=Decimal(0), ge=0, allow_inf_nan=False)
+    thousand_requests: Decimal = Field(default=Decimal(0), ge=0, decimal_places=9, allow_inf_nan=False)
     """Of a thousand requests, beside their tokens."""
 
 
@@ -44,15 +44,19 @@ Prices: TypeAlias = Mapping[str | None, TokenPrices | Mapping[str, Any]]
 NO_PRICES: Prices = MappingProxyType({})
 
 
-class Rates(NamedTuple):
-    """Millionths of a dollar for one of each."""
+DOLLAR = 15
+"""Digits behind the point of a dollar in which money is added up: as whole numbers, which are exact and fast."""
 
-    request: Decimal
-    input: Decimal
-    cached: Decimal
-    cache_write: Decimal
-    output: Decimal
-    reasoning: Decimal
+
+class Rates(NamedTuple):
+    """What one of each costs, in the smallest part of a dollar."""
+
+    request: int
+    input: int
+    cached: int
+    cache_write: int
+    output: int
+    reasoning: int
 
     @classmethod
     def of(cls, prices: TokenPrices) -> Rates:
@@ -61,7 +65,10 @@ class Rates(NamedTuple):
         cached = plain if prices.cached_input is None else prices.cached_input
         written = plain if prices.cache_write is None else prices.cache_write
         reasoning = out if prices.reasoning is None else prices.reasoning
-        return cls(prices.thousand_requests * 1000, plain, cached, written, out, reasoning)
+        a_million = [plain, cached, written, out, reasoning]
+        return cls(
+            int(prices.thousand_requests.scaleb(DOLLAR - 3)), *[int(each.scaleb(DOLLAR - 6)) for each in a_million]
+        )
 
 
 def check_prices(prices: Prices) -> dict[str | None, TokenPrices]:
@@ -159,7 +166,8 @@ def _readings(model: str) -> list[tuple[str | None, str]]:
 
 def _at(price: Any, input_tokens: int) -> Decimal | None:
     """Return a price for requests with so much input: above a threshold, all of it has another one."""
-    if price is None or isinstance(price, Decimal):
-        return price
-    reached: list[Decimal] = [price.base, *(tier.price for tier in price.tiers if input_tokens > tier.start)]
-    return reached[-1]
+    if price is None:
+        return None
+    reached = [price] if isinstance(price, Decimal) else [price.base]
+    reached += [tier.price for tier in getattr(price, "tiers", ()) if input_tokens > tier.start]
+    return reached[-1].quantize(Decimal("1e-9"))

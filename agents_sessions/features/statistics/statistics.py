@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Unpack
 
 from agents_sessions.errors import InvalidValueError
 from agents_sessions.features.statistics.prices import NO_PRICES, PriceBook, check_prices
 from agents_sessions.features.statistics.tally import Tally
-from agents_sessions.model.query import FILTERS, SessionQuery
+from agents_sessions.model.query import SessionFilters, SessionQuery
 from agents_sessions.model.spend import SessionSpend
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Statistics:
         id: str | None = None,  # noqa: A002 -- the name of the fact
         prices: Prices = NO_PRICES,
         top: int = 10,
-        **filters: Any,
+        **filters: Unpack[SessionFilters],
     ) -> Report:
         """Return what many sessions have done and spent together, by agent, user, day and model.
 
@@ -70,7 +71,7 @@ class Statistics:
             id: One session alone. A filter may be `agent_id` then, and no other.
             prices: See `of`.
             top: How many sessions the lists of the largest and the dearest have.
-            filters: Which sessions: those of `SessionQuery`, such as `user_id` or `active_after`. They choose whole
+            filters: Which sessions: those of `list_sessions`, such as `user_id` or `active_after`. They choose whole
                 sessions; for a span of time see `by_day`.
 
         Raises:
@@ -92,9 +93,7 @@ class Statistics:
         return Tally(PriceBook({**self._prices, **check_prices(prices)}), top)
 
 
-def _query(session_id: str | None, filters: dict[str, Any]) -> SessionQuery:
-    known = FILTERS if session_id is None else {"agent_id"}
-    if unknown := sorted(filters.keys() - known):
-        allowed = ", ".join(sorted(known))
-        raise InvalidValueError(dict.fromkeys(unknown, f"is no filter of a report; filters: {allowed}"))
-    return SessionQuery(**filters)
+def _query(session_id: str | None, filters: Mapping[str, Any]) -> SessionQuery:
+    if session_id is not None and (others := sorted(filters.keys() - {"agent_id"})):
+        raise InvalidValueError(dict.fromkeys(others, "cannot be given with an id"))
+    return SessionQuery.of(filters)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from decimal import Decimal
-from heapq import nlargest
-from typing import TYPE_CHECKING, Any, NamedTuple
+from heapq import heappush, heapreplace
+from typing import TYPE_CHECKING, Any
 
-from agents_sessions.features.statistics.figures import (
-    HandoffCount,
-    SessionShare,
-    Share,
-    ToolUse,
-)
-from agents_sessions.features.statistics.money import Account, micros_of
+from agents_sessions.features.statistics.figures import HandoffCount, SessionShare, Share, ToolUse
+from agents_sessions.features.statistics.money import Account, money_of
 from agents_sessions.features.statistics.report import Report, SessionStatistics
 from agents_sessions.model.entries import parse_time
 
@@ -28,32 +21,32 @@ if TYPE_CHECKING:
 _ROLES = ("user", "assistant", "system", "developer", "tool")
 
 
-class _Spender(NamedTuple):
-    """A session, and what it has spent."""
+class _Top:
+    """The sessions with most of something. The others are let go at once: ten thousand of them are much to hold."""
 
-    key: SessionKey
-    user_id: str | None
-    name: str | None
-    account: Account
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._heap: list[tuple[int, int, SessionSpend]] = []
 
-    def share(self) -> SessionShare:
-        """Return it as users see it."""
-        key, account = self.key, self.account
-        return SessionShare(
-            id=key.session_id,
-            agent_id=key.agent_id,
-            user_id=self.user_id,
-            name=self.name,
-            usage=account.usage(),
-            cost=account.cost(),
-        )
+    def see(self, amount: int, number: int, session: SessionSpend) -> None:
+        """Note how much a session has. Of two with as much, the one with the smaller number comes first."""
+        if not amount:
+            return
+        if len(self._heap) < self._size:
+            heappush(self._heap, (amount, -number, session))
+        elif self._heap and amount > self._heap[0][0]:
+            heapreplace(self._heap, (amount, -number, session))
+
+    def sessions(self) -> list[SessionSpend]:
+        """Return them in order."""
+        return [session for _, _, session in sorted(self._heap, key=lambda each: each[:2], reverse=True)]
 
 
 class Tally:
     """What sessions have done and spent, one after the other.
 
-    Requests are added up by line before they are priced and grouped: ten thousand sessions have few days, agents and
-    models between them.
+    It stands in the way of ten thousand sessions: what can wait until all are there is done in `report`. Requests are
+    added up by line before they are grouped, since many sessions have few days, agents and models between them.
 
     Args:
         book: What models cost.
@@ -62,43 +55,48 @@ class Tally:
 
     def __init__(self, book: PriceBook, top: int) -> None:
         self._book = book
-        self._top = top
+        self._sessions = 0
+        self._largest = _Top(top)
+        self._dearest = _Top(top)
         self._lines: dict[Line, Sums] = {}
         self._users: dict[str | None, Account] = {}
-        self._spenders: list[_Spender] = []
         self._unreadable: list[SessionKey] = []
-        self._counts: dict[str, Counter[Any]] = {name: Counter() for name in _COUNTS}
+        self._counts: dict[str, dict[str, int]] = {name: {} for name in _COUNTS}
+        self._handoffs: dict[tuple[str, str], int] = {}
         self._handoff_tools: set[str] = set()
         self._awaiting = 0
         self._turn_ms = 0
 
     def add(self, session: SessionSpend) -> None:
         """Add one session."""
-        if session.spend is None:
+        spend = session.spend
+        if spend is None:
             self._unreadable.append(session.key)
             return
-        self._add_counts(session.spend)
-        account = Account()
-        user = self._users.setdefault(session.user_id, Account())
-        for line, sums in session.spend.lines.items():
+        self._add_counts(spend)
+        self._sessions += 1
+        user = self._users.get(session.user_id)
+        if user is None:
+            user = self._users[session.user_id] = Account()
+        tokens = money = 0
+        for line, sums in spend.lines:
             before = self._lines.get(line)
             self._lines[line] = sums if before is None else before.plus(sums)
-            micros = micros_of(line, sums, self._book)
-            account.add(line, sums, micros)
-            user.add(line, sums, micros)
-        self._spenders.append(_Spender(session.key, session.user_id, session.name, account))
+            cost = money_of(line, sums, self._book)
+            user.add(line, sums, cost)
+            tokens += sums.total_tokens
+            money += cost or 0
+        self._largest.see(tokens, self._sessions, session)
+        self._dearest.see(money, self._sessions, session)
 
     def report(self) -> Report:
         """Return what all of them have done and spent."""
-        spenders = self._spenders
-        largest = nlargest(self._top, spenders, key=lambda each: each.account.sums.total_tokens)
-        dearest = nlargest(self._top, spenders, key=lambda each: each.account.micros or Decimal(0))
         return Report(
             **self._figures(),
-            sessions=len(spenders),
+            sessions=self._sessions,
             by_user=_by_tokens(self._users),
-            largest=tuple(each.share() for each in largest if each.account.sums.requests),
-            dearest=tuple(each.share() for each in dearest if each.account.micros),
+            largest=tuple(map(self._share, self._largest.sessions())),
+            dearest=tuple(map(self._share, self._dearest.sessions())),
             unreadable=tuple(key.session_id for key in self._unreadable),
         )
 
@@ -117,58 +115,81 @@ class Tally:
         )
 
     def _add_counts(self, spend: Spend) -> None:
-        for name, counter in self._counts.items():
-            for key, count in getattr(spend, name).items():
-                counter[key] += count
-        self._handoff_tools |= spend.handoff_tools
+        for name, counts in self._counts.items():
+            if found := getattr(spend, name):
+                for key, count in found.items():
+                    counts[key] = counts.get(key, 0) + count
+        for source, target, count in spend.handoffs:
+            self._handoffs[source, target] = self._handoffs.get((source, target), 0) + count
+        self._handoff_tools.update(spend.handoff_tools)
         self._awaiting += spend.awaiting
         self._turn_ms += spend.turn_ms
 
     def _figures(self) -> dict[str, Any]:
         """Return the fields of `Figures`."""
-        items, whole = self._counts["items"], self._account(lambda _: None).get(None, Account())
-        nested = self._account(lambda line: line.nested).get(True, Account())
+        items, whole = self._counts["items"], self._account(self._lines.items())
+        nested = self._account((line, sums) for line, sums in self._lines.items() if line.nested)
         return {
-            "messages": {role: items[role] for role in _ROLES if items[role]},
-            "other_items": {kind: count for kind, count in items.most_common() if kind not in _ROLES},
+            "messages": {role: items[role] for role in _ROLES if role in items},
+            "other_items": {kind: count for kind, count in _most_first(items) if kind not in _ROLES},
             "tools": self._tools(),
             "handoffs": tuple(
                 HandoffCount(from_agent=source, to_agent=target, count=count)
-                for (source, target), count in self._counts["handoffs"].most_common()
+                for (source, target), count in _most_first(self._handoffs)
             ),
-            "turns": dict(self._counts["turns"].most_common()),
+            "turns": dict(_most_first(self._counts["turns"])),
             "awaiting_approval": self._awaiting,
-            "failures": dict(self._counts["failures"].most_common()),
+            "failures": dict(_most_first(self._counts["failures"])),
             "turn_time": timedelta(milliseconds=self._turn_ms),
             "model_time": timedelta(milliseconds=whole.sums.model_ms),
             "usage": whole.usage(),
             "nested": nested.usage(),
-            "by_agent": _by_tokens(self._account(lambda line: line.agent)),
-            "by_model": _by_tokens(self._account(lambda line: line.model)),
-            "by_day": tuple(sorted(_by_tokens(self._account(lambda line: line.day)), key=lambda day: day.name or "")),
+            "by_agent": _by_tokens(self._grouped(lambda line: line.agent)),
+            "by_model": _by_tokens(self._grouped(lambda line: line.model)),
+            "by_day": tuple(sorted(_by_tokens(self._grouped(lambda line: line.day)), key=lambda day: day.name or "")),
             "cost": whole.cost(),
             "price_list": self._book.source,
         }
 
     def _tools(self) -> tuple[ToolUse, ...]:
-        calls, errors = self._counts["calls"], self._counts["errors"]
+        errors = self._counts["errors"]
         return tuple(
-            ToolUse(name=name, calls=count, errors=errors[name])
-            for name, count in calls.most_common()
+            ToolUse(name=name, calls=count, errors=errors.get(name, 0))
+            for name, count in _most_first(self._counts["calls"])
             if name not in self._handoff_tools
         )
 
-    def _account(self, group: Callable[[Line], Any]) -> dict[Any, Account]:
+    def _grouped(self, group: Callable[[Line], str | None]) -> dict[str | None, Account]:
         """Return what was spent, by something that lines have in common."""
-        found: dict[Any, Account] = {}
+        found: dict[str | None, list[tuple[Line, Sums]]] = {}
         for line, sums in self._lines.items():
-            account = found.setdefault(group(line), Account())
-            account.add(line, sums, micros_of(line, sums, self._book))
-        return found
+            found.setdefault(group(line), []).append((line, sums))
+        return {name: self._account(lines) for name, lines in found.items()}
+
+    def _account(self, lines: Iterable[tuple[Line, Sums]]) -> Account:
+        account = Account()
+        for line, sums in lines:
+            account.add(line, sums, money_of(line, sums, self._book))
+        return account
+
+    def _share(self, session: SessionSpend) -> SessionShare:
+        key, account = session.key, self._account([] if session.spend is None else session.spend.lines)
+        return SessionShare(
+            id=key.session_id,
+            agent_id=key.agent_id,
+            user_id=session.user_id,
+            name=session.name,
+            usage=account.usage(),
+            cost=account.cost(),
+        )
 
 
-_COUNTS = ("items", "calls", "errors", "handoffs", "turns", "failures")
+_COUNTS = ("items", "calls", "errors", "turns", "failures")
 """What of a spend is added up by name."""
+
+
+def _most_first(counts: Mapping[Any, int]) -> list[tuple[Any, int]]:
+    return sorted(counts.items(), key=lambda each: (-each[1], each[0]))
 
 
 def _by_tokens(accounts: Mapping[str | None, Account]) -> tuple[Share, ...]:

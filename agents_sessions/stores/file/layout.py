@@ -31,6 +31,15 @@ def names_of(key: SessionKey) -> SessionNames:
     return SessionNames(encode_name(key.agent_id, what="agent_id"), encode_name(key.session_id) + SUFFIX)
 
 
+def key_of(names: SessionNames) -> SessionKey:
+    """Return the key that the names of a folder and a file say. Of those that someone else has made, the names."""
+    folder, file = names.folder, names.file.removesuffix(SUFFIX)
+    try:
+        return SessionKey(decode_name(folder), decode_name(file))
+    except (ValueError, SessionIdError):
+        return SessionKey(folder, file)
+
+
 def beside(file: str) -> str:
     """Return the name of the folder of sidecars that goes with the file of a session."""
     return file.removesuffix(SUFFIX)

@@ -25,6 +25,7 @@ from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
 from agents_sessions.model.redaction import FoundText, Redaction
 from agents_sessions.model.search import SearchHit, SearchQuery
+from agents_sessions.model.spend import SessionSpend
 from agents_sessions.stores.base import (
     NO_SIDECARS,
     Appended,
@@ -52,6 +53,7 @@ from agents_sessions.stores.transitions import created
 
 _T = TypeVar("_T")
 _SCAN_BATCH = 64
+_SPEND_BATCH = 200
 
 WRITE_TIMEOUT = 60.0
 """Seconds that one operation waits for others on the same file before it raises `SessionBusyError`."""
@@ -237,10 +239,21 @@ class FileStore(SessionStore):
                     yield info
 
     async def query(self, query: SessionQuery) -> Page[SessionInfo]:
-        return await self._ask(lambda catalog: catalog.query(query))
+        page = await self._ask(lambda catalog: catalog.query(query))
+        return Page(await self.titled(page), page.next_cursor)
 
     async def count(self, query: SessionQuery) -> int:
         return await self._ask(lambda catalog: catalog.count(query))
+
+    async def spend(self, query: SessionQuery) -> AsyncIterator[SessionSpend]:
+        if not self._catalog.has_texts:
+            async for session in super().spend(query):
+                yield session
+            return
+        for number, row in enumerate(await self._ask(lambda catalog: catalog.spends(query))):
+            if number % _SPEND_BATCH == _SPEND_BATCH - 1:
+                await asyncio.sleep(0)  # decoding them all at once would keep everyone else waiting
+            yield row.decoded()
 
     async def search(self, query: SearchQuery) -> Page[SearchHit]:
         if not self._catalog.has_texts:

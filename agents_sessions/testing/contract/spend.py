@@ -1,6 +1,5 @@
 """What `spend`, `spend_of` and `titled` promise."""
 
-from collections.abc import Iterable
 from typing import Any, cast
 
 import pytest
@@ -40,14 +39,9 @@ def turn(name: str, status: TurnStatus, *rows: RequestRow) -> list[Entry]:
 def total(spend: Spend | None) -> Sums:
     """Return what all requests of a session add up to."""
     assert spend is not None
-    return sum_of(spend.lines.values())
-
-
-def sum_of(sums: Iterable[Sums]) -> Sums:
-    """Return what some sums add up to."""
     found = Sums()
-    for each in sums:
-        found = found.plus(each)
+    for _, sums in spend.lines:
+        found = found.plus(sums)
     return found
 
 
@@ -115,7 +109,7 @@ class SpendContract(ContractPart):
         usage = record_entry({"type": "usage", "requests": rows})
         await store.create(info_of(), [{**usage, "at": timestamp(NOON)}])
         found = await store.spend_of(await store.existing(KEY))
-        assert {line: sums.input_tokens for line, sums in found.lines.items()} == {
+        assert {line: sums.input_tokens for line, sums in found.lines} == {
             Line("2026-11-20", "a", "m", nested=False, size=0): 11,
             Line("2026-11-20", "b", "m", nested=False, size=0): 7,
         }

@@ -9,12 +9,17 @@ from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ConditionalPrice, TieredPrices
 
 from agents_sessions.errors import InvalidValueError
-from agents_sessions.features.statistics.prices import PriceBook, TokenPrices, check_prices
+from agents_sessions.features.statistics.prices import DOLLAR, PriceBook, TokenPrices, check_prices
 from agents_sessions.model.spend import SIZES, Line
 
 
 def line(model, day="2026-11-20", size=0):
     return Line(day, "support", model, nested=False, size=size)
+
+
+def dollars(rate):
+    """Return what a million of something costs."""
+    return Decimal(rate).scaleb(6 - DOLLAR)
 
 
 @pytest.fixture
@@ -24,7 +29,7 @@ def book():
 
 def test_the_list_knows_what_input_output_and_the_cache_cost(book):
     rates = book.rates(line("gpt-4.1"))
-    assert (rates.input, rates.cached, rates.output) == (Decimal(2), Decimal("0.5"), Decimal(8))
+    assert (dollars(rates.input), dollars(rates.cached), dollars(rates.output)) == (2, Decimal("0.5"), 8)
 
 
 def test_what_the_list_does_not_price_apart_costs_what_the_whole_costs(book):
@@ -34,7 +39,7 @@ def test_what_the_list_does_not_price_apart_costs_what_the_whole_costs(book):
 
 def test_the_price_is_that_of_the_day_of_the_request(book):
     before, after = book.rates(line("o3", "2025-05-20")), book.rates(line("o3", "2026-01-20"))
-    assert (before.input, after.input) == (Decimal(10), Decimal(2))
+    assert (dollars(before.input), dollars(after.input)) == (10, 2)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +50,12 @@ def test_a_model_is_known_by_every_name_that_the_sdk_takes(book, name):
     assert book.rates(line(name)) == book.rates(line("gpt-4.1"))
 
 
+def test_a_request_may_cost_something_beside_its_tokens():
+    prices = TokenPrices(input=0, output=0, thousand_requests="0.5")
+    rates = PriceBook({"m": prices}).rates(line("m"))
+    assert rates.request * 1000 == Decimal("0.5").scaleb(DOLLAR)
+
+
 @pytest.mark.parametrize("name", ["foo-1", "my-proxy/gpt-4.1", "openai/foo-1", "", "/", None])
 def test_a_model_that_no_one_knows_has_no_price(book, name):
     assert book.rates(line(name)) is None
@@ -52,7 +63,7 @@ def test_a_model_that_no_one_knows_has_no_price(book, name):
 
 def test_a_request_with_a_long_input_costs_more_where_the_list_says_so(book):
     small, large = book.rates(line("gemini-2.5-pro")), book.rates(line("gemini-2.5-pro", size=len(SIZES)))
-    assert (small.input, large.input) == (Decimal("1.25"), Decimal("2.5"))
+    assert (dollars(small.input), dollars(large.input)) == (Decimal("1.25"), Decimal("2.5"))
 
 
 def test_the_steps_of_the_sizes_are_all_that_the_list_has():
@@ -66,8 +77,8 @@ def test_the_steps_of_the_sizes_are_all_that_the_list_has():
 
 def test_the_user_is_believed_before_the_list(book):
     own = PriceBook(check_prices({"gpt-4.1": {"input": "0.10", "output": 1}, None: TokenPrices(input=1, output=2)}))
-    assert own.rates(line("gpt-4.1")).input == Decimal("0.10")
-    assert own.rates(line(None)).output == 2
+    assert dollars(own.rates(line("gpt-4.1")).input) == Decimal("0.10")
+    assert dollars(own.rates(line(None)).output) == 2
     assert own.rates(line("o3")) == book.rates(line("o3"))
 
 
@@ -81,6 +92,7 @@ def test_a_time_that_someone_has_written_by_hand_has_no_price(book):
         ({"m": {"input": "1"}}, "output"),
         ({"m": {"input": -1, "output": 1}}, "input"),
         ({"m": {"input": "NaN", "output": 1}}, "input"),
+        ({"m": {"input": "0.0000000001", "output": 1}}, "input"),
         ({"m": {"input": 1, "output": 1, "cached": 1}}, "cached"),
         ({"m": "cheap"}, "TokenPrices"),
         ({7: {"input": 1, "output": 1}}, "keys"),
@@ -104,4 +116,4 @@ def test_without_the_list_only_the_user_knows_prices(monkeypatch):
     book = PriceBook(check_prices({"mine": {"input": 1, "output": 1}}))
     assert book.source is None
     assert book.rates(line("gpt-4.1")) is None
-    assert book.rates(line("mine")).input == 1
+    assert dollars(book.rates(line("mine")).input) == 1

@@ -1,13 +1,16 @@
 """What a catalog answers once it is up to date."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
+from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import parse_time
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import decode_json
 from agents_sessions.model.query import Page, SessionQuery, moment_of
 from agents_sessions.model.search import Found, Place, SearchHit, SearchKind, SearchQuery, Text, hit, rank_of
+from agents_sessions.model.spend import SessionSpend, Spend
+from agents_sessions.model.titles import shortened
 from agents_sessions.model.totals import ContextStats
 from agents_sessions.model.words import Phrase
 from agents_sessions.stores.base import Standing
@@ -15,7 +18,28 @@ from agents_sessions.stores.codec import info_of
 from agents_sessions.stores.file.catalog import questions
 from agents_sessions.stores.file.catalog.database import Database
 from agents_sessions.stores.file.catalog.questions import WINDOW, PlacedRow
-from agents_sessions.stores.file.catalog.rows import text_of
+from agents_sessions.stores.file.catalog.rows import blob, text_of
+from agents_sessions.stores.file.layout import SessionNames, key_of
+
+
+class SpendRow(NamedTuple):
+    """What a session has spent, just as it is kept: ten thousand of them are decoded one by one."""
+
+    agent_id: bytes
+    session_id: bytes
+    user_id: bytes | None
+    name: bytes | None
+    spend: bytes | None
+
+    def decoded(self) -> SessionSpend:
+        """Return the same as a value."""
+        agent_id, session_id, user_id, name, spend = self
+        return SessionSpend(
+            SessionKey(text_of(agent_id), text_of(session_id)),
+            None if user_id is None else text_of(user_id),
+            None if name is None else text_of(name),
+            None if spend is None else Spend.decode(spend),
+        )
 
 
 class Answers:
@@ -32,14 +56,39 @@ class Answers:
         """Return a page of sessions."""
         found: list[SessionInfo] = []
         rows = self._database.connection.execute(*questions.page(query))
-        for row in rows:
+        for number, *row in rows:
             info = _info(*row)
             if query.matches(info):
-                found.append(info)
+                found.append(self._titled(number, info))
                 if len(found) > query.limit:
                     break
         rows.close()  # one that is left open would keep the log of changes from being cut
         return query.page(found)
+
+    def _titled(self, number: int, info: SessionInfo) -> SessionInfo:
+        """Return a session with its title, if it has no name and its text is known here."""
+        if info.name is not None or not info.context.user_messages:
+            return info
+        row = self._database.connection.execute(questions.FIRST_MESSAGE, (number,)).fetchone()
+        return info if row is None else info.with_title(shortened(row[0]) or None)
+
+    def spends(self, query: SessionQuery) -> list[SpendRow]:
+        """Return what each session has spent, not decoded yet.
+
+        Of files from which no session can be read it is not known what else they are, so they are among the answers
+        only where all sessions are asked for, or all of an agent.
+        """
+        found = list(map(SpendRow._make, self._database.connection.execute(*questions.spends(query))))
+        if query.digest() == SessionQuery(agent_id=query.agent_id, sort=query.sort).digest():
+            found += self._unreadable(query.agent_id)
+        return found
+
+    def _unreadable(self, agent_id: str | None) -> Iterator[SpendRow]:
+        for folder, name in self._database.connection.execute(questions.UNREADABLE):
+            key = key_of(SessionNames(text_of(folder), text_of(name)))
+            if agent_id in (None, key.agent_id):
+                agent, session = map(blob, key)
+                yield SpendRow(agent or b"", session or b"", None, None, None)
 
     def count(self, query: SessionQuery) -> int:
         """Return how many sessions there are."""

@@ -30,6 +30,10 @@ _T = TypeVar("_T")
 STEP = 200
 """How many files are read in one step."""
 
+_STAND = """
+    SELECT file.id, inode, header, history, end, seq, spend FROM file LEFT JOIN detail ON detail.id = file.id
+    WHERE folder = ? AND name = ?
+"""
 _PATIENCE = 2.0
 """Seconds that a question waits for someone who writes to a file that only its lock lets read."""
 
@@ -145,12 +149,11 @@ class Catalog:
 
     def _stand(self, name: SessionNames) -> tuple[int | None, Stand | None]:
         """Return the number of a file in the catalog, and how far it was read."""
-        statement = "SELECT id, inode, header, history, end, seq FROM file WHERE folder = ? AND name = ?"
-        row = self._database.connection.execute(statement, tuple(map(blob, name))).fetchone()
+        row = self._database.connection.execute(_STAND, tuple(map(blob, name))).fetchone()
         if row is None:
             return None, None
         number, *stand = row
-        return number, None if None in stand else Stand(*stand)
+        return number, None if None in stand[:-1] else Stand(*stand)
 
     def _read(self, name: SessionNames, stand: Stand | None, asked: Asked[Any]) -> Reading | None:
         """Return what a file holds, or None if it is gone."""

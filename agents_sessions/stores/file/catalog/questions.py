@@ -69,10 +69,28 @@ def page(query: SessionQuery) -> Statement:
         place = tuple(blob(part) if isinstance(part, str) else part for part in behind)
         conditions.append(Statement(f"({key}, session.agent_id, session.session_id) > (?, ?, ?)", place))
     return (
-        Statement("SELECT facts, standing FROM session CROSS JOIN detail ON detail.id = session.id")
+        Statement("SELECT session.id, facts, standing FROM session CROSS JOIN detail ON detail.id = session.id")
         + _where(conditions)
         + Statement(f"ORDER BY {key}, session.agent_id, session.session_id")
     )
+
+
+def spends(query: SessionQuery) -> Statement:
+    """Return the statement for what each session has spent."""
+    columns = "agent_id, session_id, user_id, name, spend"
+    asked = Statement(f"SELECT {columns} FROM session CROSS JOIN detail ON detail.id = session.id")  # noqa: S608
+    return asked + _where(list(_conditions(query)))
+
+
+UNREADABLE = "SELECT folder, name FROM file WHERE id NOT IN (SELECT id FROM session) ORDER BY folder, name"
+"""The statement for the files from which no session can be read."""
+
+FIRST_MESSAGE = """
+    SELECT substr(text, 1, 1000) FROM message
+    WHERE session = ? AND kind = 'message' AND role = 'user' AND trim(text, char(32, 9, 10, 13)) != ''
+    ORDER BY id LIMIT 1
+"""
+"""The statement for the text that gives a session its title."""
 
 
 def count(query: SessionQuery) -> Statement:

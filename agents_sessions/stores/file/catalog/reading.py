@@ -1,14 +1,16 @@
 """What a catalog has to know of one file: all that it holds, or only what is new in it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
 from zlib import crc32
 
+from agents_sessions.errors import InvalidItemError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.search import Text, name_of, texts_of
+from agents_sessions.model.spend import Origin, Spend, fold_spend
 from agents_sessions.stores.codec import PLAIN_SESSION, SessionCodec
 from agents_sessions.stores.file.disk import syscalls as io
 from agents_sessions.stores.file.disk.listing import FileState, open_with_state
@@ -32,6 +34,8 @@ class Stand(NamedTuple):
     """... and one of all lines of the history."""
     end: int
     seq: int
+    spend: bytes | None
+    """What the session had spent up to there; None if that cannot be told."""
 
 
 class Content(NamedTuple):
@@ -40,6 +44,8 @@ class Content(NamedTuple):
     info: SessionInfo
     texts: list[Text]
     """What can be searched through: all of it, or what is new."""
+    spend: bytes | None
+    """What the session has spent, all of it."""
     stand: Stand | None
     """None for a file that a person has edited or that was torn: it is read whole whenever it changes."""
     is_rest: bool = False
@@ -75,7 +81,8 @@ def read_file(reader: FileReader, folder: str, name: str, known: Stand | None) -
         io.close(fd)
     whole = reader.read_whole(SessionKey(folder, name), folder, name)
     info = info_of(whole)
-    return Reading(state, Content(info, _texts(info, whole.entries, whole.codec), None))
+    spend = _spent(Spend(origin=Origin.of(info)), whole.entries) if whole.codec is PLAIN_SESSION else None
+    return Reading(state, Content(info, _texts(info, whole.entries, whole.codec), spend, None))
 
 
 def check_place(content: Content, folder: str, name: str) -> None:
@@ -93,14 +100,27 @@ def _of_sealed(read: Read, sealed: Sealed, codec: SessionCodec, state: FileState
     info = INFO_QUERY.of_sealed(read, sealed, codec)
     if known is not None and known[:2] == (state.inode, header) and tail.body <= known.end <= tail.end:
         history = _checksum(read, known.end, tail.end, known.history)
-        stand = Stand(state.inode, header, history, tail.end, tail.seq)
         if known.end < tail.end:
-            new = read_oldest(read, tail, tail.seq, known.end, codec) if _is_open(info, codec) else []
-            return Content(info, list(texts_of(info, new)), stand, is_rest=True)
+            new = read_oldest(read, tail, tail.seq, known.end, codec) if codec is PLAIN_SESSION else []
+            spend = None if known.spend is None else _spent(Spend.decode(known.spend), new)
+            stand = Stand(state.inode, header, history, tail.end, tail.seq, spend)
+            texts = list(texts_of(info, new)) if _is_open(info, codec) else []
+            return Content(info, texts, spend, stand, is_rest=True)
         if _checksum(read, tail.body, tail.end) == history:
-            return Content(info, [], stand, is_rest=True)
-    stand = Stand(state.inode, header, _checksum(read, tail.body, tail.end), tail.end, tail.seq)
-    return Content(info, _texts(info, read_entries(read, tail, codec) if _is_open(info, codec) else (), codec), stand)
+            stand = Stand(state.inode, header, history, tail.end, tail.seq, known.spend)
+            return Content(info, [], known.spend, stand, is_rest=True)
+    entries = read_entries(read, tail, codec) if codec is PLAIN_SESSION else []
+    spend = _spent(Spend(origin=Origin.of(info)), entries) if codec is PLAIN_SESSION else None
+    stand = Stand(state.inode, header, _checksum(read, tail.body, tail.end), tail.end, tail.seq, spend)
+    return Content(info, _texts(info, entries, codec), spend, stand)
+
+
+def _spent(before: Spend | None, entries: Sequence[Entry]) -> bytes | None:
+    """Return what was spent after some more entries. A record that a person has written wrongly hides no session."""
+    try:
+        return None if before is None else fold_spend(before, entries).encode()
+    except InvalidItemError:
+        return None
 
 
 def _checksum(read: Read, begin: int, end: int, before: int = 0) -> int:

@@ -7,12 +7,13 @@ have, may stand in an id. Times are milliseconds to the end of time, so that the
 import hashlib
 from typing import Any
 
+from agents_sessions.model import spend
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import encode_json
 from agents_sessions.model.query import newest_first
 from agents_sessions.model.words import RULES
 
-VERSION = f"1/{RULES}"
+VERSION = f"2/{RULES}/{spend.VERSION}"
 """A catalog of another version is made anew."""
 
 TABLES = """
@@ -33,7 +34,7 @@ CREATE TABLE session (
 CREATE INDEX session_by_id ON session (session_id, agent_id);
 CREATE INDEX session_by_activity ON session (last_active, agent_id, session_id);
 CREATE INDEX session_by_user ON session (user_id, last_active, agent_id, session_id);
-CREATE TABLE detail (id INTEGER PRIMARY KEY, facts BLOB, standing BLOB);
+CREATE TABLE detail (id INTEGER PRIMARY KEY, facts BLOB, standing BLOB, spend BLOB);
 CREATE TABLE label (name BLOB, value INTEGER, session INTEGER, PRIMARY KEY (name, value, session)) WITHOUT ROWID;
 CREATE INDEX label_by_session ON label (session);
 CREATE TABLE message (

@@ -17,6 +17,7 @@ NO_STATE = FileState(-1, -1, -1)
 """What no file has: one that is put down with it is read again at the next look."""
 
 _SESSION = "INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_GROWN = "UPDATE detail SET standing = ?, spend = ? WHERE id = ?"
 _FILE = """
     INSERT INTO file (id, folder, name, changed, size, inode, header, history, end, seq)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -58,7 +59,7 @@ def _forget(connection: sqlite3.Connection, number: int) -> None:
 
 def _put_file(connection: sqlite3.Connection, name: SessionNames, number: int | None, reading: Reading) -> int:
     stand = None if reading.content is None else reading.content.stand
-    values = (*map(blob, name), *kept_state(reading), *((None,) * 4 if stand is None else stand[1:]))
+    values = (*map(blob, name), *kept_state(reading), *((None,) * 4 if stand is None else stand[1:5]))
     made = connection.execute(_FILE, (number, *values)).lastrowid
     return number or made or 0
 
@@ -68,10 +69,10 @@ def _put_session(connection: sqlite3.Connection, number: int, content: Content) 
     standing = encode_json([info.seq, timestamp(info.updated_at), info.context.to_json()])
     connection.execute(_SESSION, session_row(number, info))
     if content.is_rest:
-        connection.execute("UPDATE detail SET standing = ? WHERE id = ?", (standing, number))
+        connection.execute(_GROWN, (standing, content.spend, number))
     else:
         facts = encode_json(info.header())
-        connection.execute("INSERT INTO detail (id, facts, standing) VALUES (?, ?, ?)", (number, facts, standing))
+        connection.execute("INSERT INTO detail VALUES (?, ?, ?, ?)", (number, facts, standing, content.spend))
         connection.executemany(
             "INSERT INTO label (name, value, session) VALUES (?, ?, ?)", [(*label, number) for label in labels_of(info)]
         )

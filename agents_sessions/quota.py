@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import AsyncIterator, Mapping
 from heapq import nsmallest
 from typing import TYPE_CHECKING
@@ -46,6 +47,13 @@ class SessionQuota:
         self._store = store
         self._most = most
         self._most_per_user = most_per_user
+        self._viewer: str | None = None
+
+    def seen_by(self, user_id: str) -> SessionQuota:
+        """Return the same limits for a user, who is told of no session of another one."""
+        seen = copy.copy(self)
+        seen._viewer = user_id
+        return seen
 
     @contextlib.asynccontextmanager
     async def room(self, user_id: str | None) -> AsyncIterator[None]:
@@ -60,8 +68,12 @@ class SessionQuota:
             yield
 
     @contextlib.asynccontextmanager
-    async def room_after(self, key: SessionKey, facts: Mapping[str, object]) -> AsyncIterator[None]:
+    async def room_after(
+        self, store: SessionStore, key: SessionKey, facts: Mapping[str, object]
+    ) -> AsyncIterator[None]:
         """Hold the right to change facts of a session, which may open it again or give it to another user.
+
+        It is looked up in the store of whoever asks, who may not see all sessions.
 
         Raises:
             TooManySessionsError: There is no room for one more.
@@ -71,7 +83,7 @@ class SessionQuota:
             return
         async with self._counting():
             if self._is_limited:
-                await self._check_change(await self._store.existing(key), facts)
+                await self._check_change(await store.existing(key), facts)
             yield
 
     @property
@@ -109,7 +121,7 @@ class SessionQuota:
         if count >= limit:  # only then it matters how many of them are closed
             count -= await self._store.count(SessionQuery(user_id=user_id, status="closed"))
         if count >= limit:
-            raise TooManySessionsError(setting, limit, user_id, await self._oldest(user_id))
+            raise TooManySessionsError(setting, limit, user_id, await self._oldest(user_id or self._viewer))
 
     async def _oldest(self, user_id: str | None) -> tuple[SessionKey, ...]:
         found: list[SessionInfo] = []
