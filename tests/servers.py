@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 
@@ -40,8 +41,13 @@ class Server:
 
     def kill(self, number=signal.SIGKILL):
         """End the server and all its children, by default without a chance to save anything."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            server = psutil.Process(self.process.pid)
+            processes = [server, *server.children(recursive=True)]
+            for each in processes:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.send_signal(number)
+            psutil.wait_procs(processes[1:], 20)
         self.process.wait(20)
 
 

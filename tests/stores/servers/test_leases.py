@@ -15,15 +15,16 @@ from servers import postgres, running, valkey
 
 from agents_sessions.errors import SessionBusyError, StoreUnavailableError, TurnLostError
 
-SPAWN = multiprocessing.get_context("spawn")
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["holders", "backends"])  # imported once, and not by each of the processes
 
 
 class Other:
     """A process of its own, with a pipe to it."""
 
     def __init__(self, target, *arguments):
-        self.pipe, theirs = SPAWN.Pipe()
-        self.process = SPAWN.Process(target=target, args=(*arguments, theirs), daemon=True)
+        self.pipe, theirs = FORKS.Pipe()
+        self.process = FORKS.Process(target=target, args=(*arguments, theirs), daemon=True)
         self.process.start()
         theirs.close()
 

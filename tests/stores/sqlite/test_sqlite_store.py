@@ -15,7 +15,14 @@ from agents_sessions.manager import SessionManager
 from agents_sessions.model.query import SessionQuery
 from agents_sessions.stores.sqlite.store import SQLiteStore
 from agents_sessions.testing import StoreContract
+from agents_sessions.testing.contract.append import AppendContract
 from agents_sessions.testing.contract.bounds import as_test
+from agents_sessions.testing.contract.copy import CopyContract
+from agents_sessions.testing.contract.facts import FactContract
+from agents_sessions.testing.contract.items import ItemContract
+from agents_sessions.testing.contract.rewrite import RewriteContract
+from agents_sessions.testing.contract.sharing import SharingContract
+from agents_sessions.testing.contract.sidecars import SidecarContract
 
 
 class TestSQLiteStore(StoreContract):
@@ -26,7 +33,11 @@ class TestSQLiteStore(StoreContract):
         return functools.partial(SQLiteStore, store.path, durability="process")
 
 
-class TestAScrambledSQLiteStore(StoreContract):
+class TestAScrambledSQLiteStore(
+    AppendContract, CopyContract, FactContract, ItemContract, RewriteContract, SidecarContract, SharingContract
+):
+    """The parts in which a codec has its hand."""
+
     async def make_store(self, folder):
         return SQLiteStore(folder / "sessions.db", codec=Scrambled(), durability="process")
 
