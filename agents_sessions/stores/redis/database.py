@@ -63,6 +63,9 @@ class Database:
         self._durable = durable
         self._retry_for = retry_for
         self._is_cluster = isinstance(self._client, RedisCluster)
+        # A transaction decodes its answers whatever is said, and a Cluster has none.
+        self.takes_both = not (self._is_cluster or self._client.get_encoder().decode_responses)
+        """Whether `both` may be called."""
         self._closed = self._ready = False
         self._waits = False
         """Whether each change waits for the disk. A server that syncs always needs no asking."""
@@ -108,6 +111,17 @@ class Database:
                 return list(pipeline.execute())
 
         return self.run(work) if commands else []
+
+    def both(self, *commands: Sequence[Argument]) -> list[Any]:
+        """Run commands on keys of one slot that change nothing, at one moment."""
+
+        def work(_: bool) -> list[Any]:
+            with self._client.pipeline(transaction=True) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command, **{NEVER_DECODE: True})
+                return list(pipeline.execute())
+
+        return self.run(work)
 
     def run(self, work: Callable[[bool], _T], *, once: bool = False) -> _T:
         """Do some work, again and again while connections are lost. It is told whether it may have been done before.

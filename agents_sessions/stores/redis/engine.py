@@ -82,8 +82,12 @@ class RedisEngine(LeaseEngine):
     # --- history ---
 
     def read(self, key: SessionKey, window: Window) -> Found | None:
-        bounds = ["" if bound is None else str(_clamped(bound)) for bound in window]
-        found = self._database.ask(READ, self._keys(key)[:2], *bounds)
+        head_key, lines_key = self._keys(key)[:2]
+        if window == Window() and self._database.takes_both:  # in half the time of the script, which copies every line
+            found = self._database.both(("HMGET", head_key, *_HEAD), ("LRANGE", lines_key, 0, -1))
+        else:
+            bounds = ["" if bound is None else str(_clamped(bound)) for bound in window]
+            found = self._database.ask(READ, (head_key, lines_key), *bounds)
         if not found:
             return None
         head = _head_of(found[0])
