@@ -9,18 +9,36 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agents_sessions.errors import SessionError
+    from agents_sessions.features.archive.archive import ArchivedSession, ArchiveOutcome
     from agents_sessions.features.branches.comparing import BranchDiff
     from agents_sessions.features.branches.family import Branch
     from agents_sessions.features.branches.merging import Merged
     from agents_sessions.features.checkpoints import Checkpoint
+    from agents_sessions.features.diagnostics.diagnostics import RepairReport
+    from agents_sessions.features.erasure import DeletionReport
     from agents_sessions.features.redaction import RedactedPlace
+    from agents_sessions.features.removal import RemovalReport
+    from agents_sessions.features.retention.journal import LogEntry
+    from agents_sessions.features.retention.policy import Plan, Policy
     from agents_sessions.features.statistics.figures import Cost
     from agents_sessions.features.statistics.prices import Prices, TokenPrices
     from agents_sessions.features.statistics.report import Report, SessionStatistics
     from agents_sessions.features.summaries import Summary
+    from agents_sessions.features.transfer.migrate import migrate_store
+    from agents_sessions.features.transfer.values import (
+        ExportOptions,
+        ExportReport,
+        ImportLimits,
+        ImportReport,
+        Progress,
+        StoreReport,
+    )
+    from agents_sessions.features.trash import TrashedSession
     from agents_sessions.keys import SessionKey
     from agents_sessions.manager import SessionManager
+    from agents_sessions.model.durations import Duration
     from agents_sessions.model.entries import TurnStatus
+    from agents_sessions.model.findings import Finding
     from agents_sessions.model.history import (
         CheckpointEntry,
         DecisionEntry,
@@ -85,6 +103,8 @@ __all__ = [
     "AgentFactory",
     "Agents",
     "ApprovalNeeded",
+    "ArchiveOutcome",
+    "ArchivedSession",
     "Branch",
     "BranchDiff",
     "Checkpoint",
@@ -96,15 +116,23 @@ __all__ = [
     "ContextStats",
     "Cost",
     "DecisionEntry",
+    "DeletionReport",
     "Durability",
+    "Duration",
+    "ExportOptions",
+    "ExportReport",
     "FileSession",
     "FileStore",
+    "Finding",
     "ForkPoint",
     "HandedOff",
     "HandoffEntry",
     "HistoryEntry",
+    "ImportLimits",
+    "ImportReport",
     "ItemEntry",
     "Listener",
+    "LogEntry",
     "ManagedSession",
     "MemorySession",
     "MemoryStore",
@@ -116,11 +144,16 @@ __all__ = [
     "OnFailure",
     "OnPending",
     "PendingApproval",
+    "Plan",
+    "Policy",
     "PostgresStore",
     "Prices",
+    "Progress",
     "RedactedPlace",
     "RedactionEntry",
     "RedisStore",
+    "RemovalReport",
+    "RepairReport",
     "Reply",
     "ReplyStream",
     "ReplySummary",
@@ -139,10 +172,12 @@ __all__ = [
     "SessionType",
     "Shortened",
     "Start",
+    "StoreReport",
     "StoredSession",
     "Summary",
     "TokenPrices",
     "TokenUsage",
+    "TrashedSession",
     "TurnEntry",
     "TurnEvent",
     "TurnFailed",
@@ -157,6 +192,7 @@ __all__ = [
     "in_order",
     "last_tokens",
     "last_turns",
+    "migrate_store",
     "open_session",
     "prune_tool_outputs",
     "store_from_url",
@@ -168,6 +204,8 @@ _HOME = {
     "AgentFactory": "turns.agents",
     "Agents": "turns.agents",
     "ApprovalNeeded": "turns.events",
+    "ArchiveOutcome": "features.archive.archive",
+    "ArchivedSession": "features.archive.archive",
     "Branch": "features.branches.family",
     "BranchDiff": "features.branches.comparing",
     "Checkpoint": "features.checkpoints",
@@ -179,15 +217,23 @@ _HOME = {
     "ContextStats": "model.totals",
     "Cost": "features.statistics.figures",
     "DecisionEntry": "model.history",
+    "DeletionReport": "features.erasure",
     "Durability": "stores.base",
+    "Duration": "model.durations",
+    "ExportOptions": "features.transfer.values",
+    "ExportReport": "features.transfer.values",
     "FileSession": "session",
     "FileStore": "stores.file.store",
+    "Finding": "model.findings",
     "ForkPoint": "model.info",
     "HandedOff": "turns.events",
     "HandoffEntry": "model.history",
     "HistoryEntry": "model.history",
+    "ImportLimits": "features.transfer.values",
+    "ImportReport": "features.transfer.values",
     "ItemEntry": "model.history",
     "Listener": "turns.events",
+    "LogEntry": "features.retention.journal",
     "ManagedSession": "session",
     "MemorySession": "session",
     "MemoryStore": "stores.memory",
@@ -200,11 +246,16 @@ _HOME = {
     "OnFailure": "turns.options",
     "OnPending": "turns.options",
     "PendingApproval": "turns.approvals",
+    "Plan": "features.retention.policy",
+    "Policy": "features.retention.policy",
     "PostgresStore": "stores.postgres.store",
     "Prices": "features.statistics.prices",
+    "Progress": "features.transfer.values",
     "RedactedPlace": "features.redaction",
     "RedactionEntry": "model.history",
     "RedisStore": "stores.redis.store",
+    "RemovalReport": "features.removal",
+    "RepairReport": "features.diagnostics.diagnostics",
     "Reply": "turns.reply",
     "ReplyStream": "turns.stream",
     "ReplySummary": "turns.reply",
@@ -223,10 +274,12 @@ _HOME = {
     "SessionType": "model.info",
     "Shortened": "turns.compacting",
     "Start": "turns.options",
+    "StoreReport": "features.transfer.values",
     "StoredSession": "session",
     "Summary": "features.summaries",
     "TokenPrices": "features.statistics.prices",
     "TokenUsage": "model.usage",
+    "TrashedSession": "features.trash",
     "TurnEntry": "model.history",
     "TurnEvent": "turns.events",
     "TurnFailed": "turns.events",
@@ -241,6 +294,7 @@ _HOME = {
     "in_order": "windows",
     "last_tokens": "windows",
     "last_turns": "windows",
+    "migrate_store": "features.transfer.migrate",
     "open_session": "opened",
     "prune_tool_outputs": "windows",
     "store_from_url": "stores.urls",

@@ -7,6 +7,11 @@
     ├── InvalidItemError (ValueError, TypeError) an item that JSON cannot carry
     ├── InvalidValueError (ValueError)           an argument or a fact that is none of what is allowed
     ├── UnsupportedError (NotImplementedError)   this store cannot do it
+    ├── MissingExtraError (ImportError)          a package is not installed that only this feature needs
+    ├── FileInTheWayError (FileExistsError)      a file is there already and was not to be overwritten
+    ├── ImportRefusedError (ValueError)          what is to be imported is not what it should be
+    │   ├── ImportVersionError                   a newer version of this package exported it
+    │   └── ImportLimitError                     it is larger, deeper or more than is allowed
     ├── UnknownAgentError (LookupError)          no agent of that name is registered
     ├── AgentAmbiguousError (LookupError)        several agents have that name
     ├── SessionNotFoundError (LookupError)       there is no such session
@@ -14,6 +19,7 @@
     ├── SessionAmbiguousError (LookupError)      two agents have a session of that id
     ├── AmbiguousPrefixError (LookupError)       the ids or names of several sessions fit what was typed
     ├── SessionConflictError                     someone else changed it in between
+    │   └── SessionChangedError                  someone rewrote it while it was read
     ├── SessionBusyError (TimeoutError)          someone else holds it
     │   ├── SessionReentryError                  the holder is the caller itself
     │   └── SessionDeadlockError                 the holder waits for the caller
@@ -34,14 +40,18 @@
     ├── TurnCancelledError                       a streamed turn was cancelled, and not by its reader
     ├── ReplyNotStoredError                      the answer came, but could not be stored
     ├── TurnLostError                            a turn was taken for dead, and stores nothing any more
+    ├── MigrationError                           a session came back changed from the store it was copied to
     ├── ManagerClosedError (RuntimeError)        the manager was closed before the turn began
     ├── SessionLimitError                        an item or a session would be larger than is allowed
     ├── TooManySessionsError                     there would be more sessions than are allowed
     ├── SessionStatusError                       its status forbids the act
     │   ├── SessionPausedError
-    │   └── SessionClosedError
+    │   ├── SessionClosedError
+    │   ├── SessionExpiredError                  its time to live is over; refresh it
+    │   └── SessionArchivedError                 its history is in the archive; restore it
+    ├── NotArchivedError (LookupError)           the archive does not have it
+    ├── ArchiveError                             what the archive holds cannot be read, or is not what went in
     ├── StoreError                               a store as a whole cannot be used
-    │   ├── MissingExtraError (ImportError)      it needs a package that is not installed
     │   ├── SchemaError                          its tables are missing, of a newer version, or not ours
     │   ├── DurabilityError                      its server would lose what it has acknowledged
     │   ├── StoreClosedError (RuntimeError)      it was closed
@@ -58,7 +68,7 @@ holds the content of a conversation.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from agents_sessions.keys import SessionKey
@@ -123,6 +133,56 @@ class UnsupportedError(SessionError, NotImplementedError):
 
     def __str__(self) -> str:
         return f"{self.store} cannot {self.what}"
+
+
+class MissingExtraError(SessionError, ImportError):
+    """A feature needs a package that is not installed, because most users do not need it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(what, extra)
+        self.what = what
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return f'{self.what} needs a package that is not installed: pip install "agents-sessions[{self.extra}]"'
+
+
+class FileInTheWayError(SessionError, FileExistsError):
+    """There is a file of that name already; it was not touched."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{printable(self.path)} exists already; choose another name, or pass overwrite=True"
+
+
+class ImportRefusedError(SessionError, ValueError):
+    """What is to be imported is not what it should be. Nothing was imported.
+
+    `source` is its file or, within an archive, its member; `line` and `field` say where in it, if that is known.
+    """
+
+    def __init__(self, source: str, reason: str, *, line: int | None = None, field: str | None = None) -> None:
+        super().__init__(source, reason)
+        self.source = source
+        self.reason = reason
+        self.line = line
+        self.field = field
+
+    def __str__(self) -> str:
+        line = "" if self.line is None else f", line {self.line}"
+        field = "" if self.field is None else f", field {self.field!r:.80}"
+        return f"{printable(self.source)}{line}{field}: {self.reason}; nothing was imported"
+
+
+class ImportVersionError(ImportRefusedError):
+    """A newer version of this package exported it: update the package."""
+
+
+class ImportLimitError(ImportRefusedError):
+    """It is larger, deeper or more than an import takes. `ImportLimits` changes what is allowed."""
 
 
 class UnknownAgentError(SessionError, LookupError):
@@ -242,6 +302,13 @@ class SessionConflictError(_OfSession):
 
     def __str__(self) -> str:
         return f"{self._who} is at {self.actual_seq}, not {self.expected_seq}: someone wrote; read it again"
+
+
+class SessionChangedError(SessionConflictError):
+    """Someone rewrote the session while it was read, so that what was read may be of two states."""
+
+    def __str__(self) -> str:
+        return f"{self._who} was rewritten while it was read; nothing came of it: do it again"
 
 
 class SessionBusyError(_OfSession, TimeoutError):
@@ -438,15 +505,6 @@ class StoreError(SessionError):
         return f"{self.where}: {self.reason}"
 
 
-class MissingExtraError(StoreError, ImportError):
-    """A store needs a package that is not installed. `extra` names what to install."""
-
-    def __init__(self, where: str, extra: str) -> None:
-        super().__init__(where, f'it needs a package that is not installed: pip install "agents-sessions[{extra}]"')
-        self.args = (where, extra)
-        self.extra = extra
-
-
 class SchemaError(StoreError):
     """The tables of a store are missing, were made by a newer version, or a key of its is something else."""
 
@@ -492,6 +550,13 @@ class SessionLimitError(_OfSession):
         return f"{self._who}: {self.what} has {self.size:,} bytes, and {self.setting} is {self.limit:,}"
 
 
+class MigrationError(_OfSession):
+    """What was read back from the new store is not what was copied. It was removed there; the old one is untouched."""
+
+    def __str__(self) -> str:
+        return f"{self._who} came back changed from the new store, and was removed there; the old one was not touched"
+
+
 class TooManySessionsError(SessionError):
     """As many sessions as are allowed are not closed, of all users or of one. Nothing was made or changed."""
 
@@ -527,6 +592,44 @@ class SessionClosedError(SessionStatusError):
 
     def __str__(self) -> str:
         return f"{self._who} is closed; reopen_session() lets it go on"
+
+
+class SessionExpiredError(SessionStatusError):
+    """Nothing has happened in the session for longer than its time to live."""
+
+    def __init__(self, session: SessionKey | str, expired_at: datetime) -> None:
+        super().__init__(session, expired_at)
+        self.expired_at = expired_at
+
+    def __str__(self) -> str:
+        when = self.expired_at.isoformat(timespec="seconds")
+        return f"{self._who} expired at {when}; begin its time anew with refresh_session(…), or make another one"
+
+
+class SessionArchivedError(SessionStatusError):
+    """The history of the session is in the archive."""
+
+    def __str__(self) -> str:
+        return f"{self._who} is archived; bring it back with manager.archive.restore(…)"
+
+
+class NotArchivedError(_OfSession, LookupError):
+    """The session is not in the archive."""
+
+    def __str__(self) -> str:
+        return f"{self._who} is not archived; look with manager.archive.list()"
+
+
+class ArchiveError(_OfSession):
+    """The file of an archived session cannot be used. Nothing was changed."""
+
+    def __init__(self, session: SessionKey | str, path: str, reason: str) -> None:
+        super().__init__(session, path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the archive of {self._who} cannot be used: {self.reason} ({printable(self.path)}); nothing was changed"
 
 
 class SessionStorageError(_OfSession):

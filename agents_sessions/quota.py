@@ -20,6 +20,7 @@ CANDIDATES = 3
 """How many sessions an error names."""
 
 _OPEN: tuple[SessionStatus, ...] = ("active", "paused")
+_NOT_OPEN: tuple[SessionStatus, ...] = ("closed", "archived")
 _DOOR = "\x01max_sessions"
 """What is reserved while someone counts and makes. No one gives a session this id."""
 
@@ -118,8 +119,9 @@ class SessionQuota:
 
     async def _check(self, setting: str, limit: int, user_id: str | None) -> None:
         count = await self._store.count(SessionQuery(user_id=user_id))
-        if count >= limit:  # only then it matters how many of them are closed
-            count -= await self._store.count(SessionQuery(user_id=user_id, status="closed"))
+        if count >= limit:  # only then it matters how many of them are closed or archived
+            for status in _NOT_OPEN:
+                count -= await self._store.count(SessionQuery(user_id=user_id, status=status))
         if count >= limit:
             raise TooManySessionsError(setting, limit, user_id, await self._oldest(user_id or self._viewer))
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 RUN_STATE = "run_state.json"
 """The sidecar of a managed turn that awaits approval."""
 
-_STATE = "state.json"
+STATE = "state.json"
 """The sidecar of a run that awaits approval without a manager, as its application has saved it."""
 
 _SESSION_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
@@ -234,7 +234,7 @@ class StoredSession(SessionABC):
             SessionCorruptedError: What is kept there is not a run state.
         """
         key = await self._find_key()
-        data = await self.store.read_sidecar(key, _STATE)
+        data = await self.store.read_sidecar(key, STATE)
         if data is None:
             return None
         try:
@@ -245,7 +245,7 @@ class StoredSession(SessionABC):
             if isinstance(state, dict):
                 return state
             reason = "not an object"
-        raise SessionCorruptedError(key, _STATE, f"the run state cannot be used: it is {reason}")
+        raise SessionCorruptedError(key, STATE, f"the run state cannot be used: it is {reason}")
 
     async def save_state_json(self, state: dict[str, Any] | None) -> None:
         """Keep a run state (`RunState.to_json()`) beside the session, for another process; None removes it.
@@ -257,7 +257,7 @@ class StoredSession(SessionABC):
             SessionNotFoundError: A session of a manager is gone.
         """
         if state is None:
-            await self.store.delete_sidecar(await self._find_key(), _STATE, turn=self._turn)
+            await self.store.delete_sidecar(await self._find_key(), STATE, turn=self._turn)
             return
         try:
             check_json(state)
@@ -265,12 +265,12 @@ class StoredSession(SessionABC):
             raise InvalidItemError("the run state", str(error)) from None
         key, data = await self._find_key(), encode_json(state)
         try:
-            await self.store.write_sidecar(key, _STATE, data, turn=self._turn)
+            await self.store.write_sidecar(key, STATE, data, turn=self._turn)
         except SessionNotFoundError:
             if not self._create:
                 raise
             await self._create_with([])
-            await self.store.write_sidecar(key, _STATE, data, turn=self._turn)
+            await self.store.write_sidecar(key, STATE, data, turn=self._turn)
 
     async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
         """Replace the history in one step, or return False. The SDK's compaction asks, so that no crash finds a gap.
@@ -460,7 +460,7 @@ class ManagedSession(StoredSession):
 
 async def delete_run_states(store: SessionStore, key: SessionKey, *, turn: TurnLock | None = None) -> None:
     """Forget what awaits approval: resumed into a history that is gone, it would run calls that no one sees."""
-    for name in (RUN_STATE, _STATE):
+    for name in (RUN_STATE, STATE):
         await store.delete_sidecar(key, name, turn=turn)
 
 

@@ -9,7 +9,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks import history, managed
+from benchmarks import history, managed, transfer
 from benchmarks.contenders import CONTENDERS, FLOOR, OURS, SQLITE, Contender, Session, close
 from benchmarks.conversation import ITEMS_PER_TURN, session_id, turns
 from benchmarks.measure import Arm, Figure, ask, figure, interleave
@@ -61,6 +61,7 @@ class Bench:
             self._users,
             self._histories,
             self._sizes,
+            self._transfers,
         )
         for case in cases:
             for row in await case():
@@ -180,6 +181,11 @@ class Bench:
             Row(f"bytes per stored item, of {size:,}", "B", stored, goal=0.85),
             Row(f"peak memory of reading {size:,} entries", "MB", grown, goal=1.1),
         ]
+
+    async def _transfers(self) -> list[Row]:
+        return await transfer.transfers(
+            self._make_folder("transfer", OURS), self._effort.longest, self._effort.processes
+        )
 
     def _imports(self) -> list[Row]:
         program = (

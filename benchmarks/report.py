@@ -19,6 +19,7 @@ _FORMS = {
     "items": (1, "items"),
     "B": (1, "B"),
     "MB": (1e-6, "MB"),
+    "MB/s": (1e-6, "MB/s"),
 }
 
 
@@ -27,7 +28,7 @@ class Row:
     """One case."""
 
     case: str
-    unit: Literal["ms", "s", "turns/s", "items", "B", "MB"]
+    unit: Literal["ms", "s", "turns/s", "items", "B", "MB", "MB/s"]
     figures: dict[str, Figure]
     goal: float | None = None
     goal_is: Literal["at most", "at least"] = "at most"

@@ -1,6 +1,6 @@
 import os
 import pickle
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -14,6 +14,12 @@ SAMPLES = {
     "InvalidItemError": ("item 1 of 2", "holds a value of type 'set', which JSON does not have"),
     "InvalidValueError": ({"status": "must be 'active', 'paused' or 'closed'"},),
     "UnsupportedError": ("MemoryStore", "set sessions aside"),
+    "MissingExtraError": ("export to YAML", "yaml"),
+    "FileInTheWayError": ("/x/order-42.md",),
+    "ImportRefusedError": ("/x/order-42.json", "is not JSON"),
+    "ImportVersionError": ("/x/order-42.json", "is newer"),
+    "ImportLimitError": ("/x/order-42.json", "is too large"),
+    "SessionChangedError": (*WHO, 1, 2),
     "UnknownAgentError": ("billing", ("triage", "refunds")),
     "AgentAmbiguousError": ("billing", 2, *WHO),
     "SessionNotFoundError": WHO,
@@ -38,6 +44,9 @@ SAMPLES = {
     "TooManyError": (*WHO, "checkpoints", 1000, "delete some"),
     "NothingToRetryError": (*WHO, "its last turn has not failed"),
     "MessageNotKeptError": (*WHO, "its message was too large"),
+    "SessionExpiredError": (*WHO, datetime(2026, 11, 20, tzinfo=UTC)),
+    "NotArchivedError": WHO,
+    "ArchiveError": (*WHO, "/x/support/order-42.0123abcd.jsonl.zst", "its end is missing"),
     "ManagerClosedError": WHO,
     "SessionLimitError": (*WHO, "an item", 70_000_000, "max_item_bytes", 67_108_864),
     "TooManySessionsError": ("max_sessions_per_user", 2, "ann", (*WHO, SessionKey("sales", "b"))),
@@ -47,7 +56,6 @@ SAMPLES = {
     "SessionPathError": (*WHO, "/x/order-42.json", "not a regular file"),
     "SessionIOError": (*WHO, "/x/order-42.json", "no space", 28),
     "StoreError": ("redis://localhost:6379", "it is odd"),
-    "MissingExtraError": ("RedisStore", "redis"),
     "SchemaError": ("postgresql://localhost/app", "its tables are missing"),
     "DurabilityError": ("redis://localhost:6379", "it evicts keys"),
     "StoreClosedError": ("redis://localhost:6379",),
@@ -60,7 +68,11 @@ BUILTINS = {
     "InvalidValueError": ValueError,
     "InvalidDecisionError": ValueError,
     "NothingToRetryError": LookupError,
+    "NotArchivedError": LookupError,
     "UnsupportedError": NotImplementedError,
+    "MissingExtraError": ImportError,
+    "FileInTheWayError": FileExistsError,
+    "ImportRefusedError": ValueError,
     "UnknownAgentError": LookupError,
     "AgentAmbiguousError": LookupError,
     "ManagerClosedError": RuntimeError,
@@ -69,7 +81,6 @@ BUILTINS = {
     "NothingToResumeError": LookupError,
     "SessionBusyError": TimeoutError,
     "SessionIOError": OSError,
-    "MissingExtraError": ImportError,
     "StoreClosedError": RuntimeError,
     "StoreUnavailableError": ConnectionError,
 }
@@ -116,6 +127,16 @@ def test_the_tree_at_the_top_of_the_module_names_every_error(kind):
 @pytest.mark.parametrize("name", BUILTINS)
 def test_an_error_is_the_builtin_it_resembles(name):
     assert issubclass(getattr(errors, name), BUILTINS[name])
+
+
+def test_a_refused_import_tells_file_line_and_field():
+    error = errors.ImportRefusedError("chat.json", "must be a role", line=3, field="role")
+    assert str(error) == "chat.json, line 3, field 'role': must be a role; nothing was imported"
+    assert (pickle.loads(pickle.dumps(error)).line, error.field) == (3, "role")
+
+
+def test_a_missing_extra_is_named_with_the_command_that_installs_it():
+    assert 'pip install "agents-sessions[yaml]"' in str(sample(errors.MissingExtraError))
 
 
 def test_an_error_of_the_system_tells_its_number():

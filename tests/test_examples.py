@@ -47,6 +47,17 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return run("quickstart", folder, "--root", "sessions"), folder / "sessions"
 
 
+def test_export_report(tmp_path: Path) -> None:
+    shown = run("export_report", tmp_path, "out")
+
+    assert in_order(
+        shown, "secrets in it: {'api key'", "'card number': 2", "wrote case-7.html", "wrote bug-report.json"
+    )
+    page, report = ((tmp_path / "out" / name).read_text() for name in ("case-7.html", "bug-report.json"))
+    assert "4111" not in page
+    assert "invoiced" not in report
+
+
 def test_quickstart(quickstart: tuple[str, Path]) -> None:
     assert in_order(
         quickstart[0],
@@ -186,6 +197,22 @@ def test_postgres_workers(tmp_path: Path) -> None:
         "completed",
         "interrupted",
         "completed",
+    )
+
+
+def test_retention(tmp_path: Path) -> None:
+    assert in_order(
+        run("retention", tmp_path),
+        "order-1  ",
+        "idle for 400d (max_idle)",
+        "order-3  ",
+        "contract  stays: it is pinned",
+        "2 went to the trash; order-3 stays: it was used since",
+        "order-1 is back with 1 message",
+        "order-4 is archived in jsonl.",
+        "log: order-1 went to the trash by max_idle",
+        "0 findings",
+        "ann is forgotten: 3 sessions, complete: True",
     )
 
 

@@ -70,7 +70,7 @@ class Redactions:
     ) -> list[RedactedPlace]:
         """Take a text, or all that one entry says, out of a session: see `SessionManager.redact`."""
         _check(seq, text, replacement)
-        key = await self._lookup.key(session_id, agent_id)
+        key = await self._lookup.key(session_id, agent_id, whatever=True)
         redaction = await self._redaction(key, seq, text, replacement)
         found: list[RedactedPlace] = []
         for relative in await self._relatives(key):

@@ -13,7 +13,6 @@ from agents_sessions.manager.sessions import NewSessionFacts, SessionFacade
 from agents_sessions.model.ids import check_id
 
 if TYPE_CHECKING:
-    from agents_sessions.keys import SessionKey
     from agents_sessions.model.query import SessionFilters
 
 
@@ -53,14 +52,20 @@ class BulkFacade(SessionFacade, FindingFacade):
         return await outcomes(Job(facts.get("session_id"), partial(create, **facts)) for facts in new)
 
     async def delete_sessions(
-        self, session_ids: Iterable[str] | None = None, **filters: Unpack[SessionFilters]
+        self,
+        session_ids: Iterable[str] | None = None,
+        *,
+        permanently: bool = False,
+        **filters: Unpack[SessionFilters],
     ) -> list[SessionOutcome]:
-        """Remove sessions for good, some at a time, and return an outcome for each. One that fails stops no other.
+        """Remove sessions, some at a time, and return an outcome for each. One that fails stops no other.
 
-        Each waits for a turn that runs on it. To see first what filters ask for, call `list_sessions` with them.
+        They go where `delete_session` puts them: to the trash if the manager has one. Each waits for a turn that runs
+        on it. To see first what filters ask for, call `list_sessions` with them.
 
         Args:
             session_ids: Their ids, or None for all that the filters ask for.
+            permanently: Remove them for good at once.
             filters: See `list_sessions`; `agent_id` may be given with ids too. Without ids, at least one.
 
         Raises:
@@ -72,7 +77,9 @@ class BulkFacade(SessionFacade, FindingFacade):
                     {"session_ids": "or a filter must be given: nothing removes all sessions at once"}
                 )
             keys = [info.key async for info in self.iter_sessions(**filters)]
-            return await outcomes(Job(key.session_id, partial(self._delete, key)) for key in keys)
+            return await outcomes(
+                Job(key.session_id, partial(self._delete, key, permanently=permanently)) for key in keys
+            )
         agent_id = filters.pop("agent_id", None)
         if filters:
             raise InvalidValueError(dict.fromkeys(filters, "cannot be given with session_ids"))
@@ -81,7 +88,5 @@ class BulkFacade(SessionFacade, FindingFacade):
         ids = list(dict.fromkeys(session_ids))
         for session_id in ids:
             check_id(session_id)
-        return await outcomes(Job(each, partial(self.delete_session, each, agent_id=agent_id)) for each in ids)
-
-    async def _delete(self, key: SessionKey) -> None:
-        await self._turns.delete(key, self._lock_timeout)
+        delete = partial(self.delete_session, agent_id=agent_id, permanently=permanently)
+        return await outcomes(Job(each, partial(delete, each)) for each in ids)

@@ -25,6 +25,13 @@ def check_choice(name: str, value: str | None, allowed: Sequence[str]) -> None:
         raise InvalidValueError({name: f"must be one of {', '.join(map(repr, allowed))}, not {value!r:.80}"})
 
 
+def check_given(name: str, value: str) -> str:
+    """Return a value that is to choose sessions. What is empty would not filter, and so choose all there are."""
+    if not isinstance(value, str) or not value:
+        raise InvalidValueError({name: f"must be a text that is not empty, not {value!r:.80}"})
+    return value
+
+
 def check_name(name: object) -> None:
     """Refuse a name that is empty or too long for a title. One that a session has already is shown as it is."""
     if isinstance(name, str) and not 1 <= len(name) <= MAX_NAME:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
-from agents_sessions.errors import InvalidValueError, SessionClosedError
+from agents_sessions.errors import InvalidValueError, SessionArchivedError, SessionClosedError
 from agents_sessions.manager.checks import check_name, facts_checked, metadata_changes, tags_of
 from agents_sessions.manager.extensions import check_extension, json_of, value_of
 from agents_sessions.turns.activity import Activity, activity_of
@@ -77,14 +77,14 @@ class FactFacade:
         Raises:
             SessionNotFoundError: There is none.
         """
-        return await activity_of(self.store, await self._lookup.key(session_id, agent_id))
+        return await activity_of(self.store, await self._lookup.key(session_id, agent_id, whatever=True))
 
     async def is_running(self, session_id: str, *, agent_id: str | None = None) -> bool:
         """Tell whether a turn, or a change that must not meet one, holds the session at this moment.
 
         That may be in any process. One that was killed holds nothing.
         """
-        return await self.store.is_running(await self._lookup.key(session_id, agent_id))
+        return await self.store.is_running(await self._lookup.key(session_id, agent_id, whatever=True))
 
     # --- its labels ---
 
@@ -243,12 +243,14 @@ class FactFacade:
 
         def rewritten(history: History) -> History:
             facts = change(history.info)
+            if "status" in facts and history.info.status == "archived":
+                raise SessionArchivedError(history.info.key)
             with facts_checked():
                 return history.with_facts(**facts) if facts else history
 
-        key = await self._lookup.key(session_id, agent_id)
+        key = await self._lookup.key(session_id, agent_id, whatever=True)
         async with self._quota.room_after(self.store, key, touched or {}):
-            return await self.store.rewrite(key, rewritten)
+            return self._lookup.effective(await self.store.rewrite(key, rewritten))
 
 
 def _new(info: SessionInfo, **facts: object) -> Mapping[str, object]:

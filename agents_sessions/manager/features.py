@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from agents_sessions.features.archive.archive import Archive
     from agents_sessions.features.branches.branches import Branches
     from agents_sessions.features.checkpoints import Checkpoints
+    from agents_sessions.features.diagnostics.diagnostics import Diagnostics
+    from agents_sessions.features.erasure import Erasure
     from agents_sessions.features.redaction import RedactedPlace, Redactions
+    from agents_sessions.features.retention.retention import Retention, Schedule
     from agents_sessions.features.statistics.prices import Prices
     from agents_sessions.features.statistics.statistics import Statistics
     from agents_sessions.features.summaries import Summaries
+    from agents_sessions.features.transfer.transfer import Transfer
+    from agents_sessions.features.trash import Trash
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.quota import SessionQuota
     from agents_sessions.stores.base import SessionStore
@@ -27,6 +35,44 @@ class FeatureFacade:
     _lookup: SessionLookup
     _turns: Turns
     _lock_timeout: float | None
+    _trash_keeps: timedelta | None
+    _archive_folder: str | os.PathLike[str] | None
+    _schedules: set[Schedule]
+
+    @cached_property
+    def archive(self) -> Archive:
+        """Put histories away, compressed, and bring them back."""
+        from agents_sessions.features.archive.archive import Archive
+
+        return Archive(self.store, self._lookup, self._archive_folder, self._lock_timeout)
+
+    @cached_property
+    def diagnostics(self) -> Diagnostics:
+        """Look for what is not as it should be, and repair it."""
+        from agents_sessions.features.diagnostics.diagnostics import Diagnostics
+
+        return Diagnostics(self.store, self.archive)
+
+    @cached_property
+    def retention(self) -> Retention:
+        """Remove old sessions by rules that are shown before they act."""
+        from agents_sessions.features.retention.retention import Retention
+
+        return Retention(self.store, self._lookup, self.trash, self.archive, self._schedules)
+
+    @cached_property
+    def trash(self) -> Trash:
+        """Have deleted sessions back, or remove them for good."""
+        from agents_sessions.features.trash import Trash
+
+        return Trash(self.store, self._trash_keeps, self.archive)
+
+    @cached_property
+    def _erasure(self) -> Erasure:
+        from agents_sessions.features.erasure import Erasure
+
+        return Erasure(self.store, self.trash, self.archive, self.retention, self._lock_timeout)
+
     _prices: Prices
     _quota: SessionQuota
 
@@ -67,9 +113,9 @@ class FeatureFacade:
         """Take a text, or all that one entry says, out of a session for good; return every place where it stood.
 
         It goes out of the history (what was taken back, summaries and checkpoints included), of name, metadata and
-        other free facts, of what is saved beside the session, of copies that were set aside or kept by a repair, and
-        of every place that is registered in `redactions`. A mark in the history says when. Ids and tags are never
-        changed. What a model has made of the text in words of its own is not found.
+        other free facts, of what is saved beside the session, of copies that were set aside or kept by a repair, of the
+        archive, and of every place that is registered in `redactions`. A mark in the history says when. Ids and tags
+        are never changed. What a model has made of the text in words of its own is not found.
 
         Args:
             session_id: The session.
@@ -102,7 +148,9 @@ class FeatureFacade:
         """What takes text out for good. `redactions.places` lists what keeps text outside of the store."""
         from agents_sessions.features.redaction import Redactions
 
-        return Redactions(self.store, self._lookup, self._lock_timeout)
+        redactions = Redactions(self.store, self._lookup, self._lock_timeout)
+        redactions.places.append(self.archive)
+        return redactions
 
     @cached_property
     def summaries(self) -> Summaries:
@@ -116,3 +164,10 @@ class FeatureFacade:
         from agents_sessions.turns.summarising import Summarisers
 
         return Summarisers(self._turns.registry, self._defaults.get("run_config"))
+
+    @cached_property
+    def transfer(self) -> Transfer:
+        """Export conversations, import them, and take over those of other sessions."""
+        from agents_sessions.features.transfer.transfer import Transfer
+
+        return Transfer(self.store, self._lookup, self._lock_timeout, self.statistics)

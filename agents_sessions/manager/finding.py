@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Unpack, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from agents_sessions.errors import SessionNotFoundError
 from agents_sessions.features.finding import every, resolve
@@ -25,7 +25,8 @@ class FindingFacade:
     Where a method takes `filters`, these are keywords: agent_id, user_id, status, mode, session_type, tags (all of
     them), metadata (each of these keys with just this value), working_dir, parent_id, name, pinned, id_prefix,
     created_after, created_before, active_after and active_before. What is not given, or is None, does not filter; a
-    keyword that is none of them is an `InvalidValueError`, before anything is read.
+    keyword that is none of them is an `InvalidValueError`, before anything is read. Sessions that have expired are left
+    out: `expired=True` asks for them alone, and None for all.
     """
 
     store: SessionStore
@@ -55,10 +56,13 @@ class FindingFacade:
         Raises:
             SessionNotFoundError: There is none.
             SessionAmbiguousError: Several agents have one of this id, and `agent_id` does not say which.
+            SessionExpiredError: Nothing has happened in it for longer than its time to live.
         """
         check_limit(include_messages)
-        key = await self._lookup.key(session_id, agent_id)
+        key = await self._lookup.key(session_id, agent_id, whatever=True)
         [info] = await self.store.titled([await self.store.existing(key)])
+        self._lookup.check_expiry(info)
+        info = self._lookup.effective(info)
         if include_messages is None:
             return info
         messages = await self.store.messages(key, limit=include_messages) if include_messages else []
@@ -128,7 +132,8 @@ class FindingFacade:
         Raises:
             InvalidValueError: A filter is none, no session can have its value, or the cursor is of another question.
         """
-        return await self.store.query(SessionQuery.of(filters, sort=sort, limit=limit, cursor=cursor))
+        page = await self.store.query(self._query(filters, sort=sort, limit=limit, cursor=cursor))
+        return Page(map(self._lookup.effective, page), page.next_cursor)
 
     def iter_sessions(self, *, sort: Sort = "id", **filters: Unpack[SessionFilters]) -> AsyncIterator[SessionInfo]:
         """Yield all sessions that the filters ask for, however many, a page at a time.
@@ -139,7 +144,7 @@ class FindingFacade:
         Raises:
             InvalidValueError: See `list_sessions`.
         """
-        return every(self.store, SessionQuery.of(filters, sort=sort))
+        return every(self.store, self._query(filters, sort=sort))
 
     async def get_sessions_by_agent(
         self, agent_id: str, *, sort: Sort = "last_active", limit: int = 100, cursor: str | None = None
@@ -159,7 +164,7 @@ class FindingFacade:
         Raises:
             InvalidValueError: See `list_sessions`.
         """
-        return await self.store.count(SessionQuery.of(filters))
+        return await self.store.count(self._query(filters))
 
     async def get_active_session_count(self, user_id: str | None = None) -> int:
         """Return how many sessions take messages, of all users or of one."""
@@ -173,7 +178,7 @@ class FindingFacade:
         Raises:
             InvalidValueError: See `list_sessions`.
         """
-        page = await self.store.query(SessionQuery.of(filters, limit=1))
+        page = await self.store.query(self._query(filters, limit=1))
         return page[0] if page else None
 
     async def search(
@@ -201,7 +206,11 @@ class FindingFacade:
         Raises:
             InvalidValueError: See `list_sessions`.
         """
-        sessions = SessionQuery.of(filters)
+        sessions = self._query(filters)
         return await self.store.search(
             SearchQuery(text=text, kinds=tuple(kinds), sessions=sessions, limit=limit, cursor=cursor)
         )
+
+    def _query(self, filters: SessionFilters, **order: Any) -> SessionQuery:
+        """Return a question that leaves out what has expired, unless the filters say otherwise."""
+        return SessionQuery.of({"expired": False, **filters, "default_ttl": self._lookup.ttl}, **order)

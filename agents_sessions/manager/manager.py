@@ -16,6 +16,7 @@ from agents_sessions.manager.bulk import BulkFacade
 from agents_sessions.manager.features import FeatureFacade
 from agents_sessions.manager.history import HistoryFacade
 from agents_sessions.manager.turns import TurnFacade
+from agents_sessions.model.durations import Duration, duration_of, seconds_of
 from agents_sessions.quota import SessionQuota
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.stores.scoped import OneUsersStore
@@ -28,6 +29,7 @@ from agents_sessions.turns.turn import Turns
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from agents_sessions.features.retention.retention import Schedule
     from agents_sessions.keys import SessionKey
     from agents_sessions.model.info import Compaction
     from agents_sessions.turns.stream import ReplyStream
@@ -48,6 +50,9 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         missing_agent: If the agent that a conversation was handed to is gone, its next message is an `error`, or goes
             to the session's own agent: `entry`.
         lock_timeout: Seconds that a message waits for the turns before it on the same session; None for no limit.
+        trash: How long a deleted session can be had back, such as `"30d"`; None deletes for good.
+        ttl: How long a session lives after its last activity that has no time of its own, such as `"7d"`.
+        archive: The folder for archived sessions; None takes one below the root of a `FileStore`.
         max_sessions: How many sessions may be open, which is not closed, in the whole store; None for no limit.
         max_sessions_per_user: The same for the sessions of each user.
         prices: What models cost that no price list knows, or otherwise than it says: see `statistics`.
@@ -62,6 +67,9 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         agents: Agents = (),
         missing_agent: MissingAgent = "error",
         lock_timeout: float | None = 300.0,
+        trash: Duration | None = None,
+        ttl: Duration | None = None,
+        archive: str | os.PathLike[str] | None = None,
         max_sessions: int | None = None,
         max_sessions_per_user: int | None = None,
         prices: Prices = NO_PRICES,
@@ -74,13 +82,16 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         check_options(RunArguments, defaults)
         self._lock_timeout = lock_timeout
         self._defaults = defaults
-        self._lookup = SessionLookup(self.store)
+        self._trash_keeps = None if trash is None else duration_of(trash, "trash")
+        self._archive_folder = archive
+        self._lookup = SessionLookup(self.store, None if ttl is None else seconds_of(ttl, "ttl"))
         self._quota = SessionQuota(self.store, max_sessions, max_sessions_per_user)
         self._prices = check_prices(prices)
         if compaction is not None:
             Summarisers(self._registry).check(compaction.summariser)
         self._turns = Turns(self.store, self._lookup, self._registry, compaction=compaction)
         self._streams: WeakSet[ReplyStream] = WeakSet()
+        self._schedules: set[Schedule] = set()
         self._current: SessionKey | None = None
 
     def for_user(self, user_id: str) -> SessionManager:
@@ -100,7 +111,8 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
                 delattr(view, name)  # it was made with the store of all
         view._owns_store, view._current, view._user_id = False, None, user_id
         view.store = OneUsersStore(self.store, user_id)
-        view._lookup = SessionLookup(view.store)
+        view._lookup = SessionLookup(view.store, self._lookup.ttl)
+        view._archive_folder = self.archive.folder
         view._quota = self._quota.seen_by(user_id)
         view._turns = self._turns.on(view.store, view._lookup)
         return view
@@ -128,6 +140,7 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         for stream in streams:
             stream.leave_behind()
         try:
+            await asyncio.gather(*(schedule.stop() for schedule in tuple(self._schedules)))
             if not await running.drain(drain_timeout):
                 await asyncio.gather(*(stream.aclose() for stream in streams))
                 running.cancel()

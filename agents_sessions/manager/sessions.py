@@ -8,18 +8,27 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 from uuid import uuid4
 
-from agents_sessions.errors import SessionExistsError
+from agents_sessions.errors import InvalidValueError, SessionExistsError
 from agents_sessions.keys import SessionKey
-from agents_sessions.manager.checks import check_name, facts_checked, path_of, tags_of
+from agents_sessions.manager.checks import check_given, check_name, facts_checked, path_of, tags_of
 from agents_sessions.manager.facts import FactFacade
+from agents_sessions.model.durations import seconds_of
+from agents_sessions.model.entries import now
 from agents_sessions.model.ids import check_id
 from agents_sessions.model.info import GivenStatus, SessionInfo, SessionType
+from agents_sessions.model.query import SessionQuery
 from agents_sessions.not_given import NOT_GIVEN, NotGiven, given
 from agents_sessions.session import ManagedSession
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from agents.memory import SessionSettings
 
+    from agents_sessions.features.archive.archive import Archive
+    from agents_sessions.features.erasure import DeletionReport, Erasure
+    from agents_sessions.features.trash import Trash
+    from agents_sessions.model.durations import Duration
     from agents_sessions.model.info import Compaction
     from agents_sessions.turns.agents import AgentRegistry
     from agents_sessions.turns.turn import Turns
@@ -40,6 +49,7 @@ class NewSessionFacts(TypedDict, total=False):
     working_dir: str | os.PathLike[str] | None
     parent_id: str | None
     indexed: bool
+    ttl: Duration | None
     compaction: Compaction | None
 
 
@@ -49,6 +59,10 @@ class SessionFacade(FactFacade):
     _registry: AgentRegistry
     _turns: Turns
     _lock_timeout: float | None
+    _trash_keeps: timedelta | None
+    trash: Trash
+    archive: Archive
+    _erasure: Erasure
     _user_id: str | None = None
 
     async def create_session(
@@ -68,6 +82,7 @@ class SessionFacade(FactFacade):
         working_dir: str | os.PathLike[str] | None = None,
         parent_id: str | None = None,
         indexed: bool = True,
+        ttl: Duration | None = None,
         compaction: Compaction | None = None,
     ) -> SessionInfo:
         """Make a new session of an agent, and return its facts: its id is `info.id`.
@@ -89,6 +104,7 @@ class SessionFacade(FactFacade):
             working_dir: The folder that it is about.
             parent_id: The session that it comes from.
             indexed: False keeps its text out of every search index, for ever.
+            ttl: How long it lives after its last activity, such as `"7d"`; by default the manager's.
             compaction: When and how the model's input is shortened, if not as the manager says. Its summariser is a
                 name.
 
@@ -118,6 +134,7 @@ class SessionFacade(FactFacade):
                 working_dir=path_of(working_dir),
                 parent_id=parent_id,
                 indexed=indexed,
+                ttl=None if ttl is None else seconds_of(ttl, "ttl"),
                 compaction=compaction,
             )
         async with contextlib.AsyncExitStack() as stack:
@@ -128,7 +145,7 @@ class SessionFacade(FactFacade):
                     raise SessionExistsError(session_id)
             created = await self.store.create(info)
         self._lookup.remember(created.key)
-        return created
+        return self._lookup.effective(created)
 
     async def get_or_create_session(
         self, agent_id: str, *, session_id: str, **facts: Unpack[NewSessionFacts]
@@ -144,6 +161,7 @@ class SessionFacade(FactFacade):
 
         Raises:
             SessionExistsError: The session of this id is another agent's.
+            SessionExpiredError: It is there, and expired.
             UnknownAgentError, InvalidItemError: See `create_session`.
         """
         self._registry.check_entry(agent_id)
@@ -157,7 +175,8 @@ class SessionFacade(FactFacade):
                 if found is None:
                     raise
         self._lookup.remember(key)
-        return found
+        self._lookup.check_expiry(found)
+        return self._lookup.effective(found)
 
     async def update_session(
         self,
@@ -175,14 +194,17 @@ class SessionFacade(FactFacade):
         pinned: bool | NotGiven = NOT_GIVEN,
         working_dir: str | os.PathLike[str] | NotGiven | None = NOT_GIVEN,
         parent_id: str | NotGiven | None = NOT_GIVEN,
+        ttl: Duration | NotGiven | None = NOT_GIVEN,
         compaction: Compaction | NotGiven | None = NOT_GIVEN,
     ) -> SessionInfo:
         """Change facts of a session; what is not given stays. `metadata` and `tags` replace all of them.
 
-        To change some of them, see `update_session_metadata` and `tag_session`.
+        That goes for one that has expired or is archived too. To change some tags or keys, see
+        `update_session_metadata` and `tag_session`.
 
         Raises:
             SessionNotFoundError: There is none.
+            SessionArchivedError: It is archived, and its status is to be changed.
             TooManySessionsError: It was closed or another user's, and as many as are allowed are not closed.
             InvalidValueError: A value does not fit, or the metadata is not JSON; nothing was changed.
         """
@@ -196,8 +218,13 @@ class SessionFacade(FactFacade):
             metadata=metadata,
             pinned=pinned,
             parent_id=parent_id,
+            ttl=ttl,
             compaction=compaction,
         )
+        if status == "archived":
+            raise InvalidValueError({"status": "becomes 'archived' by manager.archive.archive(…)"})
+        if ttl is not NOT_GIVEN and ttl is not None:
+            facts["ttl"] = seconds_of(ttl, "ttl")
         if tags is not NOT_GIVEN:
             facts["tags"] = tags_of(tags)
         if working_dir is not NOT_GIVEN:
@@ -244,15 +271,49 @@ class SessionFacade(FactFacade):
         key = await self._lookup.key(session_id, agent_id)
         await self._turns.clear(key, self._lock_timeout)
 
-    async def delete_session(self, session_id: str, *, agent_id: str | None = None) -> None:
-        """Remove a session and all that belongs to it, for good. Waits for a turn that runs on it.
+    async def refresh_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo:
+        """Begin the time to live of a session anew, also if it has expired.
+
+        Raises:
+            SessionNotFoundError: There is none.
+        """
+        return await self._change_facts(session_id, agent_id, lambda _: {"refreshed_at": now()})
+
+    async def delete_session(self, session_id: str, *, agent_id: str | None = None, permanently: bool = False) -> None:
+        """Remove a session and all that belongs to it. Waits for a turn that runs on it.
+
+        In a manager with a `trash` it can be had back for a while: see `manager.trash`. Without one, or `permanently`,
+        it is gone for good at once. The history of an archived one goes too.
 
         Raises:
             SessionNotFoundError: There is none.
             SessionBusyError: A turn runs on it and did not end in time.
         """
-        key = await self._lookup.key(session_id, agent_id)
-        await self._turns.delete(key, self._lock_timeout)
+        await self._delete(await self._lookup.key(session_id, agent_id, whatever=True), permanently=permanently)
+
+    async def _delete(self, key: SessionKey, *, permanently: bool) -> None:
+        if self._trash_keeps is not None and not permanently:
+            await self.trash.put(key, lock_timeout=self._lock_timeout)
+        elif await self._turns.is_archived(key):
+            await self.archive.delete(key, self._lock_timeout)
+        else:
+            await self._turns.delete(key, self._lock_timeout)
+
+    async def delete_user_sessions(self, user_id: str, *, erase: bool = False) -> DeletionReport:
+        """Remove all sessions of a user, with an outcome each. Waits for turns that run on them.
+
+        They go to the trash if the manager has one. With `erase` they go for good, and so does every trace: sidecars,
+        what is in trash and archive, copies that repairs have kept, backups, the log of retention and the text in
+        indexes. The report names every place that was visited.
+
+        Raises:
+            InvalidValueError: The user is no text.
+        """
+        return await self._erasure.delete(SessionQuery(user_id=check_given("user_id", user_id)), erase=erase)
+
+    async def delete_agent_sessions(self, agent_id: str, *, erase: bool = False) -> DeletionReport:
+        """Remove all sessions of an agent, as `delete_user_sessions` does those of a user."""
+        return await self._erasure.delete(SessionQuery(agent_id=check_given("agent_id", agent_id)), erase=erase)
 
     def session(
         self,

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Literal, NotRequired, TypedDict
 
 from agents_sessions.errors import InvalidItemError
-from agents_sessions.model.lossless_json import JsonObject, check_json
+from agents_sessions.model.lossless_json import JsonObject, check_json, encode_exactly
 from agents_sessions.model.usage import RequestRow as RequestRow
 
 Item = JsonObject
@@ -206,6 +206,7 @@ def check_entries(entries: Sequence[Entry]) -> None:
         InvalidItemError: See `lossless_json.check_json`; also for an item that is not a dict, or an `at`, `agent` or
             `turn` that is not text.
     """
+    is_exact = encode_exactly(list(entries)) is not None  # of all at once, a third of the time of looking at each
     for number, entry in enumerate(entries, 1):
         body = entry.get("item", entry.get("record"))
         where = f"item {number} of {len(entries)}"
@@ -214,6 +215,8 @@ def check_entries(entries: Sequence[Entry]) -> None:
         if "item" in entry and "record" in entry:
             raise InvalidItemError(where, "is both an item and a record")
         _check_envelope(entry, where)
+        if is_exact:
+            continue
         try:
             check_json(body)
             check_json(envelope_of(entry))

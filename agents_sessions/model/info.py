@@ -16,21 +16,21 @@ from pydantic import (
 )
 
 from agents_sessions.keys import SessionKey
+from agents_sessions.model.durations import LONGEST
 from agents_sessions.model.entries import as_stored, now, parse_time, timestamp
 from agents_sessions.model.ids import check_id
 from agents_sessions.model.totals import ContextStats
 
-SessionStatus = Literal["active", "paused", "closed"]
-GivenStatus = Literal["active", "paused", "closed", "completed"]
+SessionStatus = Literal["active", "paused", "closed", "archived"]
+GivenStatus = Literal["active", "paused", "closed", "archived", "completed"]
 """A status as it may be given: other session managers call a closed session completed."""
 SessionType = Literal["user", "sub_agent", "scheduled"]
 
 MOVED_FROM = "moved_from"
 """The fact that says whose session it was before it was moved, and how far it had come then."""
 
-_TOTALS = {"seq", "updated_at", "context"}
-_DERIVED = {"last_active_at", "title"}
-_NOT_AS_THEY_ARE = {"seq", "updated_at", "context", "last_active_at", "forked_at", "compaction"}
+_SELDOM = ("ttl", "refreshed_at", "archived_at", "archive")
+_NOT_AS_THEY_ARE = {"seq", "updated_at", "context", "last_active_at", "expires_at", "forked_at", "compaction", *_SELDOM}
 """Totals, what is computed, and what few sessions have: it is left out where it is None."""
 
 MAX_TAGS = 100
@@ -93,7 +93,7 @@ class SessionInfo(BaseModel):
     name: str | None = None
     """A title for people."""
     status: SessionStatus = "active"
-    """Only an active session takes messages."""
+    """Only an active session takes messages. Of an archived one, its store has the facts alone."""
     session_type: SessionType = "user"
     """Who drives it: a person, another agent, or a clock."""
     mode: str | None = None
@@ -120,6 +120,14 @@ class SessionInfo(BaseModel):
     """Data of other packages, each under a name of its own. JSON only."""
     indexed: bool = True
     """False keeps the text of the session out of every search index."""
+    ttl: float | None = Field(default=None, gt=0, le=LONGEST)
+    """Seconds from its last activity until it expires. None takes the manager's, if that has one."""
+    refreshed_at: datetime | None = None
+    """When its time to live was last begun anew without an entry."""
+    archived_at: datetime | None = None
+    """When its history went to the archive."""
+    archive: str | None = None
+    """The file that it went to, below the folder of the archive."""
     created_at: datetime = Field(default_factory=now)
     """UTC, in milliseconds, whatever the time zone it is given in; one without a time zone is refused."""
     updated_at: datetime = Field(default_factory=now)
@@ -135,9 +143,11 @@ class SessionInfo(BaseModel):
     def _closed(cls, status: object) -> object:
         return closed_if_completed(status)
 
-    @field_validator("created_at", "updated_at")
+    @field_validator("created_at", "updated_at", "refreshed_at", "archived_at")
     @classmethod
-    def _to_utc(cls, moment: datetime) -> datetime:
+    def _to_utc(cls, moment: datetime | None) -> datetime | None:
+        if moment is None:
+            return None
         if moment.utcoffset() is None:
             raise ValueError("a time without a time zone")
         try:
@@ -145,9 +155,9 @@ class SessionInfo(BaseModel):
         except OverflowError:
             raise ValueError("a time that UTC does not have") from None
 
-    @field_serializer("created_at", "updated_at", when_used="json")
-    def _as_stored(self, moment: datetime) -> str:
-        return timestamp(moment)
+    @field_serializer("created_at", "updated_at", "refreshed_at", "archived_at", when_used="json")
+    def _as_stored(self, moment: datetime | None) -> str | None:
+        return None if moment is None else timestamp(moment)
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -188,6 +198,18 @@ class SessionInfo(BaseModel):
         newest = self.context.last_entry_at
         return self.updated_at if newest is None else parse_time(newest)
 
+    @property
+    def last_used_at(self) -> datetime:
+        """Its last activity or, if that is later, when it was last refreshed: from then on its time to live counts."""
+        active, refreshed = self.last_active_at, self.refreshed_at
+        return active if refreshed is None else max(active, refreshed)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def expires_at(self) -> datetime | None:
+        """When it expires if nothing happens in it; None if it does not."""
+        return None if self.ttl is None else self.last_used_at + timedelta(seconds=self.ttl)
+
     def header(self) -> dict[str, Any]:
         """Return the facts, without the totals, as JSON data. The containers in it are the model's own."""
         # Not `model_dump`: it changes a lone surrogate in a key, and a set, in silence.
@@ -198,6 +220,9 @@ class SessionInfo(BaseModel):
             facts["forked_at"] = self.forked_at.model_dump()
         if self.compaction is not None:
             facts["compaction"] = self.compaction.model_dump()
+        for name in _SELDOM:
+            if (value := values[name]) is not None:
+                facts[name] = timestamp(value) if isinstance(value, datetime) else value
         return {**facts, "tags": list(self.tags), "created_at": timestamp(self.created_at)}
 
     def moved(self, agent_id: str) -> "SessionInfo":

@@ -1,4 +1,7 @@
-"""A question about many sessions, and its answer in pages. Pure; the same for every backend."""
+"""A question about many sessions, and its answer in pages. Pure, but for the clock that `expired` asks.
+
+It is the same for every backend.
+"""
 
 import base64
 import binascii
@@ -10,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, Literal, NamedTuple, TypedDict, TypeVar, get_args, overload
 
 from agents_sessions.errors import InvalidValueError
-from agents_sessions.model.entries import as_stored, timestamp
+from agents_sessions.model.durations import LONGEST
+from agents_sessions.model.entries import as_stored, now, timestamp
 from agents_sessions.model.info import GivenStatus, SessionInfo, SessionStatus, SessionType, closed_if_completed
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
 
@@ -42,6 +46,7 @@ class SessionFilters(TypedDict, total=False):
     created_before: datetime | None
     active_after: datetime | None
     active_before: datetime | None
+    expired: bool | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +80,10 @@ class SessionQuery:
     active_after: datetime | None = None
     """As for `created_after`, by the last activity."""
     active_before: datetime | None = None
+    expired: bool | None = None
+    """Those that have expired by now, or those that have not."""
+    default_ttl: float | None = None
+    """Seconds until a session expires that has no time of its own, for `expired`."""
     sort: Sort = "last_active"
     limit: int = 100
     cursor: str | None = None
@@ -111,6 +120,7 @@ class SessionQuery:
             and all(key in info.metadata and info.metadata[key] == value for key, value in self.metadata.items())
             and _between(info.created_at, self.created_after, self.created_before)
             and _between(info.last_active_at, self.active_after, self.active_before)
+            and (self.expired is None or has_expired(info, self.default_ttl) == self.expired)
         )
 
     def _equal(self) -> Iterable[tuple[str, object]]:
@@ -258,6 +268,12 @@ _ORDERS: dict[str, Callable[[SessionInfo], int | str]] = {
 }
 
 
+def has_expired(info: SessionInfo, default_ttl: float | None) -> bool:
+    """Tell whether a session has expired by now; `default_ttl` is for one that has no time of its own."""
+    ttl = default_ttl if info.ttl is None else info.ttl
+    return ttl is not None and info.last_used_at + timedelta(seconds=ttl) <= now()
+
+
 def _between(moment: datetime, first: datetime | None, end: datetime | None) -> bool:
     return (first is None or moment >= first) and (end is None or moment < end)
 
@@ -299,6 +315,11 @@ def _no_flag(value: object) -> str | None:
     return None if value is None or isinstance(value, bool) else f"must be True or False, not {value!r:.80}"
 
 
+def _no_ttl(value: object) -> str | None:
+    fits = value is None or (isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LONGEST)
+    return None if fits else f"must be a number of seconds above zero, not {value!r:.80}"
+
+
 def check_limit(value: object) -> str | None:
     """Return what is wrong with the limit of a page, or None."""
     fits = type(value) is int and 1 <= value <= MAX_LIMIT
@@ -316,5 +337,7 @@ _CHECKS: dict[str, Callable[[object], str | None]] = {
     "tags": _no_tags,
     "metadata": _no_metadata,
     "pinned": _no_flag,
+    "expired": _no_flag,
+    "default_ttl": _no_ttl,
     "limit": check_limit,
 }

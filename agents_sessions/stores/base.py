@@ -36,6 +36,7 @@ from collections.abc import (
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -50,8 +51,10 @@ from agents_sessions.errors import (
 )
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item, RedactionRecord, record_entry
+from agents_sessions.model.findings import Finding
 from agents_sessions.model.history import CONVERSATION, Message, Role, messages
 from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.lossless_json import encode_json
 from agents_sessions.model.query import Page, SessionQuery
 from agents_sessions.model.redaction import FoundText, Redaction
 from agents_sessions.model.search import Found, SearchHit, SearchQuery, Text, hit, name_of, texts_of
@@ -170,6 +173,9 @@ class SetAside(NamedTuple):
 
 class SessionStore(ABC):
     """A set of sessions. The module's docstring is the contract of every implementation."""
+
+    is_whole: bool = True
+    """Whether this shows all sessions that there are, or only those of some users."""
 
     lock_grace: float = 0.0
     """Seconds within which the turn lock of a process that died is free."""
@@ -311,6 +317,44 @@ class SessionStore(ABC):
             UnsupportedError: This backend cannot.
         """
         raise UnsupportedError(type(self).__name__, "set sessions aside")
+
+    async def load_aside(self, token: str) -> SessionInfo:
+        """Return the facts of a session that was set aside.
+
+        Raises:
+            LookupError: None was set aside under this token.
+            SessionStorageError: It cannot be read.
+            UnsupportedError: This backend cannot.
+        """
+        raise UnsupportedError(type(self).__name__, "set sessions aside")
+
+    async def check(self, *, thorough: bool = False) -> AsyncIterator[Finding]:
+        """Yield what is wrong with how the sessions are stored; `thorough` reads every byte of every history.
+
+        What histories say is for others to look at: this is about files, or whatever else the backend is made of.
+        """
+        del thorough
+        nothing: tuple[Finding, ...] = ()
+        for finding in nothing:
+            yield finding
+
+    async def repair(self, finding: Finding, backup: Path) -> bool:
+        """Repair what `check` has found, atomically, with a copy of all that is touched in a folder; tell whether.
+
+        What is not as it was found any more is left alone.
+        """
+        del finding, backup
+        return False
+
+    async def clear_copies(self, key: SessionKey) -> int:
+        """Remove the copies that repairs have kept of a session, whether it is there or not; return how many."""
+        del key
+        return 0
+
+    @property
+    def folder(self) -> Path | None:
+        """Where a feature may keep files of its own, each in a hidden folder; None if this backend has no folder."""
+        return None
 
     @contextlib.asynccontextmanager
     async def reserve(self, session_id: str) -> AsyncIterator[None]:
@@ -454,6 +498,32 @@ class SessionStore(ABC):
     async def count(self, query: SessionQuery) -> int:
         """Return how many sessions a question asks for; limit and cursor do not matter."""
         return len([None async for info in self.scan(query.agent_id) if query.matches(info)])
+
+    async def every(self, query: SessionQuery) -> AsyncIterator[SessionInfo]:
+        """Yield all sessions that a question asks for, in any order; sort, limit and cursor do not matter."""
+        async for info in self.scan(query.agent_id):
+            if query.matches(info):
+                yield info
+
+    async def sizes(self, places: Sequence[SessionKey | str]) -> list[int | None]:
+        """Return how many bytes sessions take, with all that lies beside them; None for one that is not there.
+
+        Sessions that were set aside are named by their tokens. Here, a session counts as its entries and sidecars do;
+        one that was set aside is not known.
+        """
+        return [None if isinstance(place, str) else await self._size(place) for place in places]
+
+    async def _size(self, key: SessionKey) -> int | None:
+        info = await self.load(key)
+        if info is None:
+            return None
+        try:
+            names = await self.list_sidecars(key)
+            beside = [len(await self.read_sidecar(key, name) or b"") for name in names]
+            entries = [len(encode_json(entry)) + 1 async for entry in self.walk(key)]
+        except SessionNotFoundError:
+            return None
+        return len(encode_json(info.header())) + sum(beside) + sum(entries)
 
     async def search(self, query: SearchQuery) -> Page[SearchHit]:
         """Return a page of the places where a text is found, the best first.

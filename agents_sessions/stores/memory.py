@@ -72,6 +72,10 @@ class _Stored:
     codec: SessionCodec
     sidecars: dict[str, bytes] = field(default_factory=dict)
 
+    @property
+    def size(self) -> int:
+        return len(self.version.facts) + sum(map(len, self.version.lines)) + sum(map(len, self.sidecars.values()))
+
 
 class MemoryStore(SessionStore):
     """Sessions in the memory of this process, shared by all its threads and event loops."""
@@ -255,6 +259,19 @@ class MemoryStore(SessionStore):
             self._sessions[aside.key] = stored
             del self._aside[token]
             return self._info(aside.key, stored.version)
+
+    async def load_aside(self, token: str) -> SessionInfo:
+        with self._mutex:
+            aside, stored = self._aside[token]
+            return self._info(aside.key, stored.version)
+
+    async def sizes(self, places: Sequence[SessionKey | str]) -> list[int | None]:
+        with self._mutex:
+            found = [
+                self._sessions.get(place) if isinstance(place, SessionKey) else self._aside.get(place, (None, None))[1]
+                for place in places
+            ]
+            return [None if stored is None else stored.size for stored in found]
 
     async def list_aside(self) -> list[SetAside]:
         with self._mutex:

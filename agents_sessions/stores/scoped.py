@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 
-from agents_sessions.errors import InvalidValueError, SessionExistsError, SessionNotFoundError
+from agents_sessions.errors import InvalidValueError, SessionExistsError, SessionNotFoundError, SessionStorageError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item
 from agents_sessions.model.history import CONVERSATION, Message, Role
@@ -36,6 +36,8 @@ class OneUsersStore(SessionStore):
         store: The store.
         user_id: The user. A new session is his, and stays his.
     """
+
+    is_whole = False
 
     def __init__(self, store: SessionStore, user_id: str) -> None:
         self._store = store
@@ -140,6 +142,40 @@ class OneUsersStore(SessionStore):
     async def set_aside(self, key: SessionKey, note: str = "") -> SetAside:
         await self._check(key)
         return await self._store.set_aside(key, note)
+
+    async def load_aside(self, token: str) -> SessionInfo:
+        info = await self._store.load_aside(token)
+        if not self._is_own(info):
+            raise LookupError(f"no session was set aside as {token!r:.300}")
+        return info
+
+    async def bring_back(self, token: str) -> SessionInfo:
+        await self.load_aside(token)
+        return await self._store.bring_back(token)
+
+    async def discard(self, token: str) -> None:
+        await self.load_aside(token)
+        await self._store.discard(token)
+
+    async def list_aside(self) -> list[SetAside]:
+        return [aside for aside in await self._store.list_aside() if await self._is_own_aside(aside.token)]
+
+    async def _is_own_aside(self, token: str) -> bool:
+        try:
+            return self._is_own(await self._store.load_aside(token))
+        except (LookupError, SessionStorageError):  # of one that cannot be read, no one can say whose it is
+            return False
+
+    async def sizes(self, places: Sequence[SessionKey | str]) -> list[int | None]:
+        found = await self._store.sizes(places)
+        return [size if await self._is_own_place(place) else None for place, size in zip(places, found, strict=True)]
+
+    async def _is_own_place(self, place: SessionKey | str) -> bool:
+        return await self._is_own_aside(place) if isinstance(place, str) else await self.load(place) is not None
+
+    async def clear_copies(self, key: SessionKey) -> int:
+        await self._check(key)
+        return await self._store.clear_copies(key)
 
     async def read_sidecar(self, key: SessionKey, name: str) -> bytes | None:
         return await self._store.read_sidecar(key, name) if await self.load(key) is not None else None

@@ -65,6 +65,20 @@ def unanswered(entries: Iterable[Entry], before: Mapping[str, str] = MappingProx
     return calls
 
 
+def orphaned(entries: Sequence[Entry]) -> list[int]:
+    """Return the places of the outputs that no call before them asks for."""
+    asked: set[tuple[str, str]] = set()
+    places = []
+    for place, entry in enumerate(entries):
+        item = entry.get("item", {})
+        kind = str(item.get("type"))
+        if kind in _OUTPUTS:
+            asked.add((_OUTPUTS[kind], call_id_of(item)))
+        elif kind in _OUTPUTS.values() and (kind, call_id_of(item)) not in asked:
+            places.append(place)
+    return places
+
+
 def unapproved(entries: Iterable[Entry]) -> set[str]:
     """Return the calls of a turn that it asked approval for and did not get.
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from agents import Agent, ModelResponse, RunState
 
+    from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import DecisionRecord, Item, TurnRecord, TurnStart
     from agents_sessions.model.info import SessionInfo
     from agents_sessions.stores.base import SessionStore, TurnLock
@@ -59,7 +60,7 @@ class Plan:
     """What the model said last, in a turn that goes on."""
 
 
-async def ready(store: SessionStore, lock: TurnLock) -> SessionInfo:
+async def ready(store: SessionStore, lock: TurnLock, lookup: SessionLookup) -> SessionInfo:
     """Return a session that may take a turn.
 
     A turn that is still open has died, since its lock is ours: its end is stored first.
@@ -73,6 +74,7 @@ async def ready(store: SessionStore, lock: TurnLock) -> SessionInfo:
         raise SessionPausedError(lock.key)
     if info.status == "closed":
         raise SessionClosedError(lock.key)
+    lookup.check(info)
     turn = info.context.open_turn
     return info if turn is None else await end_interrupted(store, lock, info, turn)
 
@@ -186,7 +188,7 @@ class Planner:
 
     async def _way(self, entry: Agent[Any], named: Callable[[str], Some], until: str = "") -> Some:
         """Return the agents that the conversation may be with, by the way that its history records."""
-        return speakers(entry, await self.store.entries(self.lock.key), named, until)
+        return speakers(entry, kept(await self.store.entries(self.lock.key)), named, until)
 
     async def _start_instead(self, reason: str, prompt: Prompt) -> Plan:
         """Give up the turn that awaits approval, and plan a new one with this message."""

@@ -26,6 +26,7 @@ from agents_sessions.errors import (
     ReplyNotStoredError,
     SessionCorruptedError,
     SessionLimitError,
+    SessionStorageError,
     TurnLostError,
 )
 from agents_sessions.model.turn_list import message_of, unstored_message_of
@@ -251,7 +252,8 @@ class Turns:
     async def open(self, request: Request) -> AsyncIterator[Turn]:
         """Hold a session for one turn that is ready to run. Whatever ends the block before `finish` is recorded."""
         with self.running.entered(request.session_id):
-            key = await self.lookup.key(request.session_id, request.settings.agent_id)
+            # Expired or archived is for `ready` to say, under the lock.
+            key = await self.lookup.key(request.session_id, request.settings.agent_id, whatever=True)
             if isinstance(request, Resume) and request.decisions.are_about_all:
                 # True means the calls that wait now, and not others that may wait once the lock is ours.
                 request = replace(request, seen=await self._waiting_calls(key))
@@ -274,7 +276,7 @@ class Turns:
     async def add(self, key: SessionKey, entry: Entry, lock_timeout: float | None) -> Appended:
         """Add to the history what no model said, between two turns."""
         async with exclusive_turn(self.store, key, lock_timeout) as lock:
-            info = await ready(self.store, lock)
+            info = await ready(self.store, lock, self.lookup)
             if (awaiting := await load_awaiting(self.store, info)) is not None:
                 raise ApprovalPendingError(key, awaiting.call_ids)
             return await self.store.append(key, [entry], turn=lock)
@@ -309,8 +311,16 @@ class Turns:
         async with exclusive_turn(self.store, key, lock_timeout):
             await self.store.delete(key)
 
+    async def is_archived(self, key: SessionKey) -> bool:
+        """Tell whether the history of a session is in the archive."""
+        try:
+            info = await self.store.load(key)
+        except SessionStorageError:  # what is damaged has its history with it
+            return False
+        return info is not None and info.status == "archived"
+
     async def _planned(self, request: Request, lock: TurnLock) -> Turn:
-        info = await ready(self.store, lock)
+        info = await ready(self.store, lock, self.lookup)
         settings = request.settings.of_session(info)
         plan = await self._plan(request, settings, lock, info)
         compaction = info.compaction or self.compaction

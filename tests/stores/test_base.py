@@ -135,7 +135,10 @@ def test_facts_that_can_be_stored_pass():
         ({"metadata": {"x": 10**5000}}, "metadata holds an integer"),
         ({"extra": {1}}, "metadata holds a value of type 'set'"),
         ({"max_turns": 0}, "max_turns must be greater than or equal to 1; "),
-        ({"status": "x", "name": 5}, "name must be a valid string, status must be 'active', 'paused' or 'closed'; "),
+        (
+            {"status": "x", "name": 5},
+            "name must be a valid string, status must be 'active', 'paused', 'closed' or 'archived'; ",
+        ),
         ({"\ud800": 1}, "a name must be a valid string"),
         ({"seal": 1}, "seal is a name of the file format"),
         ({"seal": 1, "format": 2}, "format is a name of the file format, seal is a name of the file format"),

@@ -30,7 +30,8 @@ from typing import Any, NamedTuple
 from system_calls import CALLS, LIBRARY, LOWEST
 
 from agents_sessions.concurrency import process
-from agents_sessions.errors import SessionNotFoundError
+from agents_sessions.errors import SessionExistsError, SessionNotFoundError
+from agents_sessions.features.archive.archive import Archive
 from agents_sessions.keys import SessionKey
 from agents_sessions.lookup import SessionLookup
 from agents_sessions.model.entries import Entry, item_entry, item_kind
@@ -271,6 +272,29 @@ async def hide(w: World, key: SessionKey) -> None:
     await w.store.bring_back((await w.store.set_aside(key, "crash")).token)
 
 
+async def put_away(w: World, key: SessionKey) -> None:
+    """Archive a session and restore it. Who dies in between leaves it to the parent to restore."""
+    await w.manager.archive.archive(key.session_id)
+    await w.manager.archive.restore(key.session_id)
+
+
+async def throw_away(w: World, key: SessionKey) -> None:
+    """Put a session into the trash and have it back."""
+    await w.manager.trash.put(key, lock_timeout=None)
+    await w.manager.trash.restore(key.session_id)
+
+
+async def purge(w: World, key: SessionKey) -> None:
+    await w.manager.trash.put(key, lock_timeout=None)
+    await w.manager.trash.purge(key.session_id)
+
+
+async def carry(w: World, key: SessionKey) -> None:
+    """Export a session and let it take its own place. Who dies in between leaves the old one aside."""
+    text = await w.manager.transfer.export(key.session_id, "jsonl", include_run_state=True)
+    await w.manager.transfer.import_session(text, on_conflict="replace")
+
+
 async def move(w: World, key: SessionKey) -> None:
     """Give a session to another agent and back. Who dies in between leaves it to the parent to give it back."""
     await w.store.move((await w.store.move(key, ELSEWHERE)).key, key.agent_id)
@@ -393,6 +417,11 @@ OPERATIONS = {
         1, draw_nothing, lambda w, key: w.session(key).save_state_json(None), lambda s: [s, s._replace(sidecar=None)]
     ),
     "hide": Operation(2, draw_nothing, hide, lambda s: [s, s]),
+    "archive": Operation(2, draw_nothing, put_away, lambda s: [s, s]),
+    "trash": Operation(1, draw_nothing, throw_away, lambda s: [s, s]),
+    "purge": Operation(1, draw_nothing, purge, lambda _: [_, None]),
+    "refresh": Operation(1, draw_nothing, lambda w, key: w.manager.refresh_session(key.session_id), lambda s: [s, s]),
+    "carry": Operation(2, draw_nothing, carry, lambda s: [s, s]),
     "move": Operation(2, draw_nothing, move, lambda s: [s, s]),
     "delete": Operation(3, draw_nothing, lambda w, key: w.manager.delete_session(key.session_id), lambda _: [_, None]),
 }
@@ -591,6 +620,7 @@ class Watch:
 
     def __post_init__(self) -> None:
         self.store = FileStore(self.root, durability="process")
+        self.archive = Archive(self.store, SessionLookup(self.store))
         self._rng = random.Random(self.seed)
 
     async def play(self, nursery: Nursery, round_: Round) -> None:
@@ -606,7 +636,7 @@ class Watch:
                 name, key = begun
                 begun = None
                 self.known[key].stages = self.known[key].stages[-1:]
-                if name == "delete":
+                if name in ("delete", "purge"):
                     self.known[key].numbers = {}
                 self.figures["acknowledged operations"] += 1
         self.figures["kills"] += 1
@@ -616,8 +646,14 @@ class Watch:
 
     async def _check_all(self) -> None:
         for aside in await self.store.list_aside():
-            self.figures["sessions brought back"] += 1
-            await self.store.bring_back(aside.token)
+            try:
+                await self.store.bring_back(aside.token)
+                self.figures["sessions brought back"] += 1
+            except SessionExistsError:  # what replaced it was whole
+                await self.store.discard(aside.token)
+        for archived in await self.archive.list():
+            self.figures["sessions restored"] += 1
+            await self.archive.restore(archived.session_id)
         self.figures["sessions given back"] += await give_back(self.store)
         for key, known in self.known.items():
             found = await self._found(key, known)
@@ -683,6 +719,7 @@ class Watch:
         for left in before:
             os.utime(left, (0, 0))
         process.swept_folders.clear()
+        await self.archive.check()
         for key in [info.key async for info in self.store.scan()]:
             if self.store.path(key).with_suffix("").exists():
                 await self.store.write_sidecar(key, "opened", b"")

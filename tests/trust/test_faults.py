@@ -23,7 +23,9 @@ from faults import Calls, failing
 from agents_sessions.concurrency import process
 from agents_sessions.concurrency.recent import Recent
 from agents_sessions.errors import ReplyNotStoredError, SessionIOError, SessionNotFoundError
+from agents_sessions.features.transfer.transfer import Transfer
 from agents_sessions.keys import SessionKey
+from agents_sessions.lookup import SessionLookup
 from agents_sessions.manager import SessionManager
 from agents_sessions.model.entries import item_entry
 from agents_sessions.model.info import SessionInfo
@@ -137,6 +139,24 @@ async def bring_back(store):
     await store.bring_back((await store.list_aside())[0].token)
 
 
+async def discard(store):
+    await store.discard((await store.list_aside())[0].token)
+
+
+async def load_aside(store):
+    return await store.load_aside((await store.list_aside())[0].token)
+
+
+NEW = """{"format":"agents-sessions-export/1","session":{"id":"order-42","agent_id":"support","name":"new"},"seq":9}
+{"seq":3,"item":{"role":"user","content":"new"}}
+{"end":true,"entries":1}
+"""
+
+
+async def replace(store):
+    await Transfer(store, SessionLookup(store)).import_session(NEW, on_conflict="replace")
+
+
 async def furnish_parent(store):
     await store.create(SessionInfo(id=PARENT.session_id, agent_id=PARENT.agent_id), [said("a")])
     await store.append(PARENT, [said("b"), said("c")])
@@ -152,6 +172,7 @@ CHANGES = {
     "create where a deletion died": (delete_half, create),
     "create from a stream with sidecars": (nothing, create_whole),
     "set_aside": (furnish, lambda store: store.set_aside(KEY, "trash")),
+    "discard": (hide, discard),
     "bring_back": (hide, bring_back),
     "append": (furnish, append),
     "append to a torn file": (tear, append),
@@ -159,6 +180,7 @@ CHANGES = {
     "rewrite": (furnish, lambda store: store.rewrite(KEY, lambda history: history.with_facts(name="new"))),
     "pop": (furnish, keep(-1)),
     "clear": (furnish, keep(0)),
+    "import in its place": (furnish, replace),
     "move": (furnish, lambda store: store.move(KEY, "sales")),
     "delete": (grow, delete),
     "delete with sidecars": (furnish, delete),
@@ -176,6 +198,8 @@ OTHERS = {
     "find": (furnish, lambda store: store.find(KEY.session_id)),
     "read_sidecar": (furnish, lambda store: store.read_sidecar(KEY, "run_state.json")),
     "list_sidecars": (furnish, lambda store: store.list_sidecars(KEY)),
+    "sizes": (furnish, lambda store: store.sizes([KEY])),
+    "load_aside": (hide, load_aside),
     "turn_lock": (furnish, turn),
     "is_running": (die_in_a_turn, lambda store: store.is_running(KEY)),
     "spend": (furnish, spent),
@@ -648,7 +672,7 @@ async def there_is(store, name, whole):
     return await look(store) == whole
 
 
-SEVERAL = {"create from a stream with sidecars", "set_aside", "bring_back", "move"}
+SEVERAL = {"create from a stream with sidecars", "set_aside", "bring_back", "import in its place", "move"}
 """Changes of several steps, each of which looks for the folder by itself."""
 
 

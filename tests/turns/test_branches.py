@@ -174,6 +174,16 @@ def test_the_tree_is_the_whole_family_from_any_member(store):
     assert drawn.endswith("  <")
 
 
+def test_a_family_is_found_after_a_member_has_moved_to_another_agent(store):
+    async def act(manager):
+        await manager.branches.fork("s", new_id="child")
+        await manager.branches.fork("child", new_id="grandchild")
+        await manager.move_session("child", agent_id="sales")
+        return [[branch.id for branch in await manager.branches.tree(name)] for name in ("s", "child", "grandchild")]
+
+    assert acts(store, act, echo(), agent("sales")) == [["s", "child", "grandchild"]] * 3
+
+
 def test_a_tree_whose_root_is_gone_says_so(store):
     async def act(manager):
         await forked(manager)

@@ -66,7 +66,12 @@ async def parent_of(store: SessionStore, info: SessionInfo) -> SessionInfo | Non
     """Return the session that another one was forked from, if it is there."""
     if info.forked_at is None or info.parent_id is None:
         return None
-    return await store.load(SessionKey(info.agent_id, info.parent_id))
+    own = SessionKey(info.agent_id, info.parent_id)
+    keys = [own, *(key for key in await store.find(info.parent_id) if key != own)]  # one of the two may have moved
+    for key in keys:
+        if (parent := await store.load(key)) is not None:
+            return parent
+    return None
 
 
 async def _branch(store: SessionStore, info: SessionInfo, asked: str, seen: set[str], *, is_root: bool) -> Branch:
@@ -89,11 +94,12 @@ async def _branch(store: SessionStore, info: SessionInfo, asked: str, seen: set[
 
 
 async def _forks_of(store: SessionStore, info: SessionInfo) -> AsyncIterator[SessionInfo]:
-    query = SessionQuery(agent_id=info.agent_id, parent_id=info.id, sort="id")
+    query = SessionQuery(parent_id=info.id, sort="id")
     while True:
         page = await store.query(query)
         for found in page:
-            if found.forked_at is not None:
+            parent = info if found.agent_id == info.agent_id else await parent_of(store, found)
+            if found.forked_at is not None and parent is not None and parent.key == info.key:
                 yield found
         if page.next_cursor is None:
             return

@@ -5,15 +5,16 @@ and holds the time and the note, so that nothing else must be written: it works 
 file follows it a moment later. If the process dies in between, `reunite` finishes that before the id is used again.
 """
 
+import contextlib
 import re
 import secrets
 import time
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from agents_sessions.stores.file.disk.atomic import move, move_folder, remove, remove_tree, rename
+from agents_sessions.stores.file.disk.atomic import hide, move, move_folder, remove, remove_tree, rename
 from agents_sessions.stores.file.disk.syscalls import exists, hidden_names, seen
-from agents_sessions.stores.file.layout import beside
+from agents_sessions.stores.file.layout import SUFFIX, beside
 
 _NOTE = re.compile(r"[A-Za-z0-9_=:-]{0,24}")
 _NAME = re.compile(
@@ -49,6 +50,11 @@ def parse(name: str) -> AsideName | None:
     return AsideName(found["file"], datetime.fromtimestamp(int(found["at"], 16) / 1000, UTC), found["note"])
 
 
+def beside_any(file: str) -> str:
+    """Return the name of the folder of sidecars that goes with a file, whether its session is in sight or not."""
+    return beside(file) if file.endswith(SUFFIX) else file + FOLDER
+
+
 def put(folder: int, file: str, note: str, *, durable: bool) -> str:
     """Set the session of a file aside and return the new name. The caller holds the lock of the file."""
     name = f".{file}.{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(4)}-{note}.aside"
@@ -72,6 +78,9 @@ def take(folder: int, name: str, file: str, *, durable: bool) -> None:
         return
     if exists(folder, file):
         raise FileExistsError(file)
+    if exists(folder, name + FOLDER):
+        # What lies in their place is no session's: someone died while he made one of this id.
+        remove_tree(folder, beside(file), durable=durable)
     move_folder(folder, name + FOLDER, beside(file))
     try:
         move(folder, name, file, durable=durable)
@@ -89,9 +98,27 @@ def is_back(folder: int, name: str, file: str) -> bool:
 
 
 def destroy(folder: int, name: str, *, durable: bool) -> None:
-    """Remove a session that was set aside. The caller holds the lock of the file."""
-    remove(folder, name, durable=durable)
-    remove_tree(folder, name + FOLDER, durable=durable)
+    """Remove a session that was set aside. The caller holds the lock of the file.
+
+    What lies beside it gets the name of a temporary first: if the process dies in between, it is swept.
+    """
+    hidden = hide(folder, name + FOLDER)
+    try:
+        remove(folder, name, durable=durable)
+    except BaseException:
+        if hidden is not None:
+            move_folder(folder, hidden, name + FOLDER)
+        raise
+    if hidden is not None:
+        remove_tree(folder, hidden, durable=durable)
+
+
+def clear_destroyed(folder: int) -> None:
+    """Remove the sidecars of sessions that were destroyed, if who did it died before it came to them."""
+    for name in hidden_names(folder, suffix=FOLDER):
+        if parse(name.removesuffix(FOLDER)) is not None and not exists(folder, name.removesuffix(FOLDER)):
+            with contextlib.suppress(OSError):  # the next look tries again
+                remove_tree(folder, name, durable=False)
 
 
 def reunite(folder: int, file: str) -> None:

@@ -5,7 +5,7 @@ A session is written in parts, out of sight, until it is whole; and set aside, o
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from agents_sessions.errors import SessionExistsError, SessionNotFoundError
@@ -133,6 +133,18 @@ class SessionFiles(FileWriter):
                 raise SessionExistsError(info.key) from None
         return info
 
+    def load_aside(self, token: str) -> SessionInfo:
+        """Return the facts of a session that was set aside."""
+        names, hidden = _parse_token(token)
+        with self._aside_errors(token), io.directory(self._root, names.folder) as folder:
+            return self._info_in(folder, names.folder, hidden)
+
+    def sizes_of(self, places: Sequence[SessionKey | str]) -> list[int | None]:
+        """Return the bytes of sessions, and by their tokens of those that were set aside."""
+        known = [_place_of(place) for place in places]
+        sizes = iter(self.sizes([place for place in known if place is not None]))
+        return [None if place is None else next(sizes) for place in known]
+
     def list_aside(self) -> list[SetAside]:
         """Return the sessions that were set aside, the oldest first."""
         found = []
@@ -143,6 +155,7 @@ class SessionFiles(FileWriter):
                 self._errors(here),
                 io.directory(self._root, agent) as folder,
             ):
+                aside.clear_destroyed(folder)
                 for name in io.hidden_names(folder, suffix=".aside"):
                     parts = aside.parse(name)
                     if parts is not None and not self._finish_return(folder, name, parts.file):
@@ -191,6 +204,16 @@ def _parse_token(token: str) -> tuple[SessionNames, str]:
     if parts is None:
         raise LookupError(f"no session was set aside as {token!r:.300}")
     return SessionNames(agent, parts.file), hidden
+
+
+def _place_of(place: SessionKey | str) -> SessionNames | None:
+    if isinstance(place, SessionKey):
+        return names_of(place)
+    try:
+        names, hidden = _parse_token(place)
+    except LookupError:
+        return None
+    return SessionNames(names.folder, hidden)
 
 
 class GrowingSession:

@@ -26,6 +26,7 @@ from agents_sessions.keys import SessionKey
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.stores.codec import PLAIN, PLAIN_SESSION, Codec, SessionCodec
 from agents_sessions.stores.file import sidecars
+from agents_sessions.stores.file.aside import beside_any
 from agents_sessions.stores.file.disk import atomic, locks
 from agents_sessions.stores.file.disk import syscalls as io
 from agents_sessions.stores.file.errors import UNTOLD, check_identity, told
@@ -33,7 +34,7 @@ from agents_sessions.stores.file.format.document import Document
 from agents_sessions.stores.file.format.header import Damage, NewerFormat, codec_of
 from agents_sessions.stores.file.format.reading import BEGIN_BYTES, check_begin, decode_document
 from agents_sessions.stores.file.format.sealed import Sealed, read_sealed
-from agents_sessions.stores.file.layout import SUFFIX, beside, names_of, sidecar_of
+from agents_sessions.stores.file.layout import SUFFIX, SessionNames, beside, names_of, sidecar_of
 from agents_sessions.stores.file.limits import Limits
 from agents_sessions.stores.file.names import decode_name, encode_name
 from agents_sessions.stores.file.queries import INFO_QUERY, Query, info_of
@@ -168,6 +169,29 @@ class FileReader:
                 raise
             logger.warning("left out the folder %s: %s", printable(str(path)), error.reason)
             return []
+
+    def sizes(self, places: Sequence[SessionNames]) -> list[int | None]:
+        """Return the bytes of session files with all that lies beside them; None for one that is gone."""
+        with contextlib.ExitStack() as stack:
+            opened: dict[str, int | None] = {}
+            return [self._size(self._opened(place.folder, opened, stack), place.file) for place in places]
+
+    def _opened(self, name: str, opened: dict[str, int | None], stack: contextlib.ExitStack) -> int | None:
+        """Return the open folder of an agent, which is opened once for many sessions."""
+        if name not in opened:
+            try:
+                opened[name] = stack.enter_context(io.directory(self._root, name))
+            except (FileNotFoundError, io.NotRegular):
+                opened[name] = None
+        return opened[name]
+
+    def _size(self, folder: int | None, file: str) -> int | None:
+        if folder is None:
+            return None
+        try:
+            return io.size_of_name(folder, file) + io.size_of_tree(folder, beside_any(file))
+        except FileNotFoundError:
+            return None
 
     def load_some(self, folder: str, names: Sequence[str]) -> list[SessionInfo]:
         """Return the sessions of some files; one that is gone or broken is left out, so as not to hide the others."""

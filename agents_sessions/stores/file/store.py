@@ -13,7 +13,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, M
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agents_sessions.concurrency import process
 from agents_sessions.concurrency.settle import settle
@@ -21,6 +21,7 @@ from agents_sessions.concurrency.worker_threads import in_thread
 from agents_sessions.errors import SessionBusyError, SessionCorruptedError, SessionIOError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, Item, timestamp
+from agents_sessions.model.findings import Finding
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import Page, SessionQuery
 from agents_sessions.model.redaction import FoundText, Redaction
@@ -41,6 +42,7 @@ from agents_sessions.stores.base import (
 from agents_sessions.stores.codec import PLAIN, Codec
 from agents_sessions.stores.file.catalog.answers import Answers
 from agents_sessions.stores.file.catalog.catalog import Asked, Catalog
+from agents_sessions.stores.file.checks import FileChecks
 from agents_sessions.stores.file.creation import Creation, pages
 from agents_sessions.stores.file.disk.syscalls import WouldWait
 from agents_sessions.stores.file.layout import SidecarNames
@@ -50,6 +52,9 @@ from agents_sessions.stores.file.queries import INFO_QUERY, Query, entries_query
 from agents_sessions.stores.file.redacting import RedactingFiles
 from agents_sessions.stores.file.turn_lock import await_lock, this_process
 from agents_sessions.stores.transitions import created
+
+if TYPE_CHECKING:
+    from agents_sessions.stores.file.files import GrowingSession
 
 _T = TypeVar("_T")
 _SCAN_BATCH = 64
@@ -110,6 +115,7 @@ class FileStore(SessionStore):
         self.root = Path(root).expanduser().absolute()
         self.durability: Durability = durability
         self._files = RedactingFiles(self.root, durable=durability == "full", limits=limits, codec=codec)
+        self._checks = FileChecks(self._files)
         self._catalog = Catalog(self._files)
         self._on_indexing = on_indexing
 
@@ -139,8 +145,10 @@ class FileStore(SessionStore):
         """Create a session whose history need not fit into memory."""
         key = info.key
         creation = Creation(info, self._files.codec.begin(key))
-        growing = await settle(in_thread(partial(self._files.grow, key)))
+        begun: list[GrowingSession] = []  # known to `finally` even if the caller is cancelled while it begins
         try:
+            await settle(in_thread(lambda: begun.append(self._files.grow(key))))
+            growing = begun[0]
             await settle(in_thread(partial(growing.write, creation.header)))
             async for page in pages(entries):
                 await settle(in_thread(partial(growing.write, creation.page(page))))
@@ -148,7 +156,8 @@ class FileStore(SessionStore):
             await settle(in_thread(partial(growing.write, tail)))
             await self._write(key, partial(growing.publish, sidecars))
         finally:
-            await settle(in_thread(growing.close))
+            for growing in begun:
+                await settle(in_thread(growing.close))
         return new
 
     async def copy(
@@ -214,11 +223,41 @@ class FileStore(SessionStore):
     async def delete(self, key: SessionKey) -> None:
         await self._write(key, partial(self._files.delete, key))
 
+    async def clear_copies(self, key: SessionKey) -> int:
+        return await self._write(key, partial(self._files.clear_copies, key))
+
     async def set_aside(self, key: SessionKey, note: str = "") -> SetAside:
         return await self._write(key, partial(self._files.set_aside, key, note))
 
     async def bring_back(self, token: str) -> SessionInfo:
         return await self._attempt(SessionKey("*", token), partial(self._files.bring_back, token), settle)
+
+    async def load_aside(self, token: str) -> SessionInfo:
+        return await self._attempt(SessionKey("*", token), partial(self._files.load_aside, token), _plainly)
+
+    async def sizes(self, places: Sequence[SessionKey | str]) -> list[int | None]:
+        return await self._attempt(SessionKey("*", "*"), partial(self._files.sizes_of, places), _plainly)
+
+    @property
+    def folder(self) -> Path:
+        return self.root
+
+    async def check(self, *, thorough: bool = False) -> AsyncIterator[Finding]:
+        anywhere = SessionKey("*", "*")
+        for finding in await self._attempt(anywhere, self._checks.root, _plainly):
+            yield finding
+        for folder in await in_thread(self._files.agents):
+            look = await self._attempt(anywhere, partial(self._checks.folder, folder), _plainly)
+            for finding in look.findings:
+                yield finding
+            for begin in range(0, len(look.files), _SCAN_BATCH):
+                some = partial(self._checks.files, folder, look.files[begin : begin + _SCAN_BATCH], thorough=thorough)
+                for finding in await self._attempt(anywhere, some, _plainly):
+                    yield finding
+
+    async def repair(self, finding: Finding, backup: Path) -> bool:
+        key = finding.key or SessionKey("*", "*")
+        return await self._write(key, partial(self._checks.repair, finding, backup), again=True)
 
     async def list_aside(self) -> list[SetAside]:
         return await self._attempt(SessionKey("*", "*"), self._files.list_aside, _plainly)
@@ -241,6 +280,10 @@ class FileStore(SessionStore):
     async def query(self, query: SessionQuery) -> Page[SessionInfo]:
         page = await self._ask(lambda catalog: catalog.query(query))
         return Page(await self.titled(page), page.next_cursor)
+
+    async def every(self, query: SessionQuery) -> AsyncIterator[SessionInfo]:
+        for info in await self._ask(lambda catalog: catalog.every(query)):
+            yield info
 
     async def count(self, query: SessionQuery) -> int:
         return await self._ask(lambda catalog: catalog.count(query))

@@ -347,14 +347,27 @@ class FileWriter(FileReader):
 
     def _remove_file(self, folder: int, name: str) -> None:
         # The copies first: while the session is there, a deletion that was cut short can be called again.
-        for damaged in io.names(folder, prefix=f"{name}.torn-"):
-            atomic.remove(folder, damaged, durable=self._durable)
+        self._remove_copies(folder, name)
         atomic.remove(folder, name, durable=self._durable)
 
     def _remove_beside(self, folder: int, name: str) -> None:
         with contextlib.suppress(BlockingIOError):  # then with the next session of that name
             sidecars.remove_all(folder, name, durable=self._durable)
         forget_turn(folder, name)
+
+    def clear_copies(self, key: SessionKey) -> int:
+        """Remove the damaged files of a session that were kept, and return how many."""
+        try:
+            with self._errors(key), self._folder(key) as folder:
+                return self._remove_copies(folder, names_of(key).file)
+        except SessionNotFoundError:
+            return 0
+
+    def _remove_copies(self, folder: int, name: str) -> int:
+        copies = io.names(folder, prefix=f"{name}.torn-")
+        for copy in copies:
+            atomic.remove(folder, copy, durable=self._durable)
+        return len(copies)
 
     # --- sidecars ---
 

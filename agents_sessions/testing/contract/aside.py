@@ -44,6 +44,17 @@ class AsideContract(ContractPart):
         assert await trash.list_aside() == []
         assert (await trash.append(KEY, [said("c")])).seq == 3
 
+    async def test_its_facts_and_its_size_are_known_by_its_token(self, trash: SessionStore) -> None:
+        info = await trash.create(info_of(name="Order"), [said("a")])
+        await trash.write_sidecar(KEY, "a", b"1" * 100)
+        sizes = await trash.sizes([KEY])
+        aside = await trash.set_aside(KEY)
+        assert await trash.load_aside(aside.token) == info
+        assert await trash.sizes([aside.token, KEY, "nothing"]) == [*sizes, None, None]
+        await trash.discard(aside.token)
+        with pytest.raises(LookupError):
+            await trash.load_aside(aside.token)
+
     async def test_its_id_is_free_and_a_new_session_is_not_replaced(self, trash: SessionStore) -> None:
         await trash.create(info_of(), [said("old")])
         await trash.write_sidecar(KEY, "a.json", b"old")

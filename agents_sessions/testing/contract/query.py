@@ -34,6 +34,15 @@ _SESSIONS: list[tuple[str, str, dict[str, Any]]] = [
 ]
 
 
+_LIVES: dict[str, dict[str, Any]] = {
+    "1": {"ttl": 60},
+    "2": {},
+    "3": {"ttl": 60, "refreshed_at": DAY + timedelta(seconds=1)},
+    "4": {"ttl": 10.0**9, "refreshed_at": None},
+}
+"""Sessions whose last activity was on a day of the past, and how long they live."""
+
+
 class QueryContract(ContractPart):
     """What `query` and `count` promise."""
 
@@ -86,6 +95,27 @@ class QueryContract(ContractPart):
         assert seen == [info.key for info in await store.query(SessionQuery(sort=sort))]
         assert len(set(seen)) == 6
 
+    @pytest.mark.parametrize(
+        ("asked", "found"),
+        [
+            ({"expired": None}, "a1 a2 a3 a4"),
+            ({"expired": True}, "a1 a3"),
+            ({"expired": False}, "a2 a4"),
+            ({"expired": True, "default_ttl": 3600}, "a1 a2 a3"),
+            ({"expired": False, "default_ttl": 10.0**9}, "a2 a4"),
+        ],
+    )
+    async def test_what_has_expired_by_now_is_asked_for_or_left_out(
+        self, store: SessionStore, asked: dict[str, Any], found: str
+    ) -> None:
+        for name, facts in _LIVES.items():
+            info = info_of(SessionKey("a", name), created_at=DAY, updated_at=DAY, **facts)
+            await store.create(info, [{**said("x"), "at": timestamp(DAY)}])
+        query = SessionQuery(sort="id", **asked)
+        assert [info.agent_id + info.id for info in await store.query(query)] == found.split()
+        assert sorted([info.agent_id + info.id async for info in store.every(query)]) == found.split()
+        assert await store.count(query) == len(found.split())
+
     async def test_a_session_that_becomes_active_comes_not_twice_and_hides_none(self, store: SessionStore) -> None:
         await fill(store)
         first = await store.query(SessionQuery(limit=3))
@@ -118,6 +148,8 @@ class QueryContract(ContractPart):
             {"metadata": {"x": float("nan")}},
             {"user_id": 5},
             {"pinned": "yes"},
+            {"expired": 1},
+            {"default_ttl": 0},
             {"created_after": "2026-11-20"},
             {"active_before": DAY.replace(tzinfo=None)},
         ],

@@ -20,6 +20,7 @@ from agents_sessions.testing.contract.scan import ScanContract
 from agents_sessions.testing.contract.search import SearchContract
 from agents_sessions.testing.contract.sharing import SharingContract
 from agents_sessions.testing.contract.sidecars import SidecarContract
+from agents_sessions.testing.contract.sizes import SizeContract
 from agents_sessions.testing.contract.spend import SpendContract
 from agents_sessions.testing.contract.times import TimeContract
 from agents_sessions.testing.contract.turn_lock import TurnLockContract
@@ -48,6 +49,7 @@ class StoreContract(
     SearchContract,
     SpendContract,
     SidecarContract,
+    SizeContract,
     TurnLockContract,
     ConcurrencyContract,
     ProcessContract,

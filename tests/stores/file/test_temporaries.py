@@ -1,12 +1,13 @@
 """The temporary files of rewrites: which are swept, and that no operation leaves one."""
 
+import asyncio
 import fcntl
 import os
 import time
 
 import pytest
-from builders import KEY
-from file_sessions import append, create, rename, scan, texts, write_sidecar
+from builders import KEY, info_of
+from file_sessions import append, create, rename, said, scan, texts, write_sidecar
 
 from agents_sessions.concurrency import process
 from agents_sessions.concurrency.recent import Recent
@@ -81,3 +82,27 @@ def test_no_operation_leaves_a_temporary(store, path):
         create(store)
     assert sorted(os.listdir(path.parent)) == ["order-42", "order-42.json"]
     assert os.listdir(path.with_suffix("")) == ["a.json"]
+
+
+def test_a_stream_that_is_cancelled_while_it_begins_leaves_no_temporary(store, path, monkeypatch):
+    begin = store._files.grow
+
+    def slowly(key):
+        begun = begin(key)
+        time.sleep(0.05)
+        return begun
+
+    monkeypatch.setattr(store._files, "grow", slowly)
+
+    async def entries():
+        yield said("a")
+
+    async def work():
+        task = asyncio.create_task(store.create(info_of(), entries()))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(work())
+    assert os.listdir(path.parent) == []

@@ -1,6 +1,7 @@
 """What a catalog answers once it is up to date."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple, cast
 
 from agents_sessions.keys import SessionKey
@@ -64,6 +65,11 @@ class Answers:
                     break
         rows.close()  # one that is left open would keep the log of changes from being cut
         return query.page(found)
+
+    def every(self, query: SessionQuery) -> list[SessionInfo]:
+        """Return all sessions, from the first place on."""
+        rows = self._database.connection.execute(*questions.page(replace(query, sort="id", cursor=None)))
+        return [info for _, *row in rows if query.matches(info := _info(*row))]
 
     def _titled(self, number: int, info: SessionInfo) -> SessionInfo:
         """Return a session with its title, if it has no name and its text is known here."""

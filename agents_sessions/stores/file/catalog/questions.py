@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from agents_sessions.model.entries import now
 from agents_sessions.model.query import EQUAL, SessionQuery, newest_first
 from agents_sessions.model.search import SearchQuery
 from agents_sessions.model.words import RANKED, Phrase
-from agents_sessions.stores.file.catalog.rows import blob, metadata_label, owner_words, tag_label
+from agents_sessions.stores.file.catalog.rows import blob, metadata_label, milliseconds, owner_words, tag_label
 
 WINDOW = 2000
 """So many hits, the newest, are ranked among each other: all of a common word would take ten times as long."""
@@ -148,6 +149,10 @@ def _conditions(query: SessionQuery) -> Iterator[Statement]:
     labels = {*map(tag_label, query.tags), *(metadata_label(*pair) for pair in query.metadata.items())}
     for label in sorted(labels):
         yield Statement("session.id IN (SELECT session FROM label WHERE name = ? AND value = ?)", label)
+    if query.expired is not None:
+        # Where neither a session nor its manager has a time to live, this is NULL: it never expires.
+        over = "ifnull(session.last_used >= ? + ifnull(session.ttl, ?), 0)"
+        yield Statement(f"{over} = ?", (newest_first(now()), milliseconds(query.default_ttl), int(query.expired)))
     if query.id_prefix is not None:
         first = query.id_prefix.encode("utf-8", "surrogatepass")
         yield Statement("session.session_id >= ? AND session.session_id < ?", (first, first + b"\xff"))

@@ -13,7 +13,7 @@ from agents_sessions.model.lossless_json import encode_json
 from agents_sessions.model.query import newest_first
 from agents_sessions.model.words import RULES
 
-VERSION = f"2/{RULES}/{spend.VERSION}"
+VERSION = f"3/{RULES}/{spend.VERSION}"
 """A catalog of another version is made anew."""
 
 TABLES = """
@@ -29,7 +29,8 @@ CREATE TABLE session (
     id INTEGER PRIMARY KEY,
     agent_id BLOB NOT NULL, session_id BLOB NOT NULL,
     user_id BLOB, status BLOB, mode BLOB, session_type BLOB, working_dir BLOB, parent_id BLOB, name BLOB,
-    pinned INTEGER NOT NULL, last_active INTEGER NOT NULL, created INTEGER NOT NULL, updated INTEGER NOT NULL
+    pinned INTEGER NOT NULL, last_active INTEGER NOT NULL, created INTEGER NOT NULL, updated INTEGER NOT NULL,
+    last_used INTEGER NOT NULL, ttl INTEGER
 );
 CREATE INDEX session_by_id ON session (session_id, agent_id);
 CREATE INDEX session_by_activity ON session (last_active, agent_id, session_id);
@@ -64,13 +65,19 @@ def text_of(column: bytes) -> str:
 def session_row(number: int, info: SessionInfo) -> tuple[Any, ...]:
     """Return the row of a session in `session`."""
     texts = (info.agent_id, info.id, info.user_id, info.status, info.mode, info.session_type, info.working_dir)
-    times = (info.last_active_at, info.created_at, info.updated_at)
+    times = (info.last_active_at, info.created_at, info.updated_at, info.last_used_at)
     return (
         number,
         *map(blob, (*texts, info.parent_id, info.name)),
         info.pinned,
         *map(newest_first, times),
+        milliseconds(info.ttl),
     )
+
+
+def milliseconds(ttl: float | None) -> int | None:
+    """Return a time to live as a column."""
+    return None if ttl is None else round(ttl * 1000)
 
 
 def labels_of(info: SessionInfo) -> set[tuple[bytes, int]]:

@@ -16,7 +16,7 @@ from agents_sessions.stores.file.layout import SessionNames
 NO_STATE = FileState(-1, -1, -1)
 """What no file has: one that is put down with it is read again at the next look."""
 
-_SESSION = "INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SESSION = "INSERT OR REPLACE INTO session VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _GROWN = "UPDATE detail SET standing = ?, spend = ? WHERE id = ?"
 _FILE = """
     INSERT INTO file (id, folder, name, changed, size, inode, header, history, end, seq)

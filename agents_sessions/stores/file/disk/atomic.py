@@ -25,8 +25,13 @@ from agents_sessions.stores.file.disk.syscalls import (
     NotRegular,
     Seen,
     identity_of,
+    is_folder,
     leads_to,
+    opened,
+    opened_folder,
+    read_range,
     stands_as,
+    statuses,
     sync,
     sync_directory,
     write_all,
@@ -36,6 +41,8 @@ logger = logging.getLogger("agents_sessions")
 
 STALE_SECONDS = 600
 """Age from which an unlocked temporary is what a dead process left."""
+
+_COPY_BYTES = 1 << 20
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp", re.DOTALL)
 """What `temporary_name` makes. Whatever else is hidden below a root is someone else's."""
@@ -126,6 +133,16 @@ class GrowingFile:
         """
         sync(self._fd, durable=durable)
         _publish(self._dir_fd, self._temporary, self._name, durable=durable)
+
+    def try_link(self) -> None:
+        """Give the file a second name for a moment.
+
+        Raises:
+            OSError: The file system takes none.
+        """
+        second = temporary_name(self._name)
+        _link(self._dir_fd, self._temporary, second)
+        os.unlink(second, dir_fd=self._dir_fd)
 
     def close(self) -> None:
         """Release the file and, if it was not published, remove it."""
@@ -333,6 +350,29 @@ def remove_tree(dir_fd: int, name: str, *, durable: bool) -> None:
     sync_directory(dir_fd, durable=durable)
 
 
+def copy(dir_fd: int, name: str, to_fd: int, *, durable: bool) -> None:
+    """Copy a file, or a folder and all in it, to another folder. Links and devices are left out.
+
+    Raises:
+        FileExistsError: There is one of that name; it was not touched.
+    """
+    if is_folder(dir_fd, name):
+        os.mkdir(name, DIRECTORY_MODE, dir_fd=to_fd)
+        with opened_folder(dir_fd, name) as source, opened_folder(to_fd, name) as target:
+            for inner, status in statuses(source):
+                if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
+                    copy(source, inner, target, durable=durable)
+        return
+    file = GrowingFile(to_fd, name)
+    try:
+        with opened(dir_fd, name) as fd:
+            while data := read_range(fd, file.size, _COPY_BYTES):
+                file.write(data)
+        file.publish(durable=durable)
+    finally:
+        file.close()
+
+
 def sweep_once(dir_fd: int) -> None:
     """Sweep a folder the first time that this process meets it."""
     place = identity_of(dir_fd)
@@ -348,6 +388,30 @@ def sweep(dir_fd: int) -> None:
         if _TEMPORARY.fullmatch(name):
             with contextlib.suppress(OSError, NotRegular):
                 _sweep_one(dir_fd, name, oldest)
+
+
+def is_temporary(name: str) -> bool:
+    """Tell whether a name is that of a temporary of ours."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def is_left(dir_fd: int, name: str, status: os.stat_result) -> bool:
+    """Tell whether a temporary is what a dead process has left: it is old, and no one works on it."""
+    if status.st_mtime > time.time() - STALE_SECONDS:
+        return False
+    if stat.S_ISDIR(status.st_mode):
+        return is_private_tree(dir_fd, name)
+    try:
+        with locked(dir_fd, name):
+            return True
+    except (OSError, NotRegular):
+        return False
+
+
+def sweep_one(dir_fd: int, name: str) -> None:
+    """Remove a temporary that a process left when it died. One that is not old, or that someone works on, is left."""
+    with contextlib.suppress(BlockingIOError, FileNotFoundError, NotRegular):
+        _sweep_one(dir_fd, name, time.time() - STALE_SECONDS)
 
 
 def _sweep_one(dir_fd: int, name: str, oldest: float) -> None:

@@ -153,6 +153,16 @@ def directory(root: str, *parts: str, create: bool = False, durable: bool = True
         close(fd)
 
 
+@contextlib.contextmanager
+def opened_folder(dir_fd: int, name: str) -> Iterator[int]:
+    """Open a folder in an open one, for as long as it is needed; never by a link."""
+    fd = os.open(name, _OPEN_DIRECTORY, dir_fd=dir_fd)
+    try:
+        yield fd
+    finally:
+        close(fd)
+
+
 def make_directory(root: str, *parts: str, durable: bool) -> None:
     """Make a folder and those above it, as far as there are none."""
     missing = [Path(root, *parts)]
@@ -222,6 +232,32 @@ def hidden_names(dir_fd: int, *, prefix: str = ".", suffix: str = "") -> list[st
     return sorted(name for name in os.listdir(dir_fd) if name.startswith(prefix) and name.endswith(suffix))
 
 
+def statuses(dir_fd: int) -> list[tuple[str, stat_result]]:
+    """Return what is in a folder, hidden or not, sorted by name; a link as the link that it is."""
+    found = []
+    with os.scandir(dir_fd) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # it was removed in just this moment
+                found.append((entry.name, entry.stat(follow_symlinks=False)))
+    return sorted(found, key=lambda each: each[0])
+
+
+def free_bytes(dir_fd: int) -> int:
+    """Return how many bytes the disk of a folder has left for this user."""
+    status = os.fstatvfs(dir_fd)
+    return status.f_bavail * status.f_frsize
+
+
+def make_private(dir_fd: int, name: str) -> None:
+    """Take the rights of all others from a file or a folder, never by a link."""
+    fd = os.open(name, os.O_RDONLY | OPEN, dir_fd=dir_fd)
+    try:
+        mode = os.fstat(fd).st_mode
+        os.fchmod(fd, DIRECTORY_MODE if stat.S_ISDIR(mode) else FILE_MODE)
+    finally:
+        close(fd)
+
+
 # --- files -----------------------------------------------------------------------------------------------------
 
 
@@ -268,6 +304,27 @@ def is_folder(dir_fd: int, name: str) -> bool:
 def size_of(fd: int) -> int:
     """Return the size of an open file."""
     return os.fstat(fd).st_size
+
+
+def mode_of(fd: int) -> int:
+    """Return who may do what with an open file or folder."""
+    return stat.S_IMODE(os.fstat(fd).st_mode)
+
+
+def size_of_name(dir_fd: int, name: str) -> int:
+    """Return the size of what a name in an open folder stands for, a link for itself."""
+    return os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_size
+
+
+def size_of_tree(dir_fd: int, name: str) -> int:
+    """Return the bytes of all files in a folder and below it; zero if there is no such folder."""
+    try:
+        if not is_folder(dir_fd, name):
+            return 0
+        walked = os.fwalk(name, dir_fd=dir_fd)
+        return sum(size_of_name(fd, file) for _, _, files, fd in walked for file in files)
+    except FileNotFoundError:  # someone removes it in just this moment
+        return 0
 
 
 def identity_of(fd: int) -> tuple[int, int]:
