@@ -252,6 +252,17 @@ class PostgresEngine(LeaseEngine):
             SetAside(token, _key(agent, name), parse_time(at), unescaped(note)) for token, agent, name, at, note in rows
         ]
 
+    def aside(self, token: str) -> Row | None:
+        return next(iter(self._rows("aside = %s", [escaped(token)])), None)
+
+    def size(self, place: SessionKey | str) -> int | None:
+        where, values = ("aside = %s", (escaped(place),)) if isinstance(place, str) else (_MINE, _ids(place))
+        lines = f"SELECT coalesce(sum(octet_length(line)), 0) FROM {self._entry} WHERE session = pk"
+        beside = f"SELECT coalesce(sum(octet_length(data)), 0) FROM {self._sidecar} WHERE session = pk"
+        head = "octet_length(facts) + octet_length(totals)"
+        rows = self._all(f"SELECT {head} + ({lines}) + ({beside}) FROM {self._session} WHERE {where}", values)
+        return int(rows[0][0]) if rows else None
+
     def discard(self, token: str) -> None:
         delete = f"DELETE FROM {self._session} WHERE aside = %s"
         if not self._database.run(lambda connection, again: _changed(connection, delete, (escaped(token),)) or again):

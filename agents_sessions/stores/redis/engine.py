@@ -26,7 +26,7 @@ _VERDICTS = {
 }
 
 INSERT, EXTEND, SWAP, READ = map(Script, (scripts.INSERT, scripts.EXTEND, scripts.SWAP, scripts.READ))
-REMOVE, MOVE = map(Script, (scripts.REMOVE, scripts.MOVE))
+REMOVE, MOVE, SIZE = map(Script, (scripts.REMOVE, scripts.MOVE, scripts.SIZE))
 WRITE_SIDECAR, DELETE_SIDECAR = map(Script, (scripts.WRITE_SIDECAR, scripts.DELETE_SIDECAR))
 ACQUIRE, RENEW, RELEASE = map(Script, (scripts.ACQUIRE, scripts.RENEW, scripts.RELEASE))
 IS_HELD, RESERVE, UNRESERVE = map(Script, (scripts.IS_HELD, scripts.RESERVE, scripts.UNRESERVE))
@@ -155,6 +155,23 @@ class RedisEngine(LeaseEngine):
             found.append(SetAside(unescaped(token.decode()), SessionKey(agent, name), parse_time(at), note))
         there = self._database.each([("EXISTS", self._keys(each.key, each.token)[0]) for each in found])
         return sorted((each for each, is_there in zip(found, there, strict=True) if is_there), key=lambda each: each.at)
+
+    def aside(self, token: str) -> Row | None:
+        value = self._database.call("HGET", self._aside, escaped(token))
+        if value is None:
+            return None
+        key = SessionKey(*decode_json(value)[:2])
+        head = _head_of(self._database.call("HMGET", self._keys(key, token)[0], *_HEAD))
+        return None if head is None else Row(key, head)
+
+    def size(self, place: SessionKey | str) -> int | None:
+        row = self.aside(place) if isinstance(place, str) else None
+        if isinstance(place, str):
+            keys = None if row is None else self._keys(row.key, place)
+        else:
+            keys = self._keys(place)
+        size = -1 if keys is None else int(self._database.ask(SIZE, keys))
+        return None if size < 0 else size
 
     def discard(self, token: str) -> None:
         keys = self._keys(self._aside_key(token), token)

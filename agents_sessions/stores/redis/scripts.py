@@ -158,6 +158,14 @@ end
 return 1
 """
 
+SIZE = """
+if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
+local size = redis.call('HSTRLEN', KEYS[1], 'facts') + redis.call('HSTRLEN', KEYS[1], 'totals')
+for _, line in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do size = size + #line end
+for _, data in ipairs(redis.call('HVALS', KEYS[3])) do size = size + #data end
+return size
+"""
+
 _CLOCK = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

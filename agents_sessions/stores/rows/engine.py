@@ -145,6 +145,14 @@ class Engine(ABC):
         """Return what was set aside, the oldest first."""
 
     @abstractmethod
+    def aside(self, token: str) -> Row | None:
+        """Return a session that was set aside."""
+
+    @abstractmethod
+    def size(self, place: SessionKey | str) -> int | None:
+        """Return how many bytes a session takes, or one that was set aside under a token; None if there is none."""
+
+    @abstractmethod
     def discard(self, token: str) -> None:
         """Remove a session that was set aside.
 

@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 
 from agents_sessions.model.entries import parse_time, timestamp
 from agents_sessions.model.lossless_json import decode_json
-from agents_sessions.model.query import Position, SessionQuery, moment_of
+from agents_sessions.model.query import FILTERS, Position, SessionQuery, moment_of
 from agents_sessions.stores.rows.head import Head
 from agents_sessions.stores.rows.text import escaped
 
 TEXTS = ("agent_id", "user_id", "status", "name")
 """The filters that have a column."""
 
-_BEYOND = ("mode", "session_type", "working_dir", "parent_id", "pinned")
-"""The filters that have none, besides tags and metadata."""
+_TIMES = ("created_after", "created_before", "active_after", "active_before")
+_BEYOND = FILTERS - {*TEXTS, *_TIMES}
+"""The filters that have none."""
 
 _SORTS = {
     "last_active": ("last_active_at", "DESC"),
@@ -47,8 +48,7 @@ def columns_of(head: Head) -> tuple[Any, ...]:
 
 def is_answered(query: SessionQuery) -> bool:
     """Tell whether the condition of a query says all that the query asks."""
-    rare = any(getattr(query, name) is not None for name in _BEYOND)
-    return not (rare or query.tags or query.metadata)
+    return all(getattr(query, name) in (None, (), {}) for name in _BEYOND)
 
 
 def condition(query: SessionQuery) -> Condition:

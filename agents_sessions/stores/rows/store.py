@@ -298,6 +298,15 @@ class RowStore(SessionStore):
             raise SessionExistsError(key)
         return await self.existing(key)
 
+    async def load_aside(self, token: str) -> SessionInfo:
+        row = await self._read(partial(self._engine.aside, token))
+        if row is None:
+            raise LookupError(f"nothing was set aside under {token!r:.80}")
+        return self._reader.info(*row)
+
+    async def sizes(self, places: Sequence[SessionKey | str]) -> list[int | None]:
+        return await self._read(lambda: [self._engine.size(place) for place in places])
+
     async def list_aside(self) -> list[SetAside]:
         return await self._read(self._engine.list_aside)
 

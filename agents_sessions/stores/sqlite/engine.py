@@ -167,6 +167,19 @@ class SQLiteEngine(Engine):
             rows = [map(_text, row) for row in sql.execute(select)]
         return [SetAside(token, SessionKey(agent, name), parse_time(at), note) for token, agent, name, at, note in rows]
 
+    def aside(self, token: str) -> Row | None:
+        return next(iter(self._rows("aside = ?", [escaped(token)])), None)
+
+    def size(self, place: SessionKey | str) -> int | None:
+        where, values = ("aside = ?", (escaped(place),)) if isinstance(place, str) else (_MINE, _ids(place))
+        lines = f"SELECT coalesce(sum(length(CAST(line AS BLOB))), 0) FROM {self._entry} WHERE session = pk"
+        beside = f"SELECT coalesce(sum(length(data)), 0) FROM {self._sidecar} WHERE session = pk"
+        head = "length(CAST(facts AS BLOB)) + length(totals)"
+        select = f"SELECT {head} + ({lines}) + ({beside}) FROM {self._session} WHERE {where}"
+        with self._database.reading() as sql:
+            row = sql.execute(select, values).fetchone()
+        return None if row is None else int(row[0])
+
     def discard(self, token: str) -> None:
         with self._database.writing() as sql:
             self._aside(sql, token)
