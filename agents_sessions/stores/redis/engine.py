@@ -165,12 +165,13 @@ class RedisEngine(LeaseEngine):
         return None if head is None else Row(key, head)
 
     def size(self, place: SessionKey | str) -> int | None:
-        row = self.aside(place) if isinstance(place, str) else None
-        if isinstance(place, str):
-            keys = None if row is None else self._keys(row.key, place)
-        else:
+        if isinstance(place, SessionKey):
             keys = self._keys(place)
-        size = -1 if keys is None else int(self._database.ask(SIZE, keys))
+        elif (row := self.aside(place)) is not None:
+            keys = self._keys(row.key, place)
+        else:
+            return None
+        size = int(self._database.ask(SIZE, keys))
         return None if size < 0 else size
 
     def discard(self, token: str) -> None:
