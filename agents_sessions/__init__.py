@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from agents_sessions.features.branches.comparing import BranchDiff
     from agents_sessions.features.branches.family import Branch
     from agents_sessions.features.branches.merging import Merged
+    from agents_sessions.features.bulk import SessionOutcome
     from agents_sessions.features.checkpoints import Checkpoint
     from agents_sessions.features.diagnostics.diagnostics import RepairReport
     from agents_sessions.features.erasure import DeletionReport
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from agents_sessions.features.trash import TrashedSession
     from agents_sessions.keys import SessionKey
     from agents_sessions.manager import SessionManager
+    from agents_sessions.manager.bulk import NewSession
+    from agents_sessions.model.conversation import Conversation
     from agents_sessions.model.durations import Duration
     from agents_sessions.model.entries import TurnStatus
     from agents_sessions.model.findings import Finding
@@ -54,6 +57,8 @@ if TYPE_CHECKING:
         ViewEntry,
     )
     from agents_sessions.model.info import Compaction, ForkPoint, SessionInfo, SessionStatus, SessionType
+    from agents_sessions.model.query import Page, SessionFilters, SessionQuery
+    from agents_sessions.model.search import SearchHit, SearchKind, SearchQuery
     from agents_sessions.model.totals import ContextStats
     from agents_sessions.model.turn_list import TurnInfo
     from agents_sessions.model.usage import TokenUsage
@@ -114,6 +119,7 @@ __all__ = [
     "CompactionFailed",
     "Content",
     "ContextStats",
+    "Conversation",
     "Cost",
     "DecisionEntry",
     "DeletionReport",
@@ -140,9 +146,11 @@ __all__ = [
     "Merged",
     "Message",
     "ModelRequest",
+    "NewSession",
     "NotGiven",
     "OnFailure",
     "OnPending",
+    "Page",
     "PendingApproval",
     "Plan",
     "Policy",
@@ -161,11 +169,17 @@ __all__ = [
     "RetryOptions",
     "RunArguments",
     "SQLiteStore",
+    "SearchHit",
+    "SearchKind",
+    "SearchQuery",
     "SendOptions",
     "SessionError",
+    "SessionFilters",
     "SessionInfo",
     "SessionKey",
     "SessionManager",
+    "SessionOutcome",
+    "SessionQuery",
     "SessionStatistics",
     "SessionStatus",
     "SessionStore",
@@ -215,6 +229,7 @@ _HOME = {
     "CompactionFailed": "turns.events",
     "Content": "turns.request",
     "ContextStats": "model.totals",
+    "Conversation": "model.conversation",
     "Cost": "features.statistics.figures",
     "DecisionEntry": "model.history",
     "DeletionReport": "features.erasure",
@@ -241,10 +256,12 @@ _HOME = {
     "Merged": "features.branches.merging",
     "Message": "model.history",
     "ModelRequest": "model.history",
+    "NewSession": "manager.bulk",
     "NOT_GIVEN": "not_given",
     "NotGiven": "not_given",
     "OnFailure": "turns.options",
     "OnPending": "turns.options",
+    "Page": "model.query",
     "PendingApproval": "turns.approvals",
     "Plan": "features.retention.policy",
     "Policy": "features.retention.policy",
@@ -262,12 +279,18 @@ _HOME = {
     "Report": "features.statistics.report",
     "RetryOptions": "turns.options",
     "RunArguments": "turns.options",
+    "SearchHit": "model.search",
+    "SearchKind": "model.search",
+    "SearchQuery": "model.search",
     "SQLiteStore": "stores.sqlite.store",
     "SendOptions": "turns.options",
     "SessionError": "errors",
+    "SessionFilters": "model.query",
     "SessionInfo": "model.info",
     "SessionKey": "keys",
     "SessionManager": "manager.manager",
+    "SessionOutcome": "features.bulk",
+    "SessionQuery": "model.query",
     "SessionStatistics": "features.statistics.report",
     "SessionStatus": "model.info",
     "SessionStore": "stores.base",

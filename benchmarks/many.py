@@ -163,6 +163,17 @@ async def _in_loop(root: Path) -> int:
     return bare_look(root)
 
 
+async def reports(root: Path, rounds: int) -> Row:
+    """A report over all sessions, beyond a bare look."""
+    manager = SessionManager(root)
+    await manager.count_sessions()
+    bare, ours = Arm(lambda: _in_loop(root)), Arm(lambda: manager.statistics.report())
+    await interleave([bare, ours], rounds)
+    await manager.aclose()
+    more = figure([one - two for one, two in zip(ours.seconds, bare.seconds, strict=True)])
+    return Row("report over all: more than a bare look", "ms", {OURS.name: more}, bound=0.15)
+
+
 async def changed(root: Path, rounds: int) -> Row:
     """The first page after an append to one session, in turn with the same page after nothing."""
     store = FileStore(root, durability="process")
@@ -260,7 +271,13 @@ def _memory() -> int:
 async def _measure(root: Path, rounds: int) -> list[Row]:
     rows = await builds(root)
     rows += await questions(root, rounds)
-    return [*rows, await changed(root, rounds), await scans(root), await by_sql(root, rounds)]
+    return [
+        *rows,
+        await reports(root, rounds),
+        await changed(root, rounds),
+        await scans(root),
+        await by_sql(root, rounds),
+    ]
 
 
 def main() -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 from types import ModuleType
 
 from agents_sessions.stores.file.disk import atomic as file_atomic
+from agents_sessions.stores.file.disk import listing as file_listing
 from agents_sessions.stores.file.disk import locks as file_locks
 from agents_sessions.stores.file.disk import syscalls as file_io
 
-LOWEST = (file_io, file_locks, file_atomic)
+LOWEST = (file_io, file_locks, file_atomic, file_listing)
 """The modules that call the system; `tests/test_layers.py` lets no other one."""
 
 LIBRARY = (shutil, sys.modules[Path.mkdir.__module__])

@@ -12,7 +12,7 @@ OF_PYTHON_3_11 = {
     "append of 4": (158, 174, 14),
     "read all": (41, 40, 8),
     "read the last 20": (41, 47, 8),
-    "info": (47, 49, 7),
+    "info": (55, 52, 7),
     "managed send, more than a run without a session": (3050, 3400, 71),
 }
 """Calls of Python, of C and of the system."""

@@ -160,6 +160,27 @@ def test_modes(tmp_path: Path) -> None:
     )
 
 
+def test_many_sessions(tmp_path: Path) -> None:
+    assert in_order(
+        run("many_sessions", tmp_path),
+        "1000 of 2000 read",
+        "2000 sessions, 2000 active",
+        "The last active, in ",
+        "ticket-0425 ticket-1648 ticket-1030\n",
+        "'refund order 1': ticket-",
+        "[order]",
+        "[refund]",
+        "[delivery address]",
+        "[订单]",
+        "[commande]",
+        "[cassée]",
+        "56 are urgent and came by mail",
+        "user-7 sees 7 sessions and ",
+        "old ones deleted, ",
+        "# Sessions",
+    )
+
+
 def test_streaming(tmp_path: Path) -> None:
     shown = run("streaming", tmp_path)
 

@@ -139,7 +139,18 @@ class Trash:
             return
         if self._archive is not None and file is not None:
             await self._archive.discard(file)
+        if not await self._is_used(trashed.key):
+            await self._store.clear_copies(trashed.key)
         tally.remove(trashed.key, "purged", size or 0, freed=size or 0)
+
+    async def _is_used(self, key: SessionKey) -> bool:
+        """Tell whether there is another session of a key, here or in the store: copies that repairs kept may be its."""
+        if any(aside.key == key for aside in await self._store.list_aside()):
+            return True
+        try:
+            return await self._store.load(key) is not None
+        except SessionStorageError:
+            return True
 
     async def _file_of(self, trashed: TrashedSession) -> str | None:
         """Return the file of the archive that has the history of a session, if one has."""

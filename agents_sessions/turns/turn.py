@@ -43,7 +43,7 @@ from agents_sessions.turns.plan import Planner, ready
 from agents_sessions.turns.positions import newest_spans
 from agents_sessions.turns.recorder import Recorder
 from agents_sessions.turns.reply import Reply, answer_beside_messages, reply_of
-from agents_sessions.turns.request import Again, Prompt, Resume, Send
+from agents_sessions.turns.request import Again, Prompt, Resume, Retry, Send
 from agents_sessions.turns.running import RunningTurns
 from agents_sessions.turns.sdk_internals import wrapper_of
 from agents_sessions.turns.summarising import Summarisers
@@ -326,6 +326,8 @@ class Turns:
         compaction = info.compaction or self.compaction
         if compaction is not None and not isinstance(request, Resume):
             summarisers = Summarisers(self.registry, settings.runner.get("run_config"))
+            if isinstance(request, Retry) and compaction.keep_turns == 0:  # what is answered now must be seen
+                compaction = compaction.model_copy(update={"keep_turns": 1})
             compactor = Compactor(self.store, lock, summarisers)
             await compactor.compact_if_full(compaction, plan.ledger.turn, plan.ledger.message, self.listeners)
         recorder = Recorder(self.store, lock, plan.ledger, info.history_limit)

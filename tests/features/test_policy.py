@@ -16,7 +16,7 @@ def session(name, idle_days, *, size=100, age_days=None, agent="a", status=None,
     created = NOW - timedelta(days=age_days or idle_days)
     context = ContextStats(last_status=status, open_turn=turn)
     info = SessionInfo(id=name, agent_id=agent, created_at=created, updated_at=moment, context=context, **facts)
-    return Measured(info, size)
+    return Measured.of(info, size)
 
 
 def gone(plan):

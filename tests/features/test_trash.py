@@ -225,6 +225,24 @@ def test_of_restoring_and_purging_at_once_one_wins_whole(kind, races, tmp_path):
     Race(open_store(kind, tmp_path), races).run()
 
 
+def test_a_purge_takes_the_copies_that_repairs_have_kept(tmp_path):
+    store = open_store("file", tmp_path)
+
+    async def act(manager):
+        for _ in range(2):
+            await make(store)
+            await manager.delete_session("order-42")
+        copy = store.path(KEY).with_name("order-42.json.torn-0123abcd")
+        copy.write_text("damaged")
+        one, other = await manager.trash.list()
+        await manager.trash.purge(one)
+        assert copy.exists()
+        await manager.trash.purge(other)
+        assert not copy.exists()
+
+    within(store, act, trash="30d")
+
+
 def test_a_session_in_the_trash_takes_no_appends_and_a_new_one_of_its_id_is_another(store):
     async def act(manager):
         await furnish(store)

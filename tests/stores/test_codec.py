@@ -9,6 +9,8 @@ from scrambled import WORDS, Scrambled
 
 from agents_sessions.errors import SessionCorruptedError, SessionVersionError
 from agents_sessions.model.info import SessionInfo
+from agents_sessions.model.query import SessionQuery
+from agents_sessions.model.search import SearchQuery
 from agents_sessions.stores.file.store import FileStore
 from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.testing import StoreContract
@@ -39,6 +41,17 @@ def test_no_body_reaches_the_disk_and_all_are_counted(tmp_path):
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert not [word for word in WORDS if word in written]
     assert (info.context.user_messages, info.seq, info.name) == (4, 4, "name secret")
+
+
+def test_sessions_of_a_codec_are_found_and_searched_and_nothing_of_them_is_stored_in_a_catalog(tmp_path):
+    async def work(store):
+        await write_secrets(store)
+        assert len(await store.query(SessionQuery(name="name secret", mode="plan"))) == 1
+        assert len(await store.search(SearchQuery(text="secret"))) == 5
+        await store.aclose()
+
+    asyncio.run(work(FileStore(tmp_path, codec=Scrambled())))
+    assert not (tmp_path / ".catalog").exists()
 
 
 def test_a_torn_append_of_a_scrambled_file_is_left_out(tmp_path):

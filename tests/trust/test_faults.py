@@ -31,6 +31,7 @@ from agents_sessions.model.entries import item_entry
 from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.query import SessionQuery
 from agents_sessions.model.redaction import Redaction
+from agents_sessions.model.search import SearchQuery
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.stores.file.store import FileStore
 
@@ -63,6 +64,16 @@ async def turn(store):
 
 async def scan(store):
     return [info.key async for info in store.scan()]
+
+
+async def search(store):
+    """Search without a catalog, and leave one."""
+    shutil.rmtree(store.root / ".catalog", ignore_errors=True)
+    fresh = FileStore(store.root)
+    try:
+        return [hit.key for hit in await fresh.search(SearchQuery(text="a"))]
+    finally:
+        await fresh.aclose()
 
 
 async def die_in_a_turn(store):
@@ -201,6 +212,7 @@ OTHERS = {
     "sizes": (furnish, lambda store: store.sizes([KEY])),
     "load_aside": (hide, load_aside),
     "turn_lock": (furnish, turn),
+    "search": (furnish, search),
     "is_running": (die_in_a_turn, lambda store: store.is_running(KEY)),
     "spend": (furnish, spent),
 }
@@ -306,6 +318,7 @@ def test_a_reading_of_which_any_call_fails_is_right_or_an_error(base, name, numb
             assert open_files() == files, calls.where
             assert failed is None or failed.errno == getattr(errno, number), calls.where
             # One broken file must not hide the others: it is left out, and logged.
+            assert found == expected or (name in ("scan", "find", "search") and found == []), calls.where
             assert found == expected or (name in ("scan", "find", "spend") and found == []), calls.where
             if place >= len(calls.made):
                 break
@@ -672,7 +685,7 @@ async def there_is(store, name, whole):
     return await look(store) == whole
 
 
-SEVERAL = {"create from a stream with sidecars", "set_aside", "bring_back", "import in its place", "move"}
+SEVERAL = {"copy", "create from a stream with sidecars", "set_aside", "bring_back", "import in its place", "move"}
 """Changes of several steps, each of which looks for the folder by itself."""
 
 

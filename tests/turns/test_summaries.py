@@ -204,6 +204,23 @@ def test_a_summariser_that_fails_lets_the_turn_go_on_and_says_so(store, caplog):
     assert "was not shortened: ConnectionError" in caplog.text
 
 
+def test_a_message_that_is_tried_again_is_never_summed_up(store):
+    class Refused(Exception):
+        pass
+
+    async def act(manager):
+        with pytest.raises(Refused):
+            await manager.send_message("s", "important")
+        await manager.update_session("s", compaction=Compaction(at_tokens=1, keep_turns=0))
+        await manager.retry("s")
+        return await seen(manager)
+
+    support = agent("support", "hello", Refused(), "well")
+    items = acts(store, act, support, messages=("one",))
+    assert items[0].startswith("[Summary of the conversation")
+    assert items[1:] == ["important"]
+
+
 def test_a_session_keeps_the_name_of_its_summariser_and_nothing_else(store):
     async def act(manager):
         with pytest.raises(InvalidValueError):

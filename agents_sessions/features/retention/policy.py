@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agents_sessions.errors import InvalidValueError
 from agents_sessions.features.removal import Skipped
-from agents_sessions.model.durations import Duration, seconds_of, shown
+from agents_sessions.model.durations import Duration, duration_of, shown
 
 if TYPE_CHECKING:
     from agents_sessions.keys import SessionKey
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 JUST_RESUMED = timedelta(minutes=5)
 """For so long after a session has gone on again, no rule takes it away."""
 
+_LENGTHS = ("keep_within", "max_age", "max_idle")
 RESUMED = "it was just resumed"
 
 
@@ -48,6 +49,9 @@ class Policy:
     """... or, the longest idle first, until each group takes no more bytes than this."""
     per: Literal["agent", "user"] | None = None
     """What makes a group: by default all sessions are one."""
+    _keep_within: timedelta | None = field(init=False, repr=False, compare=False)
+    _max_age: timedelta | None = field(init=False, repr=False, compare=False)
+    _max_idle: timedelta | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         refused: dict[str, str] = {}
@@ -61,9 +65,9 @@ class Policy:
             refused["per"] = f"must be 'agent' or 'user', not {self.per!r:.80}"
         if refused:
             raise InvalidValueError(refused)
-        for name in ("keep_within", "max_age", "max_idle"):
-            if getattr(self, name) is not None:
-                seconds_of(getattr(self, name), name)
+        for name in _LENGTHS:
+            given = getattr(self, name)
+            object.__setattr__(self, f"_{name}", None if given is None else duration_of(given, name))
         if not self.has_limits and self.keep_last is None and self.keep_within is None:
             rules = "keep_last, keep_within, max_age, max_idle or max_bytes"
             raise InvalidValueError({"policy": f"says nothing of what is to go: give {rules}"})
@@ -77,20 +81,20 @@ class Policy:
         """Return the group of a session."""
         return {"agent": info.agent_id, "user": info.user_id}.get(self.per or "")
 
-    def keeps(self, info: SessionInfo, place: int, now: datetime) -> bool:
+    def keeps(self, seen: Measured, place: int, now: datetime) -> bool:
         """Tell whether a rule keeps a session, the one at this place in its group, from the last active one."""
         return (
             (self.keep_last is not None and place < self.keep_last)
-            or _is_within(now - info.last_used_at, self.keep_within)
-            or not set(self.keep_tags).isdisjoint(info.tags)
+            or (self._keep_within is not None and now - seen.used <= self._keep_within)
+            or not set(self.keep_tags).isdisjoint(seen.info.tags)
         )
 
-    def beyond(self, info: SessionInfo, now: datetime) -> Reason | None:
+    def beyond(self, seen: Measured, now: datetime) -> Reason | None:
         """Return the limit of time that a session is beyond, or that no rule keeps it if there are no limits."""
-        age, idle = now - info.created_at, now - info.last_used_at
-        if self.max_age is not None and not _is_within(age, self.max_age):
+        age, idle = now - seen.info.created_at, now - seen.used
+        if self._max_age is not None and age > self._max_age:
             return Reason("max_age", f"made {_shown(age)} ago")
-        if self.max_idle is not None and not _is_within(idle, self.max_idle):
+        if self._max_idle is not None and idle > self._max_idle:
             return Reason("max_idle", f"idle for {_shown(idle)}")
         return None if self.has_limits else Reason("keep", f"no rule keeps it; idle for {_shown(idle)}")
 
@@ -103,10 +107,16 @@ class Reason(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A session and its size."""
+    """A session, its size as far as that matters, and when it was last used."""
 
     info: SessionInfo
     size: int
+    used: datetime
+
+    @classmethod
+    def of(cls, info: SessionInfo, size: int = 0) -> Measured:
+        """Return a session with its size."""
+        return cls(info, size, info.last_used_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +156,11 @@ class Plan:
     """How many others stay."""
     made_at: datetime
 
+    def with_sizes(self, sizes: Sequence[int | None]) -> Plan:
+        """Return the same plan with the sizes of its removals."""
+        measured = (replace(each, size=size or 0) for each, size in zip(self.removals, sizes, strict=True))
+        return replace(self, removals=tuple(measured))
+
     @property
     def size(self) -> int:
         """The bytes of all that will go."""
@@ -167,7 +182,7 @@ def make_plan(sessions: Iterable[Measured], policy: Policy, busy: frozenset[Sess
     removals: list[PlannedRemoval] = []
     protected: list[Skipped] = []
     for group in groups.values():
-        group.sort(key=lambda measured: (measured.info.last_used_at, measured.info.key), reverse=True)
+        group.sort(key=lambda measured: (measured.used, measured.info.id, measured.info.agent_id), reverse=True)
         for measured, reason in _chosen(group, policy, busy, now):
             shield = protection(measured.info, now, is_busy=measured.info.key in busy)
             if shield is None:
@@ -182,16 +197,18 @@ def _chosen(
     group: Sequence[Measured], policy: Policy, busy: frozenset[SessionKey], now: datetime
 ) -> Iterator[tuple[Measured, Reason]]:
     """Yield the sessions of a group that a rule takes, protected or not, the last active one first."""
-    left = []
+    left: list[tuple[Measured, bool]] = []
     stays = 0
     for place, measured in enumerate(group):
-        reason = None if policy.keeps(measured.info, place, now) else policy.beyond(measured.info, now)
+        is_kept = policy.keeps(measured, place, now)
+        reason = None if is_kept else policy.beyond(measured, now)
         if reason is not None:
             yield measured, reason
+        if policy.max_bytes is None:
+            continue
         is_protected = protection(measured.info, now, is_busy=measured.info.key in busy) is not None
-        if reason is None or is_protected:
-            stays += measured.size
-        if reason is None and not policy.keeps(measured.info, place, now):
+        stays += measured.size if reason is None or is_protected else 0
+        if reason is None and not is_kept:
             left.append((measured, is_protected))
     if policy.max_bytes is not None:
         yield from _too_many_bytes(left, stays, policy.max_bytes)
@@ -219,10 +236,6 @@ def protection(info: SessionInfo, now: datetime, *, is_busy: bool) -> str | None
     changed = max(info.updated_at, info.last_used_at)
     was_old = info.created_at < now - JUST_RESUMED
     return RESUMED if was_old and changed > now - JUST_RESUMED else None
-
-
-def _is_within(length: timedelta, most: Duration | None) -> bool:
-    return most is not None and length.total_seconds() <= seconds_of(most, "most")
 
 
 def _shown(length: timedelta) -> str:

@@ -84,7 +84,10 @@ class Retention:
     async def preview(self, policy: Policy) -> Plan:
         """Return exactly what a policy would remove, with the reason and the size of each. Nothing is touched."""
         infos = [info async for info in self._store.every(SessionQuery())]
-        return make_plan(await self._measured(infos), policy, await self._busy(infos), now())
+        if policy.max_bytes is not None:
+            return make_plan(await self._measured(infos), policy, await self._busy(infos), now())
+        plan = make_plan(map(Measured.of, infos), policy, await self._busy(infos), now())
+        return plan.with_sizes(await self._store.sizes([removal.key for removal in plan.removals]))
 
     async def apply(self, plan: Plan, *, to: Destination | None = None) -> RemovalReport:
         """Remove what a plan says, but for what was used, pinned or removed since it was made.
@@ -182,7 +185,7 @@ class Retention:
 
     async def _measured(self, infos: list[SessionInfo]) -> list[Measured]:
         sizes = await self._store.sizes([info.key for info in infos])
-        return [Measured(info, size or 0) for info, size in zip(infos, sizes, strict=True)]
+        return [Measured.of(info, size or 0) for info, size in zip(infos, sizes, strict=True)]
 
     async def _busy(self, infos: Iterable[SessionInfo]) -> frozenset[SessionKey]:
         """Return the sessions on which a turn runs. One that is open and that no one holds has died."""

@@ -354,7 +354,7 @@ class FileStore(SessionStore):
         asked: Asked[Any] = Asked(question)
         async with process.writers.hold(self._catalog.place):
             while not asked.answers:
-                await self._attempt(SessionKey("*", "*"), partial(self._catalog.step, asked), settle)
+                await self._attempt(SessionKey("*", "*"), partial(self._catalog.step, asked), settle, again=True)
                 if asked.pending and self._on_indexing is not None:
                     self._on_indexing(asked.done, asked.done + len(asked.pending))
         answer: _T = asked.answers[0]

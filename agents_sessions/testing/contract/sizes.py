@@ -20,8 +20,8 @@ class SizeContract(ContractPart):
         assert grown is not None
         assert furnished is not None
         assert empty > 0
-        assert 5000 <= grown - empty < 6000
-        assert 3000 <= furnished - grown < 4000
+        assert 5000 <= grown - empty < 8000  # a codec may write more than it is given
+        assert 3000 <= furnished - grown < 5000
 
     async def test_sizes_come_in_the_order_in_which_they_were_asked_for(self, store: SessionStore) -> None:
         await store.create(info_of(), [said("x" * 900)])

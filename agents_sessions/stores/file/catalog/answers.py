@@ -18,7 +18,7 @@ from agents_sessions.stores.base import Standing
 from agents_sessions.stores.codec import info_of
 from agents_sessions.stores.file.catalog import questions
 from agents_sessions.stores.file.catalog.database import Database
-from agents_sessions.stores.file.catalog.questions import WINDOW, PlacedRow
+from agents_sessions.stores.file.catalog.questions import PlacedRow
 from agents_sessions.stores.file.catalog.rows import blob, text_of
 from agents_sessions.stores.file.layout import SessionNames, key_of
 
@@ -109,7 +109,7 @@ class Answers:
         newest, behind = self._position(query)
         while True:
             found = self._database.connection.execute(*questions.texts(query, newest)).fetchall()
-            oldest = found[-1][0] - 1 if len(found) == WINDOW else None
+            oldest = found[-1][0] - 1 if len(found) == questions.WINDOW else None
             below = None if oldest is None else f"{epoch}:{oldest}"
             best = self._placed(_best(found, query, behind), query.phrases)
             page = query.page_of(best, behind, f"{epoch}:{newest}", below)

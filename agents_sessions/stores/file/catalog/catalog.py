@@ -4,8 +4,9 @@ An `Update` goes on where it was when it is tried again, and each step of it is 
 the lock between two steps is `FileStore`, in its event loop.
 """
 
+import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -19,7 +20,8 @@ from agents_sessions.stores.file.catalog.reading import Reading, Stand, check_pl
 from agents_sessions.stores.file.catalog.rows import blob, text_of
 from agents_sessions.stores.file.catalog.writing import NO_STATE, kept_state, write
 from agents_sessions.stores.file.disk.listing import FileState, file_states
-from agents_sessions.stores.file.errors import UNTOLD
+from agents_sessions.stores.file.disk.syscalls import NotRegular
+from agents_sessions.stores.file.errors import UNTOLD, told
 from agents_sessions.stores.file.layout import SUFFIX, SessionNames
 from agents_sessions.stores.file.reader import FileReader
 
@@ -28,7 +30,10 @@ logger = logging.getLogger("agents_sessions")
 _T = TypeVar("_T")
 
 STEP = 200
-"""How many files are read in one step."""
+"""How many files are read in one step at most ..."""
+
+STEP_BYTES = 32 << 20
+"""... and how many bytes, if they are not those of one file: the texts of a step are in memory together."""
 
 _STAND = """
     SELECT file.id, inode, header, history, end, seq, spend FROM file LEFT JOIN detail ON detail.id = file.id
@@ -43,7 +48,7 @@ class Asked(Generic[_T]):
     """A question, and how far the catalog has come on the way to its answer."""
 
     question: Callable[[Answers], _T]
-    pending: list[SessionNames] | None = None
+    pending: list[tuple[FileState, SessionNames]] | None = None
     """The files that have yet to be read; None before the folders were looked at."""
     done: int = 0
     answers: list[_T] = field(default_factory=list)
@@ -85,11 +90,15 @@ class Catalog:
                 asked.pending = self._differing()
             if asked.pending:
                 self._update(asked)
-            if not asked.pending:
+            if asked.pending is not None and not asked.pending:  # None: the folders have to be looked at again
                 with self._database.mended():
                     asked.answers.append(asked.question(Answers(self._database)))
         except Damaged:
             asked.pending = None
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise told(SessionKey("*", "*"), self._reader.root, error, creating=True) from error
 
     def close(self) -> None:
         """Give the connection back."""
@@ -97,7 +106,7 @@ class Catalog:
 
     # --- up to date ---
 
-    def _differing(self) -> list[SessionNames]:
+    def _differing(self) -> list[tuple[FileState, SessionNames]]:
         """Return the files that are not as the catalog knows them, those that changed first in front."""
         if self._database.connect():
             self._known = {}
@@ -112,12 +121,14 @@ class Catalog:
                 continue
             differing += [(now[name], SessionNames(folder, name)) for name in now if before.get(name) != now[name]]
             differing += [(NO_STATE, SessionNames(folder, name)) for name in before if name not in now]
-        return [name for _, name in sorted(differing)]
+        return sorted(differing)
 
     def _states(self, folder: str) -> dict[str, FileState]:
         try:
             return file_states(self._reader.root_name, folder, SUFFIX)
-        except UNTOLD as error:
+        except FileNotFoundError:
+            return {}
+        except (PermissionError, NotRegular) as error:
             logger.warning("left out the folder %s: %s", printable(f"{self._reader.root_name}/{folder}"), error)
             return {}
 
@@ -131,16 +142,17 @@ class Catalog:
     def _update(self, asked: Asked[Any]) -> None:
         """Read some of the files that differ, and put them down in one transaction."""
         assert asked.pending is not None  # noqa: S101 -- looked at before
-        some, rest = asked.pending[:STEP], asked.pending[STEP:]
-        with self._database.held():
-            with self._database.mended():
-                if self._database.has_moved():  # another process was faster: look again
-                    asked.pending = None
-                    self._known = self._load_known()
-                    return
-                known = {name: self._stand(name) for name in some}
-            readings = {name: self._read(name, number[1], asked) for name, number in known.items()}
-            with self._database.mended(), self._database.transaction() as connection:
+        count = _batch([state.size for state, _ in asked.pending])
+        some, rest = [name for _, name in asked.pending[:count]], asked.pending[count:]
+        # The right to change it is given back before what is damaged is removed, which needs it too.
+        with self._database.mended(), self._database.held():
+            if self._database.has_moved():  # another process was faster: look again
+                asked.pending = None
+                self._known = self._load_known()
+                return
+            known = {name: self._stand(name) for name in some}
+            readings = {name: self._read(name, stand, asked) for name, (_, stand) in known.items()}
+            with self._database.transaction() as connection:
                 for name, reading in readings.items():
                     write(connection, name, known[name][0], reading)
         for name, reading in readings.items():
@@ -168,6 +180,8 @@ class Catalog:
                 raise
             return Reading(NO_STATE, None, error)
         except (*UNTOLD, SessionError) as error:
+            if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+                raise
             where = printable(f"{self._reader.root_name}/{name.folder}/{name.file}")
             logger.warning("left out %s: %s", where, error)
             return self._unreadable(name, error)
@@ -186,3 +200,13 @@ class Catalog:
                 del self._known[name.folder]
         else:
             files[name.file] = kept_state(reading)
+
+
+def _batch(sizes: Sequence[int]) -> int:
+    """Return how many of some files are read in one step."""
+    total = 0
+    for number, size in enumerate(sizes[:STEP]):
+        total += size
+        if total > STEP_BYTES and number:
+            return number
+    return min(STEP, len(sizes))

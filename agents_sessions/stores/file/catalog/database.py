@@ -8,6 +8,7 @@ Dangers that shaped it:
 """
 
 import contextlib
+import errno
 import logging
 import os
 import secrets
@@ -71,9 +72,10 @@ class Database:
         if has_root:
             try:
                 self._connect_to_file()
-            except BlockingIOError:
-                raise
             except (OSError, io.NotRegular, sqlite3.Error) as error:
+                if isinstance(error, BlockingIOError) or getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+                    self.close()
+                    raise
                 logger.info("the catalog of %s is kept in memory: %s", printable(self._root), error)
                 self.close()
                 self._on_disk = False
@@ -185,7 +187,9 @@ class Database:
             where = printable(self._root)
             if self._inode is None:
                 raise
-            if isinstance(error, sqlite3.DatabaseError) and _is_damage(error):
+            if _code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise BlockingIOError from error
+            if _is_damage(error):
                 logger.info("the catalog of %s is damaged (%s), and is made anew", where, error)
                 with self.held(), io.directory(self._root, FOLDER) as folder:
                     self.close()
@@ -202,7 +206,7 @@ class Database:
         Raises:
             BlockingIOError: Someone reads it at this moment.
         """
-        with self.held(), self.mended():
+        with self.mended(), self.held():
             self.connection.execute("INSERT INTO word (word) VALUES ('optimize')")
             is_busy = False
             if self.is_stored:
@@ -233,6 +237,10 @@ def _close(connection: sqlite3.Connection, pid: int) -> None:
         _of_parents.append(connection)
 
 
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
-    return code & 0xFF in _DAMAGED
+def _is_damage(error: sqlite3.Error) -> bool:
+    return _code(error) in _DAMAGED
+
+
+def _code(error: sqlite3.Error) -> int:
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return code & 0xFF

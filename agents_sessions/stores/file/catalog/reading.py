@@ -76,7 +76,12 @@ def read_file(reader: FileReader, folder: str, name: str, known: Stand | None) -
         read = partial(io.read_range, fd)
         sealed = read_sealed(read, state.size)
         if sealed is not None:
-            return Reading(state, _of_sealed(read, sealed, codec_of(sealed.header, reader.codec), state, known))
+            codec = codec_of(sealed.header, reader.codec)
+            try:
+                return Reading(state, _of_sealed(read, sealed, codec, state, known))
+            except Damage:  # in the middle of its history: its facts and totals are as sound as ever
+                info = INFO_QUERY.of_sealed(read, sealed, codec)
+                return Reading(state, Content(info, _texts(info, (), codec), None, None))
     finally:
         io.close(fd)
     whole = reader.read_whole(SessionKey(folder, name), folder, name)
