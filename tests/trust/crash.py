@@ -682,7 +682,8 @@ class Watch:
         """Whatever a child was doing to the catalog, it says what the files do."""
         query, search = SessionQuery(sort="id"), SearchQuery(text="x", limit=1000)
         found = [_timeless(info) for info in await self.store.query(query)]
-        assert found == [_timeless(info) for info in await SessionStore.query(self.store, query)]
+        scanned = [_timeless(info) for info in await SessionStore.query(self.store, query)]
+        assert found == scanned, f"{found} is not {scanned}"
         hits = [(hit.key, hit.seq, hit.snippet) for hit in await self.store.search(search)]
         scanned = await SessionStore.search(self.store, search)
         assert hits == [(hit.key, hit.seq, hit.snippet) for hit in scanned]
