@@ -684,7 +684,17 @@ async def there_is(store, name, whole):
     return await look(store) == whole
 
 
-SEVERAL = {"copy", "create from a stream with sidecars", "set_aside", "bring_back", "import in its place", "move"}
+SEVERAL = {
+    "copy",
+    "create from a stream with sidecars",
+    "set_aside",
+    "bring_back",
+    "discard",
+    "load_aside",
+    "sizes",
+    "import in its place",
+    "move",
+}
 """Changes of several steps, each of which looks for the folder by itself."""
 
 
