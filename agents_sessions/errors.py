@@ -50,6 +50,12 @@
     │   └── SessionArchivedError                 its history is in the archive; restore it
     ├── NotArchivedError (LookupError)           the archive does not have it
     ├── ArchiveError                             what the archive holds cannot be read, or is not what went in
+    ├── EncryptionError                          an encrypted session cannot be opened as it was asked for
+    │   ├── MissingKeyError (LookupError)        the ring has no key of the id that it names
+    │   ├── WrongKeyError                        the ring's key of that id is another one
+    │   ├── KeyDestroyedError                    its key was destroyed, on purpose and for good
+    │   ├── PlaintextError                       a part of it is not encrypted: someone put it there
+    │   └── NotEncryptedError                    it is plain, and was asked for with `encryption=`
     └── SessionStorageError                      what lies on the disk is not usable
         ├── SessionCorruptedError                damaged, and not by a torn last write
         ├── SessionVersionError                  written by a newer version of the format
@@ -573,6 +579,59 @@ class ArchiveError(_OfSession):
 
     def __str__(self) -> str:
         return f"the archive of {self._who} cannot be used: {self.reason} ({printable(self.path)}); nothing was changed"
+
+
+class EncryptionError(_OfSession):
+    """An encrypted session cannot be opened as it was asked for. Nothing was returned or changed."""
+
+
+class MissingKeyError(EncryptionError, LookupError):
+    """The session is encrypted under a key that was not given."""
+
+    def __init__(self, session: SessionKey | str, key_id: str) -> None:
+        super().__init__(session, key_id)
+        self.key_id = key_id
+
+    def __str__(self) -> str:
+        return f"{self._who} is encrypted under the key {self.key_id!r:.80}, which was not given; add it to the KeyRing"
+
+
+class WrongKeyError(EncryptionError):
+    """The key that was given under the session's key id is not the one that it is encrypted under."""
+
+    def __init__(self, session: SessionKey | str, key_id: str) -> None:
+        super().__init__(session, key_id)
+        self.key_id = key_id
+
+    def __str__(self) -> str:
+        return (
+            f"{self._who} is encrypted under another key than the one given as {self.key_id!r:.80}; give the right one"
+        )
+
+
+class KeyDestroyedError(EncryptionError):
+    """The key of the session was destroyed, so that no one can ever read it. It can still be deleted."""
+
+    def __str__(self) -> str:
+        return f"the key of {self._who} was destroyed, and no one can read it any more; delete it"
+
+
+class PlaintextError(EncryptionError):
+    """A part of an encrypted session is not encrypted: it did not come from here, and is not believed."""
+
+    def __init__(self, session: SessionKey | str, what: str) -> None:
+        super().__init__(session, what)
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self._who} is encrypted, and {self.what} is not: someone else wrote it; restore it from a backup"
+
+
+class NotEncryptedError(EncryptionError):
+    """The session is plain, and its store was opened with `encryption=`."""
+
+    def __str__(self) -> str:
+        return f"{self._who} is not encrypted: open it without encryption=, or convert it; see docs/encryption.md"
 
 
 class SessionStorageError(_OfSession):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from agents_sessions.features.retention.retention import Schedule
     from agents_sessions.keys import SessionKey
     from agents_sessions.model.info import Compaction
+    from agents_sessions.stores.encryption.keyring import KeyProvider
     from agents_sessions.turns.stream import ReplyStream
 
 
@@ -55,6 +56,7 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         max_sessions_per_user: The same for the sessions of each user.
         prices: What models cost that no price list knows, or otherwise than it says: see `statistics`.
         compaction: When and how the model's input is shortened before a turn; None never does. A session's own wins.
+        encryption: The keys that the sessions of a folder are encrypted under: a `KeyRing`. A store has its own.
         defaults: Arguments of `Runner.run` for every turn: context, max_turns, hooks, run_config, error_handlers.
     """
 
@@ -72,10 +74,11 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         max_sessions_per_user: int | None = None,
         prices: Prices = NO_PRICES,
         compaction: Compaction | None = None,
+        encryption: KeyProvider | None = None,
         **defaults: Unpack[RunArguments],
     ) -> None:
         self._owns_store = not isinstance(store_or_root, SessionStore)
-        self.store = store_or_root if isinstance(store_or_root, SessionStore) else _file_store(store_or_root)
+        self.store = _store_of(store_or_root, encryption)
         self._registry = AgentRegistry(agents, missing_agent)
         check_options(RunArguments, defaults)
         self._lock_timeout = lock_timeout
@@ -148,7 +151,11 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
                 await self.store.aclose()
 
 
-def _file_store(root: str | os.PathLike[str]) -> SessionStore:
+def _store_of(store_or_root: SessionStore | str | os.PathLike[str], encryption: KeyProvider | None) -> SessionStore:
+    if isinstance(store_or_root, SessionStore):
+        if encryption is not None:
+            raise InvalidValueError({"encryption": "must be given to the store, which is made already"})
+        return store_or_root
     from agents_sessions.stores.file.store import FileStore  # here: it needs POSIX, and a manager does not
 
-    return FileStore(root)
+    return FileStore(store_or_root, encryption=encryption)

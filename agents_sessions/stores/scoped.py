@@ -47,6 +47,10 @@ class OneUsersStore(SessionStore):
     def __repr__(self) -> str:
         return f"OneUsersStore({self._store!r}, {self._user_id!r})"
 
+    @property
+    def encrypted(self) -> bool:
+        return self._store.encrypted
+
     # --- whose it is ---
 
     def _is_own(self, info: SessionInfo | None) -> bool:

@@ -16,7 +16,13 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from agents_sessions.concurrency import process
-from agents_sessions.errors import SessionError, SessionExistsError, SessionNotFoundError
+from agents_sessions.errors import (
+    KeyDestroyedError,
+    SessionCorruptedError,
+    SessionError,
+    SessionExistsError,
+    SessionNotFoundError,
+)
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, now, timestamp
 from agents_sessions.model.info import SessionInfo
@@ -119,20 +125,22 @@ class FileWriter(FileReader):
 
     # --- create ---
 
-    def encode(self, new: History) -> bytearray:
-        """Return the file of a new session, which `transitions.created` has made."""
+    def encode(self, new: History, codec: SessionCodec) -> bytearray:
+        """Return the file of a new session, which `transitions.created` has made, by the codec that it began with."""
         info = new.info
-        data = encode_document(document_of(new, self.codec.begin(info.key), info.seq))
+        data = encode_document(document_of(new, codec, info.seq))
         self.limits.check_header(info, len(data))
         self.limits.check_document(info.key, len(data), new.entries)
         return data
 
-    def encode_sidecars(self, key: SessionKey, sidecars: Mapping[str, bytes]) -> dict[SidecarNames, bytes]:
-        """Return the sidecars of a new session by their places."""
-        for data in sidecars.values():
+    def encode_sidecars(
+        self, key: SessionKey, sidecars: Mapping[str, bytes], codec: SessionCodec
+    ) -> dict[SidecarNames, bytes]:
+        """Return the sidecars of a new session by their places, by the codec that it began with."""
+        stored = {sidecar_of(key, name): codec.encode_sidecar(name, data) for name, data in sidecars.items()}
+        for data in stored.values():
             self.limits.check_file(key, "a sidecar", len(data))
-        codec = self.codec.begin(key)
-        return {sidecar_of(key, name): codec.encode_sidecar(name, data) for name, data in sidecars.items()}
+        return stored
 
     def create(self, key: SessionKey, data: bytearray) -> None:
         """Make the file of a new session, which `encode` has made."""
@@ -309,7 +317,7 @@ class FileWriter(FileReader):
         data = bytes(io.read_range(fd, 0, seen.size))
         try:
             info_of(decode_document(data, self.codec))
-        except Damage:
+        except (Damage, SessionCorruptedError):
             facts, seq, codec = salvage(data, key, self.codec)
         else:
             return
@@ -337,7 +345,8 @@ class FileWriter(FileReader):
         with self._errors(key), self._folder(key) as folder:
             try:
                 with locks.locked(folder, name) as fd:
-                    self._check_holds(key, fd)
+                    with contextlib.suppress(KeyDestroyedError):  # there is nothing to be done but this
+                        self._check_holds(key, fd)
                     self._remove_file(folder, name)
             except FileNotFoundError:
                 with contextlib.suppress(io.NotRegular):  # what a deletion has left that died on the way
@@ -376,7 +385,8 @@ class FileWriter(FileReader):
         folders, file = sidecar_of(key, name)
         self.limits.check_file(key, "a sidecar", len(data))
         with self._errors(key), self._folder(key) as agent, locks.locked(agent, names_of(key).file) as fd:
-            stored = self._check_holds(key, fd).encode_sidecar(name, data)
+            stored = self._check_holds(key, fd, to_use=True).encode_sidecar(name, data)
+            self.limits.check_file(key, "a sidecar", len(stored))
             sidecars.write(self._root, agent, folders, file, stored, durable=self._durable)
 
     def delete_sidecar(self, key: SessionKey, name: str) -> bool:

@@ -53,6 +53,8 @@ def decode_document(data: bytes, codec: Codec = PLAIN) -> Document:
     else:
         of_session = codec_of(check_format(edited), codec)
         if not is_mixed(edited, data, of_session):
+            if not of_session.editable:
+                raise Damage("it is encrypted, and someone has changed it")
             return decode_edited(edited, of_session)
         reason = "its last append is mixed with what stood there before"
     return decode_torn(data, reason, codec)
