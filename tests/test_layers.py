@@ -50,6 +50,7 @@ FLOORS = [
         "stores.file.format.append",
         "stores.file.format.edited",
         "stores.file.format.mixed",
+        "stores.file.format.proved",
         "stores.file.format.rekeyed",
         "stores.file.format.salvage",
         "stores.file.format.torn",

@@ -211,7 +211,8 @@ class SessionFiles(FileWriter):
         """Remove a session that was set aside."""
         names, hidden = _parse_token(token)
         with self._aside_errors(token), io.directory(self._root, names.folder) as folder:
-            with locks.locked(folder, hidden):
+            with locks.locked(folder, hidden) as fd:
+                self._destroy_key(fd)
                 aside.destroy(folder, hidden, durable=self._durable)
 
     def _key_of_aside(self, folder: int, hidden: str, names: SessionNames) -> SessionKey:

@@ -38,6 +38,7 @@ from agents_sessions.stores.file.format.document import Document, encode_documen
 from agents_sessions.stores.file.format.header import Damage, codec_of
 from agents_sessions.stores.file.format.lines import NewEntries, encode_new
 from agents_sessions.stores.file.format.reading import decode_document
+from agents_sessions.stores.file.format.rekeyed import DESTROYED, wrapped_key_at
 from agents_sessions.stores.file.format.salvage import salvage
 from agents_sessions.stores.file.format.sealed import read_sealed, read_since
 from agents_sessions.stores.file.format.tail import Read
@@ -347,6 +348,7 @@ class FileWriter(FileReader):
                 with locks.locked(folder, name) as fd:
                     with contextlib.suppress(KeyDestroyedError):  # there is nothing to be done but this
                         self._check_holds(key, fd)
+                    self._destroy_key(fd)
                     self._remove_file(folder, name)
             except FileNotFoundError:
                 with contextlib.suppress(io.NotRegular):  # what a deletion has left that died on the way
@@ -358,6 +360,15 @@ class FileWriter(FileReader):
         # The copies first: while the session is there, a deletion that was cut short can be called again.
         self._remove_copies(folder, name)
         atomic.remove(folder, name, durable=self._durable)
+
+    def _destroy_key(self, fd: int) -> None:
+        """Write over what a codec keeps of a key, so that a file which someone else still has open is unreadable."""
+        if self.codec is PLAIN:
+            return
+        place = wrapped_key_at(bytes(io.read_range(fd, 0, io.size_of(fd))))
+        if place is not None:
+            io.write_all(fd, DESTROYED * (place[1] - place[0]), place[0])
+            io.sync(fd, durable=self._durable)
 
     def _remove_beside(self, folder: int, name: str) -> None:
         with contextlib.suppress(BlockingIOError):  # then with the next session of that name

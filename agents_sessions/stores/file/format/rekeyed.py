@@ -1,13 +1,26 @@
-"""A file with something else in its header that its codec keeps, such as a key that was wrapped anew.
+"""The key in the header of a file: wrapped anew, or destroyed.
 
-Its lines stay as they are, byte for byte, so that no entry is read.
+The lines stay as they are, byte for byte, so that no entry is read.
 """
+
+import re
 
 from agents_sessions.model.lossless_json import encode_json
 from agents_sessions.stores.codec import SessionCodec
 from agents_sessions.stores.file.format.header import HISTORY_OPENS
 from agents_sessions.stores.file.format.sealed import Sealed
 from agents_sessions.stores.file.format.tail import encode_tail
+
+DESTROYED = b"A"
+"""What a key that was destroyed consists of: zeros, in base64."""
+
+_KEY = re.compile(rb'"codec":\{[^{}]*"key":"([^"\\]*)"[^{}]*\},"salt":"')
+
+
+def wrapped_key_at(data: bytes) -> tuple[int, int] | None:
+    """Return where the header of a file has the key that its codec keeps, from and to, or None if it has none."""
+    found = _KEY.search(data, 0, data.find(b"\n") + 1)
+    return None if found is None else found.span(1)
 
 
 def with_kept(sealed: Sealed, lines: bytearray, codec: SessionCodec) -> bytes:
