@@ -631,7 +631,7 @@ class NotEncryptedError(EncryptionError):
     """The session is plain, and its store was opened with `encryption=`."""
 
     def __str__(self) -> str:
-        return f"{self._who} is not encrypted: open it without encryption=, or convert it; see docs/encryption.md"
+        return f"{self._who} is not encrypted: open it without encryption=, or copy it by migrate_store"
 
 
 class SessionStorageError(_OfSession):
