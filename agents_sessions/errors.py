@@ -50,13 +50,13 @@
     │   └── SessionArchivedError                 its history is in the archive; restore it
     ├── NotArchivedError (LookupError)           the archive does not have it
     ├── ArchiveError                             what the archive holds cannot be read, or is not what went in
-    ├── EncryptionError                          an encrypted session cannot be opened as it was asked for
-    │   ├── MissingKeyError (LookupError)        the ring has no key of the id that it names
-    │   ├── WrongKeyError                        the ring's key of that id is another one
-    │   ├── KeyDestroyedError                    its key was destroyed, on purpose and for good
-    │   ├── PlaintextError                       a part of it is not encrypted: someone put it there
-    │   └── NotEncryptedError                    it is plain, and was asked for with `encryption=`
     └── SessionStorageError                      what lies on the disk is not usable
+        ├── EncryptionError                      it is encrypted, and not to be opened as it was asked for
+        │   ├── MissingKeyError                  the ring has no key of the id that it names
+        │   ├── WrongKeyError                    the ring's key of that id is another one
+        │   ├── KeyDestroyedError                its key was destroyed, on purpose and for good
+        │   ├── PlaintextError                   a part of it is not encrypted: someone put it there
+        │   └── NotEncryptedError                it is plain, and was asked for with `encryption=`
         ├── SessionCorruptedError                damaged, and not by a torn last write
         ├── SessionVersionError                  written by a newer version of the format
         ├── SessionPathError                     not a regular file of ours: link, device, other id
@@ -581,11 +581,27 @@ class ArchiveError(_OfSession):
         return f"the archive of {self._who} cannot be used: {self.reason} ({printable(self.path)}); nothing was changed"
 
 
-class EncryptionError(_OfSession):
+class SessionStorageError(_OfSession):
+    """What is stored under the session's name cannot be used."""
+
+    def __init__(self, session: SessionKey | str, path: str, reason: str) -> None:
+        super().__init__(session, path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self._who}: {self.reason} ({printable(self.path)})"
+
+
+class EncryptionError(SessionStorageError):
     """An encrypted session cannot be opened as it was asked for. Nothing was returned or changed."""
 
+    def __init__(self, session: SessionKey | str, *facts: object) -> None:
+        super().__init__(session, "its header", "it is encrypted, and cannot be opened with the keys that were given")
+        self.args = (session, *facts)
 
-class MissingKeyError(EncryptionError, LookupError):
+
+class MissingKeyError(EncryptionError):
     """The session is encrypted under a key that was not given."""
 
     def __init__(self, session: SessionKey | str, key_id: str) -> None:
@@ -632,18 +648,6 @@ class NotEncryptedError(EncryptionError):
 
     def __str__(self) -> str:
         return f"{self._who} is not encrypted: open it without encryption=, or copy it by migrate_store"
-
-
-class SessionStorageError(_OfSession):
-    """What is stored under the session's name cannot be used."""
-
-    def __init__(self, session: SessionKey | str, path: str, reason: str) -> None:
-        super().__init__(session, path, reason)
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self._who}: {self.reason} ({printable(self.path)})"
 
 
 class SessionCorruptedError(SessionStorageError):

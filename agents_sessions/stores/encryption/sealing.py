@@ -31,7 +31,7 @@ from agents_sessions.errors import (
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry
 from agents_sessions.model.lossless_json import JsonObject, decode_json, encode_json
-from agents_sessions.stores.codec import BODIES, Codec, Place, SessionCodec
+from agents_sessions.stores.codec import Codec, Place, SessionCodec
 from agents_sessions.stores.encryption.keyring import KEY_BYTES, NONCE_BYTES, KeyProvider, NotTheKeyError
 
 CIPHER = "aes-256-gcm"
@@ -59,6 +59,7 @@ class SealedSession(SessionCodec):
         self.kept = kept
         self._key = key
         self._cipher = AESGCM(hmac.digest(data_key, b"agents-sessions/1 seal", hashlib.sha256))
+        self._decrypt = self._cipher.decrypt
         self._chain = hmac.digest(data_key, b"agents-sessions/1 chain", hashlib.sha256)
         self._bound = encode_json(["agents-sessions/1", *key])
 
@@ -76,16 +77,15 @@ class SealedSession(SessionCodec):
             PlaintextError: Its body is not sealed.
             ValueError: It was changed, or stood elsewhere.
         """
-        values = cast("JsonObject", {**entry})
-        if not values.keys().isdisjoint(BODIES) or "sealed" not in values:
+        values: dict[str, Any] = cast("JsonObject", entry)  # decoded a moment ago: it is no one else's yet
+        if "item" in values or "record" in values or "sealed" not in values:
             raise PlaintextError(self._key, f"its entry {values.get('seq')!r:.20}")
-        sealed: Any = values.pop("sealed")
-        seq: Any = values["seq"]
         try:
-            body = self._open(binascii.a2b_base64(sealed), b"entry %d" % seq)
-        except (TypeError, ValueError):  # `binascii.Error` is one
-            raise ValueError(f"entry {seq!r:.20} was changed, or is not in its place") from None
-        return cast("Entry", {**values, **decode_json(b"{%s}" % body)})
+            sealed, bound = binascii.a2b_base64(values.pop("sealed")), self._bound + b"entry %d" % values["seq"]
+            values.update(decode_json(b"{%s}" % self._decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], bound)))
+        except (InvalidTag, TypeError, ValueError):  # `binascii.Error` is one
+            raise ValueError(f"entry {values['seq']!r:.20} was changed, or is not in its place") from None
+        return entry
 
     def encode_facts(self, facts: JsonObject) -> JsonObject:
         """Return the readable facts, and all others sealed and bound to them."""
@@ -132,8 +132,7 @@ class SealedSession(SessionCodec):
         """Return the link of the chain behind some lines."""
         link = (state or "").encode()
         for line in batch.splitlines(keepends=True):
-            digest = hmac.digest(self._chain, b"%s %s" % (link, line), hashlib.sha256)
-            link = digest[:_LINK_BYTES].hex().encode()
+            link = hmac.digest(self._chain, b"%s %s" % (link, line), "sha256")[:_LINK_BYTES].hex().encode()
         return link.decode() or None
 
     def _seal(self, data: bytes, what: bytes) -> bytes:
@@ -147,7 +146,7 @@ class SealedSession(SessionCodec):
             ValueError: It was changed, or was sealed as something else.
         """
         try:
-            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._bound + what)
+            return self._decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._bound + what)
         except InvalidTag:
             raise ValueError("it was changed") from None
 
