@@ -19,7 +19,7 @@ from agents.memory import SessionABC, SessionSettings
 from agents.memory.session_settings import coerce_session_settings
 
 from agents_sessions.compaction import IsStale, Snapshot, newest_items, with_suffix, without
-from agents_sessions.concurrency.settle import settle
+from agents_sessions.concurrency.settle import Done, settle
 from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, item_entry, record_entry
@@ -43,9 +43,8 @@ if TYPE_CHECKING:
 
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import Item
-    from agents_sessions.stores.base import Change, History, SessionStore, TurnLock
+    from agents_sessions.stores.base import Change, Durability, History, SessionStore, TurnLock
     from agents_sessions.stores.encryption.keyring import KeyProvider
-    from agents_sessions.stores.file.store import Durability
 
 RUN_STATE = "run_state.json"
 """The sidecar of a managed turn that awaits approval."""
@@ -119,7 +118,7 @@ class StoredSession(SessionABC):
         It can be called again. What is stored stays, and what has begun comes to its end.
         """
         self._closed = True
-        return _Done()
+        return Done()
 
     def __repr__(self) -> str:
         of_agent = "" if self._key is None else f", agent_id={self._key.agent_id!r}"
@@ -464,13 +463,6 @@ class ManagedSession(StoredSession):
         if self._key is None:
             self._key = await self._lookup.key(self.session_id)
         return self._key
-
-
-class _Done:
-    """What a call has already done, for those who await it."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield from ()
 
 
 async def delete_run_states(store: SessionStore, key: SessionKey, *, turn: TurnLock | None = None) -> None:

@@ -20,6 +20,7 @@ from agents_sessions.model.durations import Duration, duration_of, seconds_of
 from agents_sessions.quota import SessionQuota
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.stores.scoped import OneUsersStore
+from agents_sessions.stores.urls import store_from_url
 from agents_sessions.turns.agents import AgentRegistry, Agents, MissingAgent
 from agents_sessions.turns.options import RunArguments, check_options
 from agents_sessions.turns.summarising import Summarisers
@@ -43,7 +44,8 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
     """Finds sessions, runs turns on them, and keeps their history.
 
     Args:
-        store_or_root: A store, or the folder of a `FileStore`.
+        store_or_root: A store, the folder of a `FileStore`, or the URL of another store: `sqlite:///…`,
+            `postgresql://…`, `redis://…`; see `store_from_url`.
         agents: The agents that sessions belong to: one, a list, a mapping from names, or a factory that makes the
             agent of a session. Needed only for sending messages.
         missing_agent: If the agent that a conversation was handed to is gone, its next message is an `error`, or goes
@@ -152,10 +154,11 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
 
 
 def _store_of(store_or_root: SessionStore | str | os.PathLike[str], encryption: KeyProvider | None) -> SessionStore:
+    if encryption is None:
+        return store_or_root if isinstance(store_or_root, SessionStore) else store_from_url(store_or_root)
     if isinstance(store_or_root, SessionStore):
-        if encryption is not None:
-            raise InvalidValueError({"encryption": "must be given to the store, which is made already"})
-        return store_or_root
-    from agents_sessions.stores.file.store import FileStore  # here: it needs POSIX, and a manager does not
-
-    return FileStore(store_or_root, encryption=encryption)
+        raise InvalidValueError({"encryption": "must be given to the store, which is made already"})
+    scheme, is_url, _ = os.fspath(store_or_root).partition("://")
+    if is_url and scheme != "file":
+        raise InvalidValueError({"encryption": f"must be None: the store of {scheme}:// does not encrypt"})
+    return store_from_url(store_or_root, encryption=encryption)

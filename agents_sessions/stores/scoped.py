@@ -177,6 +177,11 @@ class OneUsersStore(SessionStore):
     async def _is_own_place(self, place: SessionKey | str) -> bool:
         return await self._is_own_aside(place) if isinstance(place, str) else await self.load(place) is not None
 
+    async def renew_key(self, place: SessionKey | str) -> bool:
+        if not await self._is_own_place(place):
+            raise SessionNotFoundError(place)
+        return await self._store.renew_key(place)
+
     async def clear_copies(self, key: SessionKey) -> int:
         await self._check(key)
         return await self._store.clear_copies(key)
@@ -226,6 +231,11 @@ class OneUsersStore(SessionStore):
             return Page(())
         page = await self._store.query(own := self._own(query))
         return Page(page, _translated(page.next_cursor, own, query))
+
+    async def every(self, query: SessionQuery) -> AsyncIterator[SessionInfo]:
+        if query.user_id in (None, self._user_id):
+            async for info in self._store.every(self._own(query)):
+                yield info
 
     async def count(self, query: SessionQuery) -> int:
         return await self._store.count(self._own(query)) if query.user_id in (None, self._user_id) else 0

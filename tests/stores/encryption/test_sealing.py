@@ -244,6 +244,8 @@ def test_a_manager_encrypts_its_folder_and_leaves_a_store_its_own_keys(tmp_path)
     assert SessionManager(tmp_path, encryption=RING).store.encrypted
     with pytest.raises(InvalidValueError, match="store"):
         SessionManager(MemoryStore(), encryption=RING)
+    with pytest.raises(InvalidValueError, match="sqlite"):
+        SessionManager("sqlite:///x.db", encryption=RING)
 
 
 def test_a_codec_and_keys_are_not_both_given():
