@@ -27,6 +27,7 @@ BENEATH = {"open", "close", "lstat", "fstat", "stat", "scandir", "unlink", "rmdi
 """The calls by which `LIBRARY` removes a tree, makes a folder and looks for one."""
 
 NONE = {
+    "stat_result": "is a type",
     "register_at_fork": "calls nothing; what it registers does",
     "fwalk": "is Python in `os`, and goes by stat, open, scandir and close",
     "fcntl": "syncs on macOS only, in the place of fdatasync",

@@ -36,7 +36,7 @@ STATES = int(os.environ.get("POWER_CUT_STATES", "15000"))
 CONTENTS = max(24, STATES // 600)
 """Contents of one file that are tried per moment of an operation: those of an append have a test of their own."""
 
-CHANGE_NOTHING = {"close", "preadv", "fstat", "stat", "lstat", "listdir", "scandir", "flock"}
+CHANGE_NOTHING = {"close", "preadv", "fstat", "fstatvfs", "stat", "lstat", "listdir", "scandir", "flock"}
 CHANGE_MODES = {"chmod", "fchmod"}
 """What a new file may be read by is set before its name leads anywhere; a lost mode loses no data."""
 

@@ -12,7 +12,7 @@ import time
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from agents_sessions.stores.file.disk.atomic import hide, move, move_folder, remove, remove_tree, rename
+from agents_sessions.stores.file.disk.atomic import move, move_folder, remove, remove_tree, rename
 from agents_sessions.stores.file.disk.syscalls import exists, hidden_names, seen
 from agents_sessions.stores.file.layout import SUFFIX, beside
 
@@ -100,17 +100,12 @@ def is_back(folder: int, name: str, file: str) -> bool:
 def destroy(folder: int, name: str, *, durable: bool) -> None:
     """Remove a session that was set aside. The caller holds the lock of the file.
 
-    What lies beside it gets the name of a temporary first: if the process dies in between, it is swept.
+    Removing the file is the moment. What lies beside it goes after that: before it, a process that died in between
+    would leave a session without its sidecars. `clear_destroyed` finishes what is left.
     """
-    hidden = hide(folder, name + FOLDER)
-    try:
-        remove(folder, name, durable=durable)
-    except BaseException:
-        if hidden is not None:
-            move_folder(folder, hidden, name + FOLDER)
-        raise
-    if hidden is not None:
-        remove_tree(folder, hidden, durable=durable)
+    remove(folder, name, durable=durable)
+    with contextlib.suppress(OSError):  # the next look tries again
+        remove_tree(folder, name + FOLDER, durable=durable)
 
 
 def clear_destroyed(folder: int) -> None:
