@@ -69,7 +69,7 @@ FLOORS = [
     {"stores.file.redacting"},
     {"stores.file.checks"},
     {"stores.memory", "stores.scoped", "stores.file.store"},
-    {"compaction", "lookup", "quota"},
+    {"compaction", "lookup", "quota", "run_states"},
     {"shared_usage"},
     {"session", "windows"},
     {"turns.events", "turns.lock", "turns.options", "turns.past", "turns.running", "turns.sdk_internals"},
