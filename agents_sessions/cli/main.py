@@ -79,7 +79,8 @@ def _called(tokens: Sequence[str]) -> int:
     from agents_sessions.cli.app import app
 
     try:
-        result = app(tokens, exit_on_error=False, print_error=True, result_action="return_value")
+        made = app(whole=not {"--help", "-h"}.isdisjoint(tokens))
+        result = made(tokens, exit_on_error=False, print_error=True, result_action="return_value")
     except cyclopts.CycloptsError:
         return USAGE
     return result if isinstance(result, int) else DONE
@@ -89,3 +90,7 @@ def _say(error: Exception) -> None:
     from agents_sessions.cli.screen import visible
 
     sys.stderr.write(f"agents-sessions: {visible(str(error))}\n")
+
+
+if __name__ == "__main__":
+    main()
