@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 from cyclopts import App, Group
 
@@ -21,7 +21,7 @@ _LOOK = Group("Look", sort_key=1)
 _CHANGE = Group("Change", sort_key=2)
 _BRANCH = Group("Go back, and branch", sort_key=3)
 _KEEP = Group("Keep, carry and repair", sort_key=4)
-_GROUPS: dict[Group, tuple[tuple[str, str], ...]] = {
+GROUPS: dict[Group, tuple[tuple[str, str], ...]] = {
     _TALK: (("chat", "chatting:chat"),),
     _LOOK: (
         ("list", "reading:list_"),
@@ -70,6 +70,7 @@ _GROUPS: dict[Group, tuple[tuple[str, str], ...]] = {
         ("import", "transferring:import_"),
         ("migrate", "transferring:migrate"),
         ("doctor", "health:doctor"),
+        ("completion", "app:completion"),
     ),
 }
 _FAMILIES = {
@@ -79,6 +80,17 @@ _FAMILIES = {
     "archive": ("Histories that are put away, compressed.", _KEEP),
     "retention": ("Rules of what is kept.", _KEEP),
 }
+
+
+def completion(shell: Literal["bash", "zsh", "fish"], *, settings: Settings = Settings()) -> None:  # noqa: B008
+    """Print what makes a shell complete commands and options.
+
+    Example: `agents-sessions completion bash`
+
+    Args:
+        shell: The shell. Its documentation says where such a script goes.
+    """
+    settings.screen.console.file.write(app(whole=True).generate_completion(shell=shell))
 
 
 def _version() -> str:
@@ -104,7 +116,7 @@ def app(*, whole: bool) -> App:
     families = {name: App(name=name, help=text, group=group) for name, (text, group) in _FAMILIES.items()}
     for family in families.values():
         made.command(family)
-    for group, commands in _GROUPS.items():
+    for group, commands in GROUPS.items():
         for command, place in commands:
             of, _, name = command.rpartition(" ")
             above = families[of] if of else made

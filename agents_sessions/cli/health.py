@@ -71,13 +71,13 @@ def _show(settings: Settings, findings: Sequence[Finding]) -> None:
             each = first[code]
             if each.severity != severity:
                 continue
-            settings.screen.line((f"{count:>5,} x {code}", style), f"  {each.means}")
-            settings.screen.line((f"        repair: {each.repair or 'none: this is for a person'}", "dim"))
+            settings.screen.line((f"{count:,} x {code}", style), f"  {each.means}")
+            settings.screen.line((f"  repair: {each.repair or 'none: this is for a person'}", "dim"))
             for one in [found for found in findings if found.code == code][:5]:
                 who = "" if one.key is None else one.key.session_id
-                settings.screen.line((f"        {who}  {one.place}  {one.detail}".rstrip(), "dim"))
+                settings.screen.line((f"  {who}  {one.place}  {one.detail}".rstrip(), "dim"))
             if count > 5:
-                settings.screen.line((f"        and {count - 5:,} more; --json names all", "dim"))
+                settings.screen.line((f"  and {count - 5:,} more; --json names all", "dim"))
     if not findings:
         settings.screen.line(("All is well.", "green"))
 

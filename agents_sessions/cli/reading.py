@@ -13,7 +13,7 @@ from agents_sessions.cli.settings import Settings
 from agents_sessions.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from agents_sessions.cli.conversation import Conversation
     from agents_sessions.cli.desk import Desk
@@ -223,22 +223,25 @@ async def _entries(
         taken = not all_of_it and view is not None and view.is_taken_back(entry["seq"])
         return not taken and conversation.shows(entry)
 
-    if last is not None:
-        newest: deque[Entry] = deque()
+    if last is None:
         async for entry in desk.store.walk(info.key):
-            if len(newest) >= last:
-                break
-            if is_shown(entry):
-                newest.appendleft(entry)
-        for entry in newest:
-            yield entry
-        return
-    seq = 0
-    while page := await desk.store.entries(info.key, after=seq, limit=_PAGE):
-        for entry in page:
             if is_shown(entry):
                 yield entry
-        seq = page[-1]["seq"]
+        return
+    for entry in await _newest(desk, info, last, is_shown):
+        yield entry
+
+
+async def _newest(desk: Desk, info: SessionInfo, count: int, is_shown: Callable[[Entry], bool]) -> Sequence[Entry]:
+    """Return the newest entries that are shown, in order. The cost grows with them, and not with the history."""
+    newest: deque[Entry] = deque()
+    before: int | None = None
+    while len(newest) < count and (page := await desk.store.entries(info.key, before=before, limit=_PAGE)):
+        for entry in reversed(page):
+            if len(newest) < count and is_shown(entry):
+                newest.appendleft(entry)
+        before = page[0]["seq"]
+    return newest
 
 
 async def _follow(desk: Desk, info: SessionInfo, settings: Settings, only: Sequence[str], *, tools: bool) -> None:
@@ -296,7 +299,8 @@ def _show_hit(screen: Screen, hit: Any) -> None:
     from agents_sessions.cli.screen import moment
 
     where = "name" if hit.seq is None else f"#{hit.seq} {hit.agent or hit.role or hit.kind}"
-    screen.line((hit.session.id, "cyan"), f"  {hit.session.name or ''}  ", (f"{where}  {moment(hit.at)}", "dim"))
+    name = f"  {hit.session.name}" if hit.session.name else ""
+    screen.line((hit.session.id, "cyan"), name, (f"  {where}  {moment(hit.at)}", "dim"))
     parts: list[str | tuple[str, str]] = ["  "]
     end = 0
     for mark in hit.marks:

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import IO, Any
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -85,7 +87,11 @@ class Screen:
         for part in parts:
             said, style = (part, "") if isinstance(part, str) else part
             text.append(visible(said), style)
-        self.console.print(text, soft_wrap=not self.is_terminal)
+        indent = len(text.plain) - len(text.plain.lstrip(" "))
+        if self.is_terminal and indent:  # what does not fit on the line goes on below its beginning
+            self.console.print(Padding(text[indent:], (0, 0, 0, indent), expand=False))
+        else:
+            self.console.print(text, soft_wrap=not self.is_terminal)
 
     def rows(self, head: Sequence[str], rows: Iterable[Sequence[str]], *, wide: int) -> None:
         """Show rows: a table in a terminal, where the column number `wide` takes what room there is; tabs in a pipe."""
@@ -99,11 +105,13 @@ class Screen:
 
     def _table(self, head: Sequence[str], rows: Iterable[Sequence[str]], wide: int) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
+        cells = [[on_one_line(cell) for cell in row] for row in rows]
         for number, name in enumerate(head):
+            least = max(cell_len(row[number]) for row in [head, *cells]) if number != wide else None
             style = "cyan" if number == 0 else None
-            table.add_column(name, no_wrap=True, overflow="ellipsis", style=style, ratio=1 if number == wide else None)
-        for row in rows:
-            table.add_row(*(Text(on_one_line(cell)) for cell in row))
+            table.add_column(name, no_wrap=True, overflow="ellipsis", style=style, min_width=least)
+        for row in cells:
+            table.add_row(*map(Text, row))
         self.console.print(table)
 
     def _narrow(self, rows: Iterable[Sequence[str]], wide: int) -> None:

@@ -1,5 +1,6 @@
 """What every command has in common: exit codes, errors, streams, and how light it starts."""
 
+import asyncio
 import json
 import os
 import pty
@@ -12,7 +13,9 @@ import pytest
 
 from agents_sessions import errors
 from agents_sessions.cli.main import code_of
+from agents_sessions.cli.main import run as run_command
 from agents_sessions.keys import SessionKey
+from agents_sessions.stores.file.store import FileStore
 from tests.cli.conftest import PROGRAM, environment
 
 KEY = SessionKey("triage", "order-0")
@@ -59,24 +62,17 @@ def test_an_agent_and_an_id_find_a_session(run):
     assert json.loads(run("info", "triage/order-1", "--json")[1])["id"] == "order-1"
 
 
-def test_a_folder_that_is_not_there_is_not_made(run, root, tmp_path):
-    from agents_sessions.cli.main import run as run_command
-
+def test_a_folder_that_is_not_there_is_not_made(tmp_path):
     assert run_command(["list", "--root", str(tmp_path / "new")]) == 3
     assert not (tmp_path / "new").exists()
 
 
-def test_a_mistyped_command_is_told_what_was_meant(run):
-    from agents_sessions.cli.main import run as run_command
-
+def test_a_mistyped_command_is_told_what_was_meant(capfd):
     assert run_command(["lst"]) == 2
+    assert 'Did you mean "list"' in capfd.readouterr()[1]
 
 
 def test_a_busy_session_is_exit_code_4(root, run):
-    import asyncio
-
-    from agents_sessions.stores.file.store import FileStore
-
     async def held():
         store = FileStore(root)
         async with store.turn_lock(KEY):
@@ -91,7 +87,7 @@ def test_a_damaged_session_is_exit_code_5(root, run):
     assert run("show", "order-0")[0] == 5
 
 
-def test_what_is_missing_is_said_with_its_extra(process):
+def test_what_is_missing_is_said_with_its_extra():
     script = "import sys; sys.modules['cyclopts'] = None; from agents_sessions.cli.main import main; main(['list'])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
