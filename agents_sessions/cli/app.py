@@ -11,7 +11,7 @@ from agents_sessions.cli.settings import Settings
 
 _HELP = """Look at conversations, go on with them, clean up and repair, from a terminal.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 busy, 5 damage found.
+Without a command it lists sessions. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 busy, 5 damage found.
 
 Example: `agents-sessions list --root sessions`
 """
@@ -99,12 +99,6 @@ def _version() -> str:
     return version("agents-sessions")
 
 
-async def _bare(*, settings: Settings = Settings()) -> None:  # noqa: B008 -- a frozen value
-    from agents_sessions.cli.reading import list_
-
-    await list_(settings=settings)
-
-
 def app(*, whole: bool) -> App:
     """Return the command line.
 
@@ -112,7 +106,6 @@ def app(*, whole: bool) -> App:
         whole: Import all commands, as an overview of them needs; else the module of the one that runs.
     """
     made = App(name="agents-sessions", help=_HELP, version=_version, help_format="markdown")
-    made.default(_bare)
     families = {name: App(name=name, help=text, group=group) for name, (text, group) in _FAMILIES.items()}
     for family in families.values():
         made.command(family)

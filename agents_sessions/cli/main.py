@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -9,9 +10,8 @@ from collections.abc import Sequence
 from agents_sessions import errors
 
 DONE, FAILED, USAGE, NOT_FOUND, BUSY, DAMAGE = range(6)
-"""The exit codes. Beside them are 130 after Ctrl-C and 141 where the reader of a pipe has gone."""
-
-_INTERRUPTED, _NO_READER = 130, 141
+INTERRUPTED, NO_READER = 130, 141
+"""The exit codes. The last two: after Ctrl-C, and where the reader of a pipe has gone."""
 
 _CODES: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
     ((errors.SessionIOError, errors.MissingExtraError), FAILED),
@@ -42,8 +42,12 @@ _CODES: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, and end the process with its exit code."""
+    gc.set_threshold(50_000)  # a tenth of a short process would go into collecting what was just imported
     tokens = list(sys.argv[1:] if arguments is None else arguments)
-    sys.exit(run(tokens))
+    code = run(tokens)
+    if code == NO_READER:
+        os._exit(code)  # at its end the interpreter would flush into the pipe once more, and complain
+    sys.exit(code)
 
 
 def run(tokens: Sequence[str]) -> int:
@@ -52,11 +56,9 @@ def run(tokens: Sequence[str]) -> int:
         code = _called(tokens)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes once more at its end, and would complain: it may do so into nothing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _NO_READER
+        return NO_READER
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except (errors.SessionError, OSError) as error:
         if "--debug" in tokens:
             raise
@@ -80,7 +82,14 @@ def _called(tokens: Sequence[str]) -> int:
 
     try:
         made = app(whole=not {"--help", "-h"}.isdisjoint(tokens))
-        result = made(tokens, exit_on_error=False, print_error=True, result_action="return_value")
+        # Alone, or with options only, it lists. A default command would take a mistyped name for a word of its own.
+        is_bare = not tokens or (tokens[0].startswith("-") and tokens[0] not in ("--help", "-h", "--version"))
+        result = made(
+            ["list", *tokens] if is_bare else tokens,
+            exit_on_error=False,
+            print_error=True,
+            result_action="return_value",
+        )
     except cyclopts.CycloptsError:
         return USAGE
     return result if isinstance(result, int) else DONE

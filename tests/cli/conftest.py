@@ -49,6 +49,7 @@ async def _filled(root):
         key = SessionKey("triage", f"order-{number}")
         await store.create(info_of(key, name=name, user_id="ann" if number else "bob"))
         await store.append(key, _turn(number))
+        await asyncio.sleep(0.002)  # so that no two were active in the same millisecond
     await store.aclose()
 
 

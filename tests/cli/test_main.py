@@ -43,6 +43,10 @@ def test_a_session_that_is_not_there_is_a_sentence_and_exit_code_3(run):
     assert err.startswith("agents-sessions: there is no session 'nowhere'")
 
 
+def test_without_a_command_it_lists(run):
+    assert run()[1] == run("list")[1]
+
+
 def test_debug_shows_the_error_itself(run):
     with pytest.raises(errors.SessionNotFoundError):
         run("show", "nowhere", "--debug")
