@@ -22,7 +22,7 @@ test: .venv/ready ## the whole test suite
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test-fast: .venv/ready ## most of it in under a minute: what to run while you work
-	@$(BIN)/python -m pytest tests $(SLOW:%=--ignore=%) -k "not process and not forked and not ALimitedStore and not WithoutSyncing" \
+	@$(BIN)/python -m pytest tests $(SLOW:%=--ignore=%) -k "not process and not forked" \
 		--numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: .venv/ready ## style and format

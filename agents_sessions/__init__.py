@@ -64,10 +64,15 @@ if TYPE_CHECKING:
     from agents_sessions.model.usage import TokenUsage
     from agents_sessions.model.view import View
     from agents_sessions.not_given import NOT_GIVEN, NotGiven
+    from agents_sessions.opened import open_session
     from agents_sessions.session import FileSession, ManagedSession, MemorySession, StoredSession
-    from agents_sessions.stores.base import SessionStore
-    from agents_sessions.stores.file.store import Durability, FileStore
+    from agents_sessions.stores.base import Durability, SessionStore
+    from agents_sessions.stores.file.store import FileStore
     from agents_sessions.stores.memory import MemoryStore
+    from agents_sessions.stores.postgres.store import PostgresStore
+    from agents_sessions.stores.redis.store import RedisStore
+    from agents_sessions.stores.sqlite.store import SQLiteStore
+    from agents_sessions.stores.urls import store_from_url
     from agents_sessions.turns.activity import Activity
     from agents_sessions.turns.agents import AgentFactory, Agents
     from agents_sessions.turns.approvals import PendingApproval
@@ -149,10 +154,12 @@ __all__ = [
     "PendingApproval",
     "Plan",
     "Policy",
+    "PostgresStore",
     "Prices",
     "Progress",
     "RedactedPlace",
     "RedactionEntry",
+    "RedisStore",
     "RemovalReport",
     "RepairReport",
     "Reply",
@@ -161,6 +168,7 @@ __all__ = [
     "Report",
     "RetryOptions",
     "RunArguments",
+    "SQLiteStore",
     "SearchHit",
     "SearchKind",
     "SearchQuery",
@@ -199,7 +207,9 @@ __all__ = [
     "last_tokens",
     "last_turns",
     "migrate_store",
+    "open_session",
     "prune_tool_outputs",
+    "store_from_url",
 ]
 __version__ = "0.1.0"
 
@@ -223,7 +233,7 @@ _HOME = {
     "Cost": "features.statistics.figures",
     "DecisionEntry": "model.history",
     "DeletionReport": "features.erasure",
-    "Durability": "stores.file.store",
+    "Durability": "stores.base",
     "Duration": "model.durations",
     "ExportOptions": "features.transfer.values",
     "ExportReport": "features.transfer.values",
@@ -255,10 +265,12 @@ _HOME = {
     "PendingApproval": "turns.approvals",
     "Plan": "features.retention.policy",
     "Policy": "features.retention.policy",
+    "PostgresStore": "stores.postgres.store",
     "Prices": "features.statistics.prices",
     "Progress": "features.transfer.values",
     "RedactedPlace": "features.redaction",
     "RedactionEntry": "model.history",
+    "RedisStore": "stores.redis.store",
     "RemovalReport": "features.removal",
     "RepairReport": "features.diagnostics.diagnostics",
     "Reply": "turns.reply",
@@ -270,6 +282,7 @@ _HOME = {
     "SearchHit": "model.search",
     "SearchKind": "model.search",
     "SearchQuery": "model.search",
+    "SQLiteStore": "stores.sqlite.store",
     "SendOptions": "turns.options",
     "SessionError": "errors",
     "SessionFilters": "model.query",
@@ -305,7 +318,9 @@ _HOME = {
     "last_tokens": "windows",
     "last_turns": "windows",
     "migrate_store": "features.transfer.migrate",
+    "open_session": "opened",
     "prune_tool_outputs": "windows",
+    "store_from_url": "stores.urls",
 }
 
 

@@ -39,6 +39,7 @@
     ├── TurnNotResumableError                    a turn awaits approval, and its agents or tools have changed
     ├── TurnCancelledError                       a streamed turn was cancelled, and not by its reader
     ├── ReplyNotStoredError                      the answer came, but could not be stored
+    ├── TurnLostError                            a turn was taken for dead, and stores nothing any more
     ├── MigrationError                           a session came back changed from the store it was copied to
     ├── ManagerClosedError (RuntimeError)        the manager was closed before the turn began
     ├── SessionLimitError                        an item or a session would be larger than is allowed
@@ -50,6 +51,12 @@
     │   └── SessionArchivedError                 its history is in the archive; restore it
     ├── NotArchivedError (LookupError)           the archive does not have it
     ├── ArchiveError                             what the archive holds cannot be read, or is not what went in
+    ├── StoreError                               a store as a whole cannot be used
+    │   ├── SchemaError                          its tables are missing, of a newer version, or not ours
+    │   ├── DurabilityError                      its server would lose what it has acknowledged
+    │   ├── StoreClosedError (RuntimeError)      it was closed
+    │   └── StoreUnavailableError (ConnectionError) its server does not answer; nothing was changed
+    │       └── OutcomeUnknownError              it stopped answering in the middle of a change
     └── SessionStorageError                      what lies on the disk is not usable
         ├── SessionCorruptedError                damaged, and not by a torn last write
         ├── SessionVersionError                  written by a newer version of the format
@@ -470,6 +477,56 @@ class ReplyNotStoredError(_OfSession):
 
     def __str__(self) -> str:
         return f"the answer of {self._who} could not be stored; it is in the `reply` of this error"
+
+
+class TurnLostError(_OfSession):
+    """The turn did not renew its lock in time and was taken for dead: its process slept, or could not reach the server.
+
+    From then on it stores nothing, so that no other turn is disturbed. What it has spent is kept in the history. If the
+    model had answered by then, the answer is here, in `reply`.
+    """
+
+    reply: Any = None
+
+    def __str__(self) -> str:
+        answer = "" if self.reply is None else "; its answer is in the `reply` of this error"
+        return f"the turn on {self._who} was held up for longer than its lease and stores nothing any more{answer}"
+
+
+class StoreError(SessionError):
+    """A store as a whole cannot be used. `where` names it, without a password."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        super().__init__(where, reason)
+        self.where = where
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason}"
+
+
+class SchemaError(StoreError):
+    """The tables of a store are missing, were made by a newer version, or a key of its is something else."""
+
+
+class DurabilityError(StoreError):
+    """The server is set up so that it may lose what it has acknowledged, which `durability="full"` does not accept."""
+
+
+class StoreClosedError(StoreError, RuntimeError):
+    """The store was closed, and takes no more calls."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where, "the store is closed; make another one, what is stored is still there")
+        self.args = (where,)
+
+
+class StoreUnavailableError(StoreError, ConnectionError):
+    """The server of a store does not answer, or refuses the connection. Nothing was changed; try again later."""
+
+
+class OutcomeUnknownError(StoreUnavailableError):
+    """The server stopped answering in the middle of a change, which may be stored or not: read before you repeat it."""
 
 
 class ManagerClosedError(_OfSession, RuntimeError):

@@ -19,7 +19,7 @@ from agents.memory import SessionABC, SessionSettings
 from agents.memory.session_settings import coerce_session_settings
 
 from agents_sessions.compaction import IsStale, Snapshot, newest_items, with_suffix, without
-from agents_sessions.concurrency.settle import settle
+from agents_sessions.concurrency.settle import Done, settle
 from agents_sessions.errors import InvalidItemError, SessionCorruptedError, SessionExistsError, SessionNotFoundError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, item_entry, record_entry
@@ -44,8 +44,7 @@ if TYPE_CHECKING:
 
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import Item
-    from agents_sessions.stores.base import Change, History, SessionStore, TurnLock
-    from agents_sessions.stores.file.store import Durability
+    from agents_sessions.stores.base import Change, Durability, History, SessionStore, TurnLock
 
 _SESSION_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
 """The four methods of the SDK's protocol."""
@@ -113,7 +112,7 @@ class StoredSession(SessionABC):
         It can be called again. What is stored stays, and what has begun comes to its end.
         """
         self._closed = True
-        return _Done()
+        return Done()
 
     def __repr__(self) -> str:
         of_agent = "" if self._key is None else f", agent_id={self._key.agent_id!r}"
@@ -452,13 +451,6 @@ class ManagedSession(StoredSession):
         if self._key is None:
             self._key = await self._lookup.key(self.session_id)
         return self._key
-
-
-class _Done:
-    """What a call has already done, for those who await it."""
-
-    def __await__(self) -> Generator[None, None, None]:
-        yield from ()
 
 
 def _without_newest(entries: list[Entry], newest: Entry) -> list[Entry]:

@@ -15,10 +15,12 @@ from typing import Any
 from agents_sessions import FileStore, Policy, SessionInfo, SessionKey, SessionManager
 from agents_sessions.features.archive import shelf
 from agents_sessions.features.archive.compression import GZIP, best_kind
+from agents_sessions.model.entries import timestamp
 from agents_sessions.model.query import SessionQuery
+from agents_sessions.stores.transitions import created
 from benchmarks.contenders import OURS
 from benchmarks.conversation import turns
-from benchmarks.many import fill
+from benchmarks.many import conversations
 from benchmarks.measure import figure
 from benchmarks.report import Row, environment, table
 
@@ -32,11 +34,23 @@ async def _timed(work: Coroutine[Any, Any, object]) -> float:
     return perf_counter() - begun
 
 
+def fill(root: Path, count: int) -> None:
+    """Write sessions that no one has touched since their last message, for their owner alone."""
+    files = FileStore(root)._files
+    root.mkdir(mode=0o700)
+    for info, entries in conversations(count):
+        path = files.path(info.key)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        old = info.model_copy(update={"updated_at": info.created_at})
+        path.write_bytes(files.encode(created(old, entries, timestamp(info.created_at))))
+        path.chmod(0o600)
+
+
 async def previews(root: Path, rounds: int) -> Row:
     """A preview that takes half of all sessions: its time beyond a question of one row."""
     async with SessionManager(root) as manager:
         policy = Policy(keep_last=len(list(root.glob("*/*.json"))) // 2)
-        await manager.retention.preview(policy)
+        assert len((await manager.retention.preview(policy)).removals) > 0
         more = []
         for _ in range(rounds):
             look = await _timed(manager.store.query(SessionQuery(limit=1)))
@@ -126,8 +140,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix=".benchmark-", dir=options.dir or Path.cwd()) as folder:
         root = Path(folder) / "sessions"
         fill(root, options.sessions)
-        for path in root.rglob("*"):
-            path.chmod(0o700 if path.is_dir() else 0o600)
         print(f"made {options.sessions} sessions", file=sys.stderr)
         rows = asyncio.run(_measure(root, options.rounds))
     print(f"\n{environment('')}. {options.sessions} sessions. Medians (quartiles).\n")

@@ -55,6 +55,12 @@ SAMPLES = {
     "SessionVersionError": (*WHO, "/x/order-42.json", "it is newer"),
     "SessionPathError": (*WHO, "/x/order-42.json", "not a regular file"),
     "SessionIOError": (*WHO, "/x/order-42.json", "no space", 28),
+    "StoreError": ("redis://localhost:6379", "it is odd"),
+    "SchemaError": ("postgresql://localhost/app", "its tables are missing"),
+    "DurabilityError": ("redis://localhost:6379", "it evicts keys"),
+    "StoreClosedError": ("redis://localhost:6379",),
+    "StoreUnavailableError": ("redis://localhost:6379", "the server does not answer"),
+    "OutcomeUnknownError": ("redis://localhost:6379", "the server does not answer"),
 }
 BUILTINS = {
     "SessionIdError": ValueError,
@@ -75,6 +81,8 @@ BUILTINS = {
     "NothingToResumeError": LookupError,
     "SessionBusyError": TimeoutError,
     "SessionIOError": OSError,
+    "StoreClosedError": RuntimeError,
+    "StoreUnavailableError": ConnectionError,
 }
 
 

@@ -206,6 +206,21 @@ def test_approval(tmp_path: Path) -> None:
     )
 
 
+def test_postgres_workers(tmp_path: Path) -> None:
+    assert in_order(
+        run("postgres_workers", tmp_path),
+        "worker 1  On the list: milk.",
+        "worker 2  On the list: milk, bread.",
+        "worker 2 is killed",
+        "worker 1  On the list: milk, bread, wait for ever, eggs.",
+        "4 turns, 3 model requests",
+        "completed",
+        "completed",
+        "interrupted",
+        "completed",
+    )
+
+
 def test_retention(tmp_path: Path) -> None:
     assert in_order(
         run("retention", tmp_path),

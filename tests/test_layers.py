@@ -69,9 +69,25 @@ FLOORS = [
     {"stores.file.redacting"},
     {"stores.file.checks"},
     {"stores.memory", "stores.scoped", "stores.file.store"},
+    {
+        "stores.rows.text",
+        "stores.rows.settings",
+        "stores.sqlite.schema",
+        "stores.postgres.schema",
+        "stores.redis.scripts",
+    },
+    {"stores.rows.head"},
+    {"stores.rows.questions", "stores.rows.engine"},
+    {"stores.rows.store", "stores.leases.lease"},
+    {"stores.leases.keeper", "stores.sqlite.database", "stores.postgres.database", "stores.redis.database"},
+    {"stores.leases.store", "stores.sqlite.turns"},
+    {"stores.sqlite.engine", "stores.postgres.engine", "stores.redis.engine"},
+    {"stores.sqlite.store", "stores.postgres.store", "stores.redis.store"},
+    {"stores.urls"},
     {"compaction", "lookup", "quota", "run_states"},
     {"shared_usage"},
     {"session", "windows"},
+    {"opened"},
     {"turns.events", "turns.lock", "turns.options", "turns.past", "turns.running", "turns.sdk_internals"},
     {"turns.ends", "turns.ledger", "turns.request", "turns.way"},
     {"turns.agents"},
@@ -151,6 +167,7 @@ FLOORS = [
         "testing.contract.create",
         "testing.contract.delete",
         "testing.contract.facts",
+        "testing.contract.follow",
         "testing.contract.ids",
         "testing.contract.items",
         "testing.contract.move",
@@ -299,11 +316,12 @@ def test_all_but_the_files_can_be_used_where_there_is_no_posix():
         for name in ("register_at_fork", "fork", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "preadv"):
             delattr(os, name)
         import asyncio, agents_sessions
-        from agents_sessions import MemorySession, MemoryStore, SessionManager, StoredSession
+        from agents_sessions import MemorySession, MemoryStore, PostgresStore, RedisStore, SessionManager, StoredSession
         from agents_sessions.testing import LocalResponses, StoreContract
         async def main():
             await SessionManager(MemoryStore()).create_session("a", session_id="s")
             await MemorySession("s").get_items()
+            PostgresStore("host=nowhere"), RedisStore("redis://nowhere"), SessionManager("redis://nowhere")
             print("fine")
         asyncio.run(main())
     """

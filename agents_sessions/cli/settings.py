@@ -26,7 +26,7 @@ class Settings:
     """Options of every command."""
 
     root: Annotated[str, Parameter(env_var="AGENTS_SESSIONS_ROOT")] = "sessions"
-    """Where the sessions are: a folder, or the URL of a store."""
+    """Where the sessions are: a folder, or a URL such as `sqlite:///sessions.db`."""
     json: Annotated[bool, Parameter(negative=())] = False
     """Print JSON: one document, or one object a line where a list has no end."""
     input: Annotated[bool, Parameter(name="--input", negative="--no-input")] = True
@@ -82,7 +82,7 @@ def store_at(root: str, *, new: bool = False) -> SessionStore:
 
     Raises:
         SessionNotFoundError: There is no such folder.
-        InvalidValueError: This version knows no URLs, or not this one.
+        InvalidValueError: It is no URL of a store.
     """
     if "://" in root:
         return _store_of_url(root)
@@ -94,17 +94,12 @@ def store_at(root: str, *, new: bool = False) -> SessionStore:
 
 
 def _store_of_url(url: str) -> SessionStore:
-    from importlib import import_module
+    from agents_sessions.stores.urls import store_from_url
 
     try:
-        urls = import_module("agents_sessions.stores.urls")
-    except ModuleNotFoundError:
-        raise InvalidValueError({"--root": "must be a folder: this version knows no URLs"}) from None
-    try:
-        store: SessionStore = urls.store_from_url(url)
+        return store_from_url(url)
     except ValueError as error:
         raise InvalidValueError({"--root": str(error)}) from None
-    return store
 
 
 class _NoRootError(SessionNotFoundError):

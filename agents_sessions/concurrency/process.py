@@ -5,6 +5,8 @@ these cannot belong to either. Each is bounded or empties itself, starts empty i
 `open_resources`.
 """
 
+import os
+import socket
 from collections.abc import Hashable
 from typing import Any
 
@@ -37,6 +39,11 @@ swept_folders: Recent[tuple[int, int], bool] = Recent(4096)
 """Folders in which this process has looked for temporaries of dead processes."""
 
 run_in_child(open_turns.clear)  # A child runs none of its parent's turns.
+
+
+def this_process() -> str:
+    """Return how this process is named to those who wait for it."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def open_resources() -> dict[str, int]:

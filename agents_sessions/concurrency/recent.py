@@ -37,6 +37,11 @@ class Recent(Generic[_Key, _Value]):
             if len(self._known) > self._size:
                 del self._known[next(iter(self._known))]
 
+    def forget(self, key: _Key) -> None:
+        """Forget one key, if it is known."""
+        with self._mutex:
+            self._known.pop(key, None)
+
     def clear(self) -> None:
         """Forget everything."""
         with self._mutex:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Generator
 from typing import Any, TypeVar
 
 from agents_sessions.concurrency.asyncio_internals import hide_from_loop
@@ -47,6 +47,13 @@ class Outcome(asyncio.Future[_Result]):
         if self._cancelled_with is not None:
             raise asyncio.CancelledError(*self._cancelled_with)
         return result
+
+
+class Done:
+    """What a call has already done, for those who await it."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
 
 
 async def settle(operation: Awaitable[_Result]) -> _Result:

@@ -25,35 +25,45 @@ MOST = min(32, (os.cpu_count() or 1) + 4)
 
 def in_thread(operation: Callable[[], _T]) -> Outcome[_T]:
     """Run an operation in a thread. An interpreter that exits waits for the operations that have begun."""
-    outcome: Outcome[_T] = Outcome()
-    _threads.run((outcome, operation))
-    return outcome
+    return FILE_THREADS.start(operation)
 
 
-class _Threads:
+class WorkerThreads:
     """Threads that start when they are needed, and then stay.
 
     There is no mutex here: the garbage collector may finalise a coroutine at any bytecode, and its clean-up may call
-    `run`, while the same thread is inside `run` already. A `SimpleQueue` and a `deque` need none for one step.
+    `start`, while the same thread is inside `start` already. A `SimpleQueue` and a `deque` need none for one step.
+
+    Args:
+        most: How many there may be.
+        name: What they are called.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int, name: str) -> None:
+        self._most = most
+        self._name = name
         self._renew()
         renew_in_child(self)
         at_end_of_threads(self._end)
 
-    def run(self, job: _Job) -> None:
+    def start(self, operation: Callable[[], _T]) -> Outcome[_T]:
+        """Run an operation in one of these threads; see `in_thread`."""
+        outcome: Outcome[_T] = Outcome()
+        self._run((outcome, operation))
+        return outcome
+
+    def _run(self, job: _Job) -> None:
         if self._ended:
             raise RuntimeError("the interpreter is exiting, and its worker threads have ended")
         try:
             self._free.pop()
         except IndexError:
-            if len(self._all) < MOST:
-                self._start()
+            if len(self._all) < self._most:
+                self._add()
         self._jobs.put(job)
 
-    def _start(self) -> None:
-        thread = threading.Thread(target=self._work, name=f"agents-sessions_{len(self._all)}")
+    def _add(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"{self._name}_{len(self._all)}")
         thread.start()
         self._all.append(thread)
 
@@ -92,4 +102,8 @@ def _carry_out(outcome: Outcome[Any], operation: Callable[[], Any]) -> None:
     del error  # Its traceback references this frame, which would reference it: a circle.
 
 
-_threads = _Threads()
+FILE_THREADS = WorkerThreads(MOST, "agents-sessions")
+"""Those that work on files."""
+
+SERVER_THREADS = WorkerThreads(16, "agents-sessions-server")
+"""Those that wait for servers. They compute little: there may be more of them than cores, and as many connections."""

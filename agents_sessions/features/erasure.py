@@ -151,12 +151,19 @@ class Erasure:
                 info = None
             if info is not None and not query.matches(info):
                 continue
-            with contextlib.suppress(LookupError):
+            file = None if info is None else info.archive
+            if file is not None and self._archive.folder is None:
+                done.unread.append(f"in an archive that this manager does not know: {file}")
+                continue
+            try:
                 await self._store.discard(aside.token)
-                done.places["trash"] += 1
+            except LookupError:
+                done.unread.append(f"restored from the trash or purged meanwhile: {aside.key.session_id}")
+                continue
+            done.places["trash"] += 1
             done.keys.add(aside.key)
-            if info is not None and info.archive is not None:
-                await self._archive.discard(info.archive)
+            if file is not None:
+                await self._archive.discard(file)
                 done.places["archive"] += 1
 
     async def _erase_archive(self, query: SessionQuery, done: _Erased) -> None:

@@ -132,6 +132,9 @@ class Trash:
         """Remove one session for good, if it is still there."""
         (size,) = await self._store.sizes([trashed.token])
         file = await self._file_of(trashed)
+        if file is not None and (self._archive is None or self._archive.folder is None):
+            tally.skip(trashed.key, "its history is in an archive that this manager does not know: archive=folder")
+            return
         try:
             await self._store.discard(trashed.token)
         except LookupError:

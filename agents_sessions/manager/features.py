@@ -90,7 +90,7 @@ class FeatureFacade:
         """Forks of conversations: make them, see their family, compare them, and bring one home."""
         from agents_sessions.features.branches.branches import Branches
 
-        return Branches(self.store, self._lookup, self._lock_timeout, self._summarisers, self._quota)
+        return Branches(self.store, self._lookup, self.archive, self._lock_timeout, self._summarisers, self._quota)
 
     @cached_property
     def checkpoints(self) -> Checkpoints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -13,7 +14,7 @@ from agents_sessions.model.history import CONVERSATION, HistoryEntry, Message, R
 from agents_sessions.turns.positions import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import AsyncIterator, Collection
 
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.turn_list import TurnInfo
@@ -82,6 +83,24 @@ class HistoryFacade:
         check_limit(limit)
         key = await self._lookup.key(session_id, agent_id)
         return [typed(entry) for entry in await self.store.entries(key, after=after, before=before, limit=limit)]
+
+    async def follow(
+        self, session_id: str, *, agent_id: str | None = None, after: int | None = None
+    ) -> AsyncIterator[HistoryEntry]:
+        """Yield entries as they are stored, whoever stores them, until you stop: for a second window, or a log.
+
+        Args:
+            session_id: The session.
+            agent_id: Needed only if several agents have a session of this id.
+            after: Begin behind the entry with this `seq`; without it, with what is new.
+
+        Raises:
+            SessionNotFoundError: There is none, or no longer.
+        """
+        key = await self._lookup.key(session_id, agent_id)
+        async with contextlib.aclosing(self.store.follow(key, after=after)) as entries:
+            async for entry in entries:
+                yield typed(entry)
 
     async def get_recent_messages(
         self,

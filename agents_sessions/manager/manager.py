@@ -20,6 +20,7 @@ from agents_sessions.model.durations import Duration, duration_of, seconds_of
 from agents_sessions.quota import SessionQuota
 from agents_sessions.stores.base import SessionStore
 from agents_sessions.stores.scoped import OneUsersStore
+from agents_sessions.stores.urls import store_from_url
 from agents_sessions.turns.agents import AgentRegistry, Agents, MissingAgent
 from agents_sessions.turns.options import RunArguments, check_options
 from agents_sessions.turns.summarising import Summarisers
@@ -42,7 +43,8 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
     """Finds sessions, runs turns on them, and keeps their history.
 
     Args:
-        store_or_root: A store, or the folder of a `FileStore`.
+        store_or_root: A store, the folder of a `FileStore`, or the URL of another store: `sqlite:///…`,
+            `postgresql://…`, `redis://…`; see `store_from_url`.
         agents: The agents that sessions belong to: one, a list, a mapping from names, or a factory that makes the
             agent of a session. Needed only for sending messages.
         missing_agent: If the agent that a conversation was handed to is gone, its next message is an `error`, or goes
@@ -75,7 +77,7 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         **defaults: Unpack[RunArguments],
     ) -> None:
         self._owns_store = not isinstance(store_or_root, SessionStore)
-        self.store = store_or_root if isinstance(store_or_root, SessionStore) else _file_store(store_or_root)
+        self.store = store_or_root if isinstance(store_or_root, SessionStore) else store_from_url(store_or_root)
         self._registry = AgentRegistry(agents, missing_agent)
         check_options(RunArguments, defaults)
         self._lock_timeout = lock_timeout
@@ -146,9 +148,3 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         finally:
             if self._owns_store:
                 await self.store.aclose()
-
-
-def _file_store(root: str | os.PathLike[str]) -> SessionStore:
-    from agents_sessions.stores.file.store import FileStore  # here: it needs POSIX, and a manager does not
-
-    return FileStore(root)

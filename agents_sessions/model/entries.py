@@ -38,6 +38,8 @@ class UsageRecord(TypedDict):
 
     type: Literal["usage"]
     requests: list[RequestRow]
+    lost: NotRequired[bool]
+    """True if the turn that made them had lost its session, so that nothing else of it is here."""
 
 
 HandoffRecord = TypedDict(

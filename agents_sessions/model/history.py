@@ -75,6 +75,8 @@ class UsageEntry(_Envelope):
 
     type: Literal["usage"] = "usage"
     requests: list[ModelRequest]
+    lost: bool = False
+    """True if the turn that made them had lost its lock by then, and nothing else of it could be stored."""
 
 
 class DecisionEntry(_Envelope):

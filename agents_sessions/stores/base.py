@@ -18,16 +18,27 @@ stands in `agents_sessions.stores.transitions`. A backend holds the transport, t
 `agents_sessions.testing.StoreContract` is this page as a test class; `docs/writing-a-store.md` is for its authors.
 """
 
+import asyncio
 import contextlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from agents_sessions.concurrency import process
 from agents_sessions.errors import (
@@ -58,6 +69,9 @@ logger = logging.getLogger("agents_sessions")
 Entries: TypeAlias = "Iterable[Entry] | AsyncIterable[Entry]"
 """Entries at hand, or a stream of them: a history that is copied need not fit into memory."""
 
+Durability = Literal["full", "process"]
+"""What an acknowledged write survives: a power cut of whatever keeps it, or the death of the process only."""
+
 NO_SIDECARS: Mapping[str, bytes] = MappingProxyType({})
 
 FIRST_ENTRIES = (8, 100)
@@ -67,6 +81,9 @@ REDACTED_FACTS = ("name", "metadata", "extensions", "working_dir", "mode")
 
 PAGE = 500
 """How many entries the base class reads at a time where it walks through a history."""
+
+FOLLOW_PAUSES = (0.05, 1.0)
+"""Seconds between two looks for new entries: the shortest and the longest time."""
 
 
 class Standing(NamedTuple):
@@ -410,6 +427,28 @@ class SessionStore(ABC):
             for entry in page:
                 yield entry
             after = page[-1]["seq"]
+
+    async def follow(self, key: SessionKey, *, after: int | None = None) -> AsyncGenerator[Entry, None]:
+        """Yield entries as they are stored, in order, until the caller stops: those above `after`, or only new ones.
+
+        It looks up to twenty times a second while entries come, and once a second where none do. Entries that a
+        rewrite takes away before they were seen are not seen.
+
+        Raises:
+            SessionNotFoundError: There is no such session, or no longer.
+        """
+        seq = (await self.existing(key)).seq if after is None else after
+        pause = FOLLOW_PAUSES[0]
+        while True:
+            page: list[Entry] = []
+            if (await self.existing(key)).seq > seq:
+                page = await self.entries(key, after=seq, limit=PAGE)
+            for entry in page:
+                yield entry
+                seq = entry["seq"]
+            pause = FOLLOW_PAUSES[0] if page else min(pause * 1.5, FOLLOW_PAUSES[1])
+            if len(page) < PAGE:
+                await asyncio.sleep(pause)
 
     async def copy(
         self, source: SessionKey, info: SessionInfo, *, before: int | None = None, behind: Behind | None = None

@@ -223,6 +223,11 @@ class OneUsersStore(SessionStore):
         page = await self._store.query(own := self._own(query))
         return Page(page, _translated(page.next_cursor, own, query))
 
+    async def every(self, query: SessionQuery) -> AsyncIterator[SessionInfo]:
+        if query.user_id in (None, self._user_id):
+            async for info in self._store.every(self._own(query)):
+                yield info
+
     async def count(self, query: SessionQuery) -> int:
         return await self._store.count(self._own(query)) if query.user_id in (None, self._user_id) else 0
 

@@ -143,6 +143,11 @@ class Ledger:
         """Return what the run was given, if no item has it."""
         return [] if any(map(is_message, [*self.stored, *self.waiting])) else self.message
 
+    def unstored_requests(self) -> list[RequestRow]:
+        """Return the model requests that have an entry which is not stored."""
+        records = [entry["record"] for entry in self.waiting if "record" in entry]
+        return [row for record in records if record["type"] == "usage" for row in record["requests"]]
+
     def mark(self) -> UsageMark:
         """Return how far the run's usage has grown: a resumed run counts on from there."""
         return (self.counted or UsageMark()) if self.usage is None else UsageMark.of(self.usage)
@@ -217,6 +222,15 @@ class Ledger:
         self.counted = UsageMark.of(self.usage)
         rest = (gained - sum_rows(self._requests)).at_least_zero()
         return [{**rest.row(), "nested": True}] if rest != NOTHING else []
+
+
+def lost_spend(rows: Iterable[RequestRow]) -> Entry:
+    """Return the account of a turn that has lost its session, for beside the turn that may have it now.
+
+    Its requests say nothing of what the model sees, or of who speaks: so they count as those of nested runs do.
+    """
+    requests: list[RequestRow] = [{**row, "nested": True} for row in rows]
+    return record_entry({"type": "usage", "requests": requests, "lost": True})
 
 
 def _survives_failure(entry: Entry) -> bool:

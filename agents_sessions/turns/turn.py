@@ -27,6 +27,7 @@ from agents_sessions.errors import (
     SessionCorruptedError,
     SessionLimitError,
     SessionStorageError,
+    TurnLostError,
 )
 from agents_sessions.model.turn_list import message_of, unstored_message_of
 from agents_sessions.run_states import RUN_STATE, delete_run_states
@@ -36,6 +37,7 @@ from agents_sessions.turns.compacting import Compactor
 from agents_sessions.turns.ends import awaits_approval, end_interrupted, give_up
 from agents_sessions.turns.events import ApprovalNeeded, Listeners, TurnFailed, TurnFinished, TurnStarted
 from agents_sessions.turns.hooks import TurnHooks
+from agents_sessions.turns.ledger import lost_spend
 from agents_sessions.turns.lock import current_task, exclusive_turn
 from agents_sessions.turns.plan import Planner, ready
 from agents_sessions.turns.positions import newest_spans
@@ -117,7 +119,7 @@ class Turn:
         """Store the end of the turn and return its reply. A cancellation waits until the end is stored.
 
         Raises:
-            ReplyNotStoredError: The end could not be stored. The error carries the reply.
+            ReplyNotStoredError, TurnLostError: The end could not be stored. The error carries the reply.
         """
         self.is_ending = True
         return await settle(self._end(outcome))
@@ -154,7 +156,8 @@ class Turn:
         try:
             await self._store_end(status, result)
         except Exception as error:
-            failure = ReplyNotStoredError(self._key)
+            lost = isinstance(error, TurnLostError)
+            failure = TurnLostError(self._key) if lost else ReplyNotStoredError(self._key)
             await self._store_failure("failed", error)
             failure.reply = reply_of(self._key.session_id, self._ledger, status, result)
             await self._listeners.tell(TurnFailed(self._key, self._ledger.turn, failure))
@@ -188,6 +191,18 @@ class Turn:
             # of this error is not logged: a store of another maker may quote what it could not keep.
             name = type(second).__name__
             logger.error("the end of turn %s could not be stored: %s", self._ledger.turn, name)  # noqa: TRY400
+            if isinstance(second, TurnLostError):
+                await self._keep_spent()
+
+    async def _keep_spent(self) -> None:
+        """Store what a turn has spent that has lost its lock: of no turn, since another one may run by now."""
+        if not (rows := self._ledger.unstored_requests()):
+            return
+        try:
+            await self._recorder.store.append(self._key, [lost_spend(rows)])
+        except Exception as error:  # noqa: BLE001 -- the first error is the one to raise
+            name = type(error).__name__
+            logger.error("what turn %s has spent could not be stored: %s", self._ledger.turn, name)  # noqa: TRY400
 
     async def _drop_state(self) -> None:
         """Remove what was kept of the turn while it awaited approval."""

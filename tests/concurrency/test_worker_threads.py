@@ -44,7 +44,7 @@ def test_the_threads_have_a_name_and_are_shared_by_event_loops_and_stores(tmp_pa
         return await file_threads.in_thread(lambda: threading.current_thread().name)
 
     assert all(asyncio.run(name()).startswith("agents-sessions") for _ in range(3))
-    assert len(file_threads._threads._all) <= file_threads.MOST
+    assert len(file_threads.FILE_THREADS._all) <= file_threads.MOST
 
 
 def in_new_process(script, *args):

@@ -21,6 +21,7 @@ from agents_sessions.errors import (
 from agents_sessions.features.archive import compression, shelf
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import record_entry
+from agents_sessions.model.query import SessionQuery
 from agents_sessions.session import StoredSession
 
 ODD = {"note": ["Zaunkönig \u2028 \ud800", 10**30, 1e-300, None, {"z": 1, "a": 2}]}
@@ -246,6 +247,29 @@ def test_deleting_an_archived_session_for_good_removes_its_file(store, folder):
     within(store, act, archive=folder)
 
 
+def test_who_does_not_know_the_archive_leaves_no_history_behind_there(tmp_path, folder):
+    store = open_store("memory", tmp_path)
+
+    async def put_away(manager):
+        for name in ("1", "2"):
+            await make(store, name, user_id="ann")
+            await manager.archive.archive(name)
+        await manager.delete_session("2")
+
+    async def remove(manager):
+        with pytest.raises(InvalidValueError, match="archive"):
+            await manager.delete_session("1", permanently=True)
+        report = await manager.trash.purge("2")
+        assert "archive" in report.skipped[0].reason
+        assert not (await manager.delete_user_sessions("ann", erase=True)).is_complete
+        assert await store.load(SessionKey("support", "1")) is not None
+        assert len(await manager.trash.list()) == 1
+
+    within(store, put_away, archive=folder, trash="30d")
+    within(store, remove, trash="30d")
+    assert len(files(folder)) == 2
+
+
 def test_an_archived_session_in_the_trash_keeps_its_file_until_it_is_purged(store, folder):
     async def act(manager):
         await furnish(store)
@@ -377,6 +401,18 @@ def test_a_text_is_taken_out_of_the_archive_too(store, folder, kind):
         await manager.archive.restore("order-42")
         assert [item["content"] for item in await store.items(KEY)] == ["the card [removed], please"] * 3
         assert await store.read_sidecar(KEY, "checkpoints/1") == b"[removed]"
+
+    within(store, act, archive=folder)
+
+
+def test_an_export_of_many_says_whose_history_is_in_the_archive(store, folder, tmp_path):
+    async def act(manager):
+        await make(store, "1", size=2)
+        await make(store, "2", size=2)
+        await manager.archive.archive("1")
+        report = await manager.transfer.export_many(SessionQuery(), tmp_path / "all.zip")
+        assert report.entries == 2
+        assert [(dropped.session_id, "archive" in dropped.what) for dropped in report.dropped] == [("1", True)]
 
     within(store, act, archive=folder)
 

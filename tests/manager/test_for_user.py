@@ -73,6 +73,7 @@ ATTEMPTS = {
     "items": (lambda s: s.items(HIS), SessionNotFoundError),
     "messages": (lambda s: s.messages(HIS, limit=5), SessionNotFoundError),
     "walk": (lambda s: all_of(s.walk(HIS)), SessionNotFoundError),
+    "follow": (lambda s: all_of(s.follow(HIS, after=0)), SessionNotFoundError),
     "copy": (lambda s: s.copy(HIS, info_of(SessionKey("a", "mine"))), SessionNotFoundError),
     "query": (lambda s: s.query(SessionQuery()), "hers only"),
     "count": (lambda s: s.count(SessionQuery()), 1),

@@ -344,8 +344,20 @@ async def undo(w: World, key: SessionKey) -> None:
     await w.manager.redo(key.session_id)
 
 
+def has_message_to_answer(state: State) -> bool:
+    """Tell whether a message stands behind the last turn that was completed: a pop or a cut may have taken it."""
+    completed = max((place for place, word in enumerate(state.words) if word == "~turn:completed"), default=-1)
+    return any(map(is_message, state.words[completed + 1 :]))
+
+
+def is_message(word: str) -> bool:
+    kind = word.lstrip("~").split(":")[0]
+    others = ("usage", "decision", "turn", "function_call", "function_call_output", *ABOUT_THE_HISTORY)
+    return kind not in others and not word.endswith("!")
+
+
 def has_failed(state: State) -> bool:
-    if not is_seen_whole(state):
+    if not is_seen_whole(state) or not has_message_to_answer(state):
         return False
     ends = [word for word in state.words if word.startswith("~turn:")]
     return state.turn_is_open or ends[-1:] in (["~turn:failed"], ["~turn:interrupted"])
@@ -682,7 +694,8 @@ class Watch:
         """Whatever a child was doing to the catalog, it says what the files do."""
         query, search = SessionQuery(sort="id"), SearchQuery(text="x", limit=1000)
         found = [_timeless(info) for info in await self.store.query(query)]
-        assert found == [_timeless(info) for info in await SessionStore.query(self.store, query)]
+        scanned = [_timeless(info) for info in await SessionStore.query(self.store, query)]
+        assert found == scanned, f"{found} is not {scanned}"
         hits = [(hit.key, hit.seq, hit.snippet) for hit in await self.store.search(search)]
         scanned = await SessionStore.search(self.store, search)
         assert hits == [(hit.key, hit.seq, hit.snippet) for hit in scanned]

@@ -350,3 +350,13 @@ def test_a_merged_branch_can_be_closed(store):
         return (await manager.get_session(fork)).status
 
     assert acts(store, act) == "closed"
+
+
+def test_a_merged_branch_can_be_archived(file_store):
+    async def act(manager):
+        fork = await forked(manager)
+        await manager.send_message(fork, "left")
+        await manager.branches.merge(fork, "s", after="archive")
+        return (await manager.branches.tree("s")).children[0].status
+
+    assert acts(file_store, act) == "archived"

@@ -455,7 +455,7 @@ def test_an_error_in_the_block_cancels_the_turn(store):
         assert await is_free(manager, session_id)
         return await stream.reply()
 
-    assert turn(store, agent("support", calls("wait"), "next", tools=[wait]), act=run).status == "cancelled"
+    assert turn(store, looking(), act=run).status == "cancelled"
 
 
 def test_what_ended_the_turn_is_raised_at_the_end_of_its_block(store):

@@ -296,9 +296,12 @@ class Archive:
             await self._store.delete(key)
 
     async def discard(self, name: str) -> None:
-        """Remove a file of the archive."""
-        if self.folder is not None:
-            await Shelf(self.folder).remove(name)
+        """Remove a file of the archive.
+
+        Raises:
+            InvalidValueError: This manager does not know where the archive is.
+        """
+        await self._shelf().remove(name)
 
     # --- steps ---
 

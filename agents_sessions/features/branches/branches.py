@@ -21,6 +21,7 @@ from agents_sessions.turns.positions import Position
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agents_sessions.features.archive.archive import Archive
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.info import SessionInfo
     from agents_sessions.quota import SessionQuota
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from agents_sessions.turns.summarising import Summarisers
 
 ForkMetadata = Literal["copy", "fresh"]
-AfterMerge = Literal["keep", "close"]
+AfterMerge = Literal["keep", "close", "archive"]
 
 
 class Branches:
@@ -38,12 +39,14 @@ class Branches:
         self,
         store: SessionStore,
         lookup: SessionLookup,
+        archive: Archive,
         lock_timeout: float | None,
         summarisers: Summarisers,
         quota: SessionQuota,
     ) -> None:
         self._store = store
         self._lookup = lookup
+        self._archive = archive
         self._lock_timeout = lock_timeout
         self._summarisers = summarisers
         self._quota = quota
@@ -139,7 +142,7 @@ class Branches:
             strategy: One `summary` of it; chosen entries (`select`); or all that it has said (`append`).
             select: The numbers of items of the source, for `select`. What belongs to them comes along.
             summariser: Who writes the summary: an agent, its name, or a function; None composes one without a model.
-            after: `keep` the source as it is, or `close` it, so that it takes no more messages.
+            after: `keep` the source as it is, `close` it, so that it takes no more messages, or `archive` it.
             expected_seq: The `seq` of the target's info that the caller has seen.
             agent_id: Needed only if several agents have sessions of these ids.
 
@@ -163,6 +166,8 @@ class Branches:
         await self._store.append(here.key, [record_entry(planned.record)])
         if after == "close":
             await self._store.rewrite(here.key, _closed)
+        elif after == "archive":
+            await self._archive.archive(here.id, agent_id=here.agent_id)
         first, last = planned.record["range"]
         return Merged(id=planned.record["id"], seq=seq, range=(first, last), items=items)
 

@@ -31,7 +31,8 @@ async def fork(
         text = "the fork of session %r of agent %r was moved to entry %d, where turn %s ends"
         logger.info(text, info.id, info.agent_id, cut.seq, cut.turn)
     at = now()
-    given = {"status": "active", "pinned": False, **facts}
+    kept = {"refreshed_at": None, "archived_at": None, "archive": None}  # what was done to the parent alone
+    given = {"status": "active", "pinned": False, **kept, **facts}
     own = {"id": child_id, "parent_id": info.id, "forked_at": point, "created_at": at, "updated_at": at}
     child = info.model_copy(update={**given, **own, "seq": 0, "context": ContextStats()})
     behind = await _view_behind(store, info, cut)

@@ -78,6 +78,8 @@ class Outgoing:
         snapshot = await take_snapshot(
             self._store, key, lambda name: format_name in WITH_SIDECARS and self._wants(name)
         )
+        if snapshot.info.status == "archived":
+            self.tally.dropped.append(Dropped(key.session_id, "history, which is in the archive: restore it first", 1))
         async for piece in self._written(snapshot, writer):
             self.tally.size += len(piece)
             yield piece

@@ -142,7 +142,8 @@ class SessionFiles(FileWriter):
     def sizes_of(self, places: Sequence[SessionKey | str]) -> list[int | None]:
         """Return the bytes of sessions, and by their tokens of those that were set aside."""
         known = [_place_of(place) for place in places]
-        sizes = iter(self.sizes([place for place in known if place is not None]))
+        with self._errors(SessionKey("*", "*"), path=self.root):
+            sizes = iter(self.sizes([place for place in known if place is not None]))
         return [None if place is None else next(sizes) for place in known]
 
     def list_aside(self) -> list[SetAside]:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, M
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from agents_sessions.concurrency import process
 from agents_sessions.concurrency.settle import settle
@@ -32,6 +32,7 @@ from agents_sessions.stores.base import (
     Appended,
     Behind,
     Change,
+    Durability,
     Entries,
     History,
     SessionStore,
@@ -49,13 +50,11 @@ from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES
 from agents_sessions.stores.file.names import encode_name
 from agents_sessions.stores.file.queries import INFO_QUERY, Query, entries_query, items_query
 from agents_sessions.stores.file.redacting import RedactingFiles
-from agents_sessions.stores.file.turn_lock import Holder, this_process
+from agents_sessions.stores.file.turn_lock import await_lock, this_process
 from agents_sessions.stores.transitions import created
 
 if TYPE_CHECKING:
     from agents_sessions.stores.file.files import GrowingSession
-
-Durability = Literal["full", "process"]
 
 _T = TypeVar("_T")
 _SCAN_BATCH = 64
@@ -334,7 +333,7 @@ class FileStore(SessionStore):
                 await stack.enter_async_context(process.turn_takers.hold(self.place(key), timeout))
             except TimeoutError:
                 raise SessionBusyError(key, monotonic() - begun, this_process()) from None
-            stack.enter_context(await self._await_lock(partial(self._files.try_turn, key), key, begun, timeout))
+            stack.enter_context(await await_lock(partial(self._files.try_turn, key), key, begun, timeout))
             yield TurnLock(key)
 
     async def is_running(self, key: SessionKey) -> bool:
@@ -345,7 +344,7 @@ class FileStore(SessionStore):
     async def reserve(self, session_id: str) -> AsyncIterator[None]:
         begun, key = monotonic(), SessionKey("*", session_id)
         async with super().reserve(session_id):
-            with await self._await_lock(partial(self._files.try_reserve, key), key, begun, WRITE_TIMEOUT):
+            with await await_lock(partial(self._files.try_reserve, key), key, begun, WRITE_TIMEOUT):
                 yield
 
     # --- crossing to the worker thread ---
@@ -420,24 +419,3 @@ class FileStore(SessionStore):
                     raise SessionBusyError(key, waited, "another process") from None
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.02)
-
-    async def _await_lock(
-        self, take: Callable[[], contextlib.ExitStack | Holder], key: SessionKey, begun: float, timeout: float | None
-    ) -> contextlib.ExitStack:
-        """Wait for other processes. Each try is made on the event loop: nothing of it is synced to the disk."""
-        pause = 0.001
-        while True:
-            waited = monotonic() - begun
-            over = timeout is not None and waited >= timeout
-            try:
-                taken = take()
-            except SessionIOError as error:
-                if over or error.errno not in (errno.EMFILE, errno.ENFILE):
-                    raise
-            else:
-                if not isinstance(taken, Holder):
-                    return taken
-                if over:
-                    raise SessionBusyError(key, waited, *taken)
-            await asyncio.sleep(pause if timeout is None else min(pause, max(0.0, timeout - waited)))
-            pause = min(pause * 2, 0.01)

@@ -1,11 +1,17 @@
 """The lock of a session's turns: a file beside the session's own, which says who holds it."""
 
+import asyncio
 import contextlib
+import errno
 import os
-import socket
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from time import monotonic
 from typing import NamedTuple
 
+from agents_sessions.concurrency.process import this_process as this_process
+from agents_sessions.errors import SessionBusyError, SessionIOError
+from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import now, timestamp
 from agents_sessions.model.lossless_json import decode_json, encode_json
 from agents_sessions.stores.file.disk.locks import close_lock_file, close_locked, open_lock_file, open_locked
@@ -53,6 +59,32 @@ def try_turn(folder: int, file: str) -> Turn | Holder:
         return _holder(folder, name)
 
 
+async def await_lock(
+    take: Callable[[], contextlib.ExitStack | Holder], key: SessionKey, begun: float, timeout: float | None
+) -> contextlib.ExitStack:
+    """Wait for other processes. Each try is made on the event loop: nothing of it is synced to the disk.
+
+    Raises:
+        SessionBusyError: It did not come free within `timeout` seconds, counted from `begun`.
+    """
+    pause = 0.001
+    while True:
+        waited = monotonic() - begun
+        over = timeout is not None and waited >= timeout
+        try:
+            taken = take()
+        except SessionIOError as error:
+            if over or error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+        else:
+            if not isinstance(taken, Holder):
+                return taken
+            if over:
+                raise SessionBusyError(key, waited, *taken)
+        await asyncio.sleep(pause if timeout is None else min(pause, max(0.0, timeout - waited)))
+        pause = min(pause * 2, 0.01)
+
+
 def forget_turn(folder: int, file: str) -> None:
     """Remove the lock that a turn has left which was killed, if it did: it names the session, which is gone."""
     with contextlib.suppress(OSError, NotRegular):  # one that stays does no harm
@@ -87,8 +119,3 @@ def _holder(folder: int, name: str) -> Holder:
         return Holder(str(holder["process"]), max(held_for, timedelta(0)))  # a clock may have been set back meanwhile
     except (OSError, NotRegular, ValueError, KeyError, TypeError):
         return Holder("another process", None)
-
-
-def this_process() -> str:
-    """Return how this process is named to those who wait for it."""
-    return f"process {os.getpid()} on {socket.gethostname()}"

@@ -7,6 +7,7 @@ from agents_sessions.testing.contract.copy import CopyContract
 from agents_sessions.testing.contract.create import CreateContract
 from agents_sessions.testing.contract.delete import DeleteContract
 from agents_sessions.testing.contract.facts import FactContract
+from agents_sessions.testing.contract.follow import FollowContract
 from agents_sessions.testing.contract.ids import IdContract
 from agents_sessions.testing.contract.items import ItemContract
 from agents_sessions.testing.contract.move import MoveContract
@@ -33,6 +34,7 @@ class StoreContract(
     ItemContract,
     RefusalContract,
     ReadContract,
+    FollowContract,
     ViewContract,
     RewriteContract,
     FactContract,

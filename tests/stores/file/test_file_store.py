@@ -16,6 +16,14 @@ from agents_sessions.keys import SessionKey
 from agents_sessions.stores.file import limits as file_limits
 from agents_sessions.stores.file.store import FileStore
 from agents_sessions.testing import StoreContract
+from agents_sessions.testing.contract.append import AppendContract
+from agents_sessions.testing.contract.aside import AsideContract
+from agents_sessions.testing.contract.create import CreateContract
+from agents_sessions.testing.contract.delete import DeleteContract
+from agents_sessions.testing.contract.move import MoveContract
+from agents_sessions.testing.contract.processes import ProcessContract
+from agents_sessions.testing.contract.rewrite import RewriteContract
+from agents_sessions.testing.contract.sidecars import SidecarContract
 
 
 class TestFileStore(StoreContract):
@@ -26,9 +34,23 @@ class TestFileStore(StoreContract):
         return partial(FileStore, store.root, durability=store.durability)
 
 
-class TestFileStoreWithoutSyncing(TestFileStore):
+class TestFileStoreWithoutSyncing(
+    AppendContract,
+    AsideContract,
+    CreateContract,
+    DeleteContract,
+    MoveContract,
+    ProcessContract,
+    RewriteContract,
+    SidecarContract,
+):
+    """The parts that write: in nothing else do the durabilities differ."""
+
     async def make_store(self, folder):
         return FileStore(folder, durability="process")
+
+    def opener(self, store):
+        return partial(FileStore, store.root, durability="process")
 
 
 def test_a_durability_that_does_not_exist_is_refused(tmp_path):

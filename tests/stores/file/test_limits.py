@@ -19,15 +19,19 @@ from agents_sessions.stores.file.format.document import Document, encode_documen
 from agents_sessions.stores.file.format.lines import encode_entry
 from agents_sessions.stores.file.limits import Limits
 from agents_sessions.stores.file.store import FileStore
-from agents_sessions.testing import StoreContract
+from agents_sessions.testing.contract.append import AppendContract
+from agents_sessions.testing.contract.copy import CopyContract
+from agents_sessions.testing.contract.create import CreateContract
+from agents_sessions.testing.contract.rewrite import RewriteContract
+from agents_sessions.testing.contract.sidecars import SidecarContract
 
 ITEM, SESSION = 400, 4000
 AT = "2026-11-20T21:28:00.123Z"
 QUIET = RunConfig(tracing_disabled=True)
 
 
-class TestALimitedStore(StoreContract):
-    """What is no larger than the limits is stored as ever."""
+class TestALimitedStore(AppendContract, CopyContract, CreateContract, RewriteContract, SidecarContract):
+    """What is no larger than the limits is stored as ever. The parts that look at sizes."""
 
     async def make_store(self, folder):
         return FileStore(folder, durability="process", max_item_bytes=1 << 24, max_session_bytes=1 << 26)

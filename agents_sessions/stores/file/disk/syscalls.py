@@ -321,8 +321,10 @@ def size_of_tree(dir_fd: int, name: str) -> int:
     try:
         if not is_folder(dir_fd, name):
             return 0
-        walked = os.fwalk(name, dir_fd=dir_fd)
-        return sum(size_of_name(fd, file) for _, _, files, fd in walked for file in files)
+        with opened_folder(dir_fd, name) as folder:
+            found = statuses(folder)
+            inner = [size_of_tree(folder, each) for each, status in found if stat.S_ISDIR(status.st_mode)]
+            return sum(inner) + sum(status.st_size for _, status in found if not stat.S_ISDIR(status.st_mode))
     except FileNotFoundError:  # someone removes it in just this moment
         return 0
 
