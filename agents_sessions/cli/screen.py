@@ -60,13 +60,19 @@ def size_of(count: int) -> str:
     return f"{size:.1f} TB"
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let who has opened the pipe decide: rich would end the program with exit code 1."""
+        raise BrokenPipeError
+
+
 class Screen:
     """Shows answers on the standard output."""
 
     def __init__(self, file: IO[str] | None = None, *, width: int | None = None, terminal: bool | None = None) -> None:
         dumb = os.environ.get("TERM") == "dumb" or "NO_COLOR" in os.environ
         self.is_terminal = (file or sys.stdout).isatty() if terminal is None else terminal
-        self.console = Console(
+        self.console = _Console(
             file=file,
             width=width,
             force_terminal=self.is_terminal,

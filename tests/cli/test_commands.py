@@ -42,6 +42,21 @@ def test_text_cannot_steer_a_terminal(text, shown):
     assert visible(text) == shown
 
 
+def test_a_pipe_that_nobody_reads_is_no_failure_of_the_screen():
+    class Closed:
+        def write(self, text):
+            raise BrokenPipeError
+
+        def flush(self):
+            raise BrokenPipeError
+
+        def isatty(self):
+            return False
+
+    with pytest.raises(BrokenPipeError):
+        screen.Screen(Closed()).line("text")
+
+
 def test_an_id_is_shortened_where_its_beginning_tells_it_apart():
     ids = ["11111111-aaaa-4bbb", "22222222-aaaa-4bbb", "22222222-cccc-4bbb", "order-42"]
     assert short_ids(ids) == ["11111111", ids[1], ids[2], "order-42"]
