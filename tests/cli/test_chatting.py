@@ -4,6 +4,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 
 from tests.cli.conftest import PROGRAM, environment
 
@@ -89,7 +90,9 @@ def test_lines_may_come_from_a_pipe_and_a_chat_goes_on_later(process, tmp_path):
     assert "I answer by rules" in (tmp_path / "chat.md").read_text()
 
 
-def test_an_agent_that_cannot_be_loaded_is_wrong_usage(process, tmp_path):
-    (tmp_path / "mine.py").write_text("agent = 42\n")
-    done = process("chat", "--agent", "mine:agent", cwd=tmp_path)
-    assert (done.returncode, "must be an Agent" in done.stderr) == (2, True)
+def test_an_agent_that_cannot_be_loaded_is_wrong_usage(run, tmp_path, monkeypatch):
+    (tmp_path / "no_agent_of_mine.py").write_text("agent = 42\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    code, _, err = run("chat", "--agent", "no_agent_of_mine:agent")
+    assert (code, "must be an Agent" in err) == (2, True)
