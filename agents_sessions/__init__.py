@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agents_sessions.features.bulk import SessionOutcome
     from agents_sessions.features.checkpoints import Checkpoint
     from agents_sessions.features.diagnostics.diagnostics import RepairReport
+    from agents_sessions.features.encryption import RotationReport
     from agents_sessions.features.erasure import DeletionReport
     from agents_sessions.features.redaction import RedactedPlace
     from agents_sessions.features.removal import RemovalReport
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from agents_sessions.opened import open_session
     from agents_sessions.session import FileSession, ManagedSession, MemorySession, StoredSession
     from agents_sessions.stores.base import Durability, SessionStore
+    from agents_sessions.stores.encryption.keyring import KeyProvider, KeyRing
     from agents_sessions.stores.file.store import FileStore
     from agents_sessions.stores.memory import MemoryStore
     from agents_sessions.stores.postgres.store import PostgresStore
@@ -137,6 +139,8 @@ __all__ = [
     "ImportLimits",
     "ImportReport",
     "ItemEntry",
+    "KeyProvider",
+    "KeyRing",
     "Listener",
     "LogEntry",
     "ManagedSession",
@@ -167,6 +171,7 @@ __all__ = [
     "ReplySummary",
     "Report",
     "RetryOptions",
+    "RotationReport",
     "RunArguments",
     "SQLiteStore",
     "SearchHit",
@@ -247,6 +252,8 @@ _HOME = {
     "ImportLimits": "features.transfer.values",
     "ImportReport": "features.transfer.values",
     "ItemEntry": "model.history",
+    "KeyProvider": "stores.encryption.keyring",
+    "KeyRing": "stores.encryption.keyring",
     "Listener": "turns.events",
     "LogEntry": "features.retention.journal",
     "ManagedSession": "session",
@@ -278,6 +285,7 @@ _HOME = {
     "ReplySummary": "turns.reply",
     "Report": "features.statistics.report",
     "RetryOptions": "turns.options",
+    "RotationReport": "features.encryption",
     "RunArguments": "turns.options",
     "SearchHit": "model.search",
     "SearchKind": "model.search",

@@ -58,6 +58,12 @@
     │   └── StoreUnavailableError (ConnectionError) its server does not answer; nothing was changed
     │       └── OutcomeUnknownError              it stopped answering in the middle of a change
     └── SessionStorageError                      what lies on the disk is not usable
+        ├── EncryptionError                      it is encrypted, and not to be opened as it was asked for
+        │   ├── MissingKeyError                  the ring has no key of the id that it names
+        │   ├── WrongKeyError                    the ring's key of that id is another one
+        │   ├── KeyDestroyedError                its key was destroyed, on purpose and for good
+        │   ├── PlaintextError                   a part of it is not encrypted: someone put it there
+        │   └── NotEncryptedError                it is plain, and was asked for with `encryption=`
         ├── SessionCorruptedError                damaged, and not by a torn last write
         ├── SessionVersionError                  written by a newer version of the format
         ├── SessionPathError                     not a regular file of ours: link, device, other id
@@ -642,6 +648,63 @@ class SessionStorageError(_OfSession):
 
     def __str__(self) -> str:
         return f"{self._who}: {self.reason} ({printable(self.path)})"
+
+
+class EncryptionError(SessionStorageError):
+    """An encrypted session cannot be opened as it was asked for. Nothing was returned or changed."""
+
+    def __init__(self, session: SessionKey | str, *facts: object) -> None:
+        super().__init__(session, "its header", "it is encrypted, and cannot be opened with the keys that were given")
+        self.args = (session, *facts)
+
+
+class MissingKeyError(EncryptionError):
+    """The session is encrypted under a key that was not given."""
+
+    def __init__(self, session: SessionKey | str, key_id: str) -> None:
+        super().__init__(session, key_id)
+        self.key_id = key_id
+
+    def __str__(self) -> str:
+        return f"{self._who} is encrypted under the key {self.key_id!r:.80}, which was not given; add it to the KeyRing"
+
+
+class WrongKeyError(EncryptionError):
+    """The key that was given under the session's key id is not the one that it is encrypted under."""
+
+    def __init__(self, session: SessionKey | str, key_id: str) -> None:
+        super().__init__(session, key_id)
+        self.key_id = key_id
+
+    def __str__(self) -> str:
+        return (
+            f"{self._who} is encrypted under another key than the one given as {self.key_id!r:.80}; give the right one"
+        )
+
+
+class KeyDestroyedError(EncryptionError):
+    """The key of the session was destroyed, so that no one can ever read it. It can still be deleted."""
+
+    def __str__(self) -> str:
+        return f"the key of {self._who} was destroyed, and no one can read it any more; delete it"
+
+
+class PlaintextError(EncryptionError):
+    """A part of an encrypted session is not encrypted: it did not come from here, and is not believed."""
+
+    def __init__(self, session: SessionKey | str, what: str) -> None:
+        super().__init__(session, what)
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self._who} is encrypted, and {self.what} is not: someone else wrote it; restore it from a backup"
+
+
+class NotEncryptedError(EncryptionError):
+    """The session is plain, and its store was opened with `encryption=`."""
+
+    def __str__(self) -> str:
+        return f"{self._who} is not encrypted: open it without encryption=, or copy it by migrate_store"
 
 
 class SessionCorruptedError(SessionStorageError):

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from agents_sessions.lookup import SessionLookup
     from agents_sessions.model.entries import Item
     from agents_sessions.stores.base import Change, Durability, History, SessionStore, TurnLock
+    from agents_sessions.stores.encryption.keyring import KeyProvider
 
 _SESSION_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
 """The four methods of the SDK's protocol."""
@@ -371,6 +372,7 @@ class FileSession(StoredSession):
         durability: `full` survives a power cut, `process` the death of the process only.
         max_item_bytes: The largest item, as JSON; None for no limit. See `FileStore`.
         max_session_bytes: The largest file that items are added to; None for no limit.
+        encryption: The keys that it is encrypted under: a `KeyRing`. A plain session is refused then.
 
     Raises:
         SessionIdError: An id is empty or holds NUL.
@@ -386,11 +388,16 @@ class FileSession(StoredSession):
         durability: Durability = "full",
         max_item_bytes: int | None = MAX_ITEM_BYTES,
         max_session_bytes: int | None = MAX_SESSION_BYTES,
+        encryption: KeyProvider | None = None,
     ) -> None:
         from agents_sessions.stores.file.store import FileStore  # here: it needs POSIX, and other sessions do not
 
         store = FileStore(
-            root, durability=durability, max_item_bytes=max_item_bytes, max_session_bytes=max_session_bytes
+            root,
+            durability=durability,
+            max_item_bytes=max_item_bytes,
+            max_session_bytes=max_session_bytes,
+            encryption=encryption,
         )
         super().__init__(store, SessionKey(agent_id, session_id), session_settings=session_settings)
         self.path: Path = store.path(self.key)

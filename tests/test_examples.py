@@ -47,6 +47,20 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     return run("quickstart", folder, "--root", "sessions"), folder / "sessions"
 
 
+def test_encrypted(tmp_path: Path) -> None:
+    shown = run("encrypted", tmp_path, "--root", "sessions")
+
+    assert in_order(
+        shown,
+        "with the key: my card is 4111",
+        "on the disk: 0 times the secret, 0 times the name",
+        '"sealed":',
+        "with another key: session 'order-42'",
+        "rotated: 1, the old key is still needed: False",
+        "with the new key alone: 1 item",
+    )
+
+
 def test_export_report(tmp_path: Path) -> None:
     shown = run("export_report", tmp_path, "out")
 

@@ -26,7 +26,9 @@ FLOORS = [
     {"model.titles"},
     {"stores.base"},
     {"stores.transitions"},
-    {"stores.codec"},
+    {"stores.codec", "stores.encryption.keyring"},
+    {"stores.encryption.sealing"},
+    {"stores.encryption.choosing"},
     {"stores.kit"},
     {"stores.file.names", "stores.file.disk.syscalls", "stores.file.format.header"},
     {"stores.file.layout", "stores.file.disk.locks", "stores.file.format.lines"},
@@ -48,6 +50,8 @@ FLOORS = [
         "stores.file.format.append",
         "stores.file.format.edited",
         "stores.file.format.mixed",
+        "stores.file.format.proved",
+        "stores.file.format.rekeyed",
         "stores.file.format.salvage",
         "stores.file.format.torn",
     },
@@ -149,7 +153,7 @@ FLOORS = [
         "features.summaries",
         "features.time_travel",
     },
-    {"features.branches.merging", "features.redaction"},
+    {"features.branches.merging", "features.encryption", "features.redaction"},
     {"features.branches.branches"},
     {"manager.checks", "manager.extensions"},
     {"manager.facts"},
@@ -205,8 +209,8 @@ FILE_CALLS = {
 }  # fmt: skip
 PATH_CALLS = {"read_text", "read_bytes", "write_text", "write_bytes", "rmtree"}
 
-TOUCHES_FILES = ("stores.file.disk.", "features.transfer.files")
-"""What makes system calls: for sessions, and for the files of others that are read and written for them."""
+TOUCHES_FILES = ("stores.file.disk.", "features.transfer.files", "stores.encryption.keyring")
+"""What makes system calls: for sessions, for the files of others that are read and written for them, for a key file."""
 
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

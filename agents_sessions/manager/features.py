@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from agents_sessions.features.branches.branches import Branches
     from agents_sessions.features.checkpoints import Checkpoints
     from agents_sessions.features.diagnostics.diagnostics import Diagnostics
+    from agents_sessions.features.encryption import Encryption
     from agents_sessions.features.erasure import Erasure
     from agents_sessions.features.redaction import RedactedPlace, Redactions
     from agents_sessions.features.retention.retention import Retention, Schedule
@@ -52,6 +53,13 @@ class FeatureFacade:
         from agents_sessions.features.diagnostics.diagnostics import Diagnostics
 
         return Diagnostics(self.store, self.archive)
+
+    @cached_property
+    def encryption(self) -> Encryption:
+        """Renew the keys of encrypted sessions."""
+        from agents_sessions.features.encryption import Encryption
+
+        return Encryption(self.store)
 
     @cached_property
     def retention(self) -> Retention:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from agents_sessions.features.retention.retention import Schedule
     from agents_sessions.keys import SessionKey
     from agents_sessions.model.info import Compaction
+    from agents_sessions.stores.encryption.keyring import KeyProvider
     from agents_sessions.turns.stream import ReplyStream
 
 
@@ -57,6 +58,7 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         max_sessions_per_user: The same for the sessions of each user.
         prices: What models cost that no price list knows, or otherwise than it says: see `statistics`.
         compaction: When and how the model's input is shortened before a turn; None never does. A session's own wins.
+        encryption: The keys that the sessions of a folder are encrypted under: a `KeyRing`. A store has its own.
         defaults: Arguments of `Runner.run` for every turn: context, max_turns, hooks, run_config, error_handlers.
     """
 
@@ -74,10 +76,11 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         max_sessions_per_user: int | None = None,
         prices: Prices = NO_PRICES,
         compaction: Compaction | None = None,
+        encryption: KeyProvider | None = None,
         **defaults: Unpack[RunArguments],
     ) -> None:
         self._owns_store = not isinstance(store_or_root, SessionStore)
-        self.store = store_or_root if isinstance(store_or_root, SessionStore) else store_from_url(store_or_root)
+        self.store = _store_of(store_or_root, encryption)
         self._registry = AgentRegistry(agents, missing_agent)
         check_options(RunArguments, defaults)
         self._lock_timeout = lock_timeout
@@ -148,3 +151,14 @@ class SessionManager(BulkFacade, TurnFacade, HistoryFacade, FeatureFacade):
         finally:
             if self._owns_store:
                 await self.store.aclose()
+
+
+def _store_of(store_or_root: SessionStore | str | os.PathLike[str], encryption: KeyProvider | None) -> SessionStore:
+    if encryption is None:
+        return store_or_root if isinstance(store_or_root, SessionStore) else store_from_url(store_or_root)
+    if isinstance(store_or_root, SessionStore):
+        raise InvalidValueError({"encryption": "must be given to the store, which is made already"})
+    scheme, is_url, _ = os.fspath(store_or_root).partition("://")
+    if is_url and scheme != "file":
+        raise InvalidValueError({"encryption": f"must be None: the store of {scheme}:// does not encrypt"})
+    return store_from_url(store_or_root, encryption=encryption)

@@ -206,22 +206,31 @@ def check_entries(entries: Sequence[Entry]) -> None:
         InvalidItemError: See `lossless_json.check_json`; also for an item that is not a dict, or an `at`, `agent` or
             `turn` that is not text.
     """
-    is_exact = encode_exactly(list(entries)) is not None  # of all at once, a third of the time of looking at each
-    for number, entry in enumerate(entries, 1):
-        body = entry.get("item", entry.get("record"))
-        where = f"item {number} of {len(entries)}"
-        if not isinstance(body, dict):
-            raise InvalidItemError(where, f"is a {type(body).__name__!r}, not a dict")
-        if "item" in entry and "record" in entry:
-            raise InvalidItemError(where, "is both an item and a record")
-        _check_envelope(entry, where)
-        if is_exact:
-            continue
-        try:
-            check_json(body)
-            check_json(envelope_of(entry))
-        except ValueError as error:
-            raise InvalidItemError(where, str(error)) from None
+    for begin in range(0, len(entries), _PAGE):
+        page = list(entries[begin : begin + _PAGE])
+        is_exact = encode_exactly(page) is not None  # A page at once takes a third of the time of each entry alone.
+        for number, entry in enumerate(page, begin + 1):
+            _check_entry(entry, f"item {number} of {len(entries)}", is_exact=is_exact)
+
+
+_PAGE = 100
+"""How many entries are encoded together for a check: of a whole history it would be a copy in memory."""
+
+
+def _check_entry(entry: Entry, where: str, *, is_exact: bool) -> None:
+    body = entry.get("item", entry.get("record"))
+    if not isinstance(body, dict):
+        raise InvalidItemError(where, f"is a {type(body).__name__!r}, not a dict")
+    if "item" in entry and "record" in entry:
+        raise InvalidItemError(where, "is both an item and a record")
+    _check_envelope(entry, where)
+    if is_exact:
+        return
+    try:
+        check_json(body)
+        check_json(envelope_of(entry))
+    except ValueError as error:
+        raise InvalidItemError(where, str(error)) from None
 
 
 def _check_envelope(entry: Entry, where: str) -> None:

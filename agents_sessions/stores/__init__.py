@@ -3,6 +3,7 @@
     base                 the contract: `SessionStore`, and the values that go in and out
     transitions          pure: what create, append and rewrite make of a session, the same for every backend
     codec                how entries, facts and sidecars become bytes
+    encryption/          the codec that encrypts, and the keys that it asks for
     kit                  all of this in one import, for authors of backends: `docs/writing-a-store.md`
     memory, file/        the backends; `memory` is the shorter one to read first
 

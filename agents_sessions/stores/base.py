@@ -352,6 +352,24 @@ class SessionStore(ABC):
         return 0
 
     @property
+    def encrypted(self) -> bool:
+        """Whether what is stored is hidden from whoever reads the disk: then it is written nowhere else in plain."""
+        return False
+
+    async def renew_key(self, place: SessionKey | str) -> bool:
+        """Encrypt the data key of a session under the current master key; return whether it was under another.
+
+        `place` is a key, or the token of a session that was set aside. No entry is read or encrypted anew.
+
+        Raises:
+            UnsupportedError: This store does not encrypt, or cannot renew a key.
+            SessionNotFoundError, LookupError: It is not there.
+            EncryptionError: Its key is not to be had.
+        """
+        del place
+        raise UnsupportedError(type(self).__name__, "renew keys: it does not encrypt")
+
+    @property
     def folder(self) -> Path | None:
         """Where a feature may keep files of its own, each in a hidden folder; None if this backend has no folder."""
         return None

@@ -38,6 +38,12 @@ class SessionCodec:
     kept: "JsonObject | None" = None
     """What it keeps in the session's header."""
 
+    editable = True
+    """Whether what a person writes into the session by hand is a part of it. Elsewhere it is damage."""
+
+    chained = False
+    """Whether `advance` goes line by line, so that a read of all lines can prove the state behind them."""
+
     def encode_body(self, body: bytes, place: Place) -> bytes:
         """Return the body of an entry as members of a JSON object, such as `"item":{…}`."""
         del place
@@ -86,8 +92,21 @@ class Codec:
             SessionVersionError: Another codec wrote the session.
         """
         if kept is not None:
-            raise SessionVersionError(key, "its header", "it was written through a codec that this store does not have")
+            raise SessionVersionError(
+                key,
+                "its header",
+                "it was written through a codec that this store does not have; if it is encrypted, give the store"
+                " encryption=KeyRing(…)",
+            )
         return PLAIN_SESSION
+
+    def renewed(self, key: SessionKey, kept: "JsonObject | None") -> SessionCodec | None:
+        """Return what `open` does, with its key under the newest master key; None if there is nothing to renew.
+
+        It differs from what `open` returns in what it keeps only.
+        """
+        del key, kept
+        return None
 
 
 PLAIN_SESSION = SessionCodec()

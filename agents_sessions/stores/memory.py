@@ -7,8 +7,9 @@ import contextlib
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from agents_sessions.concurrency.fair_locks import FairLocks
 from agents_sessions.concurrency.forks import renew_in_child
@@ -17,7 +18,7 @@ from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, now, timestamp
 from agents_sessions.model.ids import check_id, check_key, check_sidecar_name
 from agents_sessions.model.info import SessionInfo
-from agents_sessions.model.lossless_json import decode_json
+from agents_sessions.model.lossless_json import decode_json, encode_json
 from agents_sessions.model.redaction import FoundText, Redaction
 from agents_sessions.stores.base import (
     NO_SIDECARS,
@@ -42,6 +43,7 @@ from agents_sessions.stores.codec import (
     info_of,
     open_facts,
 )
+from agents_sessions.stores.encryption.choosing import codec_for
 from agents_sessions.stores.transitions import (
     appended,
     check_new,
@@ -51,6 +53,9 @@ from agents_sessions.stores.transitions import (
     standing_of,
     window,
 )
+
+if TYPE_CHECKING:
+    from agents_sessions.stores.encryption.keyring import KeyProvider
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +83,15 @@ class _Stored:
 
 
 class MemoryStore(SessionStore):
-    """Sessions in the memory of this process, shared by all its threads and event loops."""
+    """Sessions in the memory of this process, shared by all its threads and event loops.
 
-    def __init__(self, *, codec: Codec = PLAIN) -> None:
-        self._codec = codec
+    Args:
+        codec: How bodies, facts and sidecars become bytes.
+        encryption: The keys that what is stored is encrypted under: a `KeyRing`.
+    """
+
+    def __init__(self, *, codec: Codec = PLAIN, encryption: "KeyProvider | None" = None) -> None:
+        self._codec = codec_for(codec, encryption)
         self._sessions: dict[SessionKey, _Stored] = {}
         self._aside: dict[str, tuple[SetAside, _Stored]] = {}
         self._mutex = threading.RLock()
@@ -280,6 +290,26 @@ class MemoryStore(SessionStore):
     async def discard(self, token: str) -> None:
         with self._mutex:
             del self._aside[token]
+
+    @property
+    def encrypted(self) -> bool:
+        return self._codec is not PLAIN
+
+    async def renew_key(self, place: SessionKey | str) -> bool:
+        if not self.encrypted:
+            return await super().renew_key(place)
+        with self._mutex:
+            key, stored = (place, self._stored(place)) if isinstance(place, SessionKey) else self._found_aside(place)
+            facts = decode_json(stored.version.facts)
+            codec = self._codec.renewed(key, facts.get("codec"))
+            if codec is not None:
+                stored.version = replace(stored.version, facts=encode_json({**facts, "codec": codec.kept}))
+                stored.codec = codec
+            return codec is not None
+
+    def _found_aside(self, token: str) -> tuple[SessionKey, _Stored]:
+        aside, stored = self._aside[token]
+        return aside.key, stored
 
     def _renew(self) -> None:
         self._mutex = threading.RLock()

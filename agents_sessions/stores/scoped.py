@@ -47,6 +47,10 @@ class OneUsersStore(SessionStore):
     def __repr__(self) -> str:
         return f"OneUsersStore({self._store!r}, {self._user_id!r})"
 
+    @property
+    def encrypted(self) -> bool:
+        return self._store.encrypted
+
     # --- whose it is ---
 
     def _is_own(self, info: SessionInfo | None) -> bool:
@@ -172,6 +176,11 @@ class OneUsersStore(SessionStore):
 
     async def _is_own_place(self, place: SessionKey | str) -> bool:
         return await self._is_own_aside(place) if isinstance(place, str) else await self.load(place) is not None
+
+    async def renew_key(self, place: SessionKey | str) -> bool:
+        if not await self._is_own_place(place):
+            raise SessionNotFoundError(place)
+        return await self._store.renew_key(place)
 
     async def clear_copies(self, key: SessionKey) -> int:
         await self._check(key)

@@ -65,6 +65,7 @@ ATTEMPTS = {
     "discard": (lambda s: with_his_token(s, s.discard), LookupError),
     "check": (lambda s: all_of(s.check()), []),
     "repair": (lambda s: s.repair(None, None), False),
+    "renew_key": (lambda s: s.renew_key(HIS), SessionNotFoundError),
     "clear_copies": (lambda s: s.clear_copies(HIS), SessionNotFoundError),
     "every": (lambda s: all_of(s.every(SessionQuery())), "hers only"),
     "sizes": (lambda s: s.sizes([HIS]), [None]),

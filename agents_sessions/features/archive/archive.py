@@ -27,6 +27,7 @@ from agents_sessions.errors import (
     SessionExistsError,
     SessionNotFoundError,
     SessionStorageError,
+    UnsupportedError,
 )
 from agents_sessions.features.archive.shelf import DamagedFile, Filed, Shelf, session_of
 from agents_sessions.features.transfer.document import Header, JsonlReader, JsonlWriter
@@ -325,6 +326,8 @@ class Archive:
     async def _file(self, shelf: Shelf, snapshot: Snapshot) -> Filed:
         """Write a session to a file, and read it back."""
         key, filed = snapshot.info.key, None
+        if self._store.encrypted:  # the file would be plain
+            raise UnsupportedError("the archive", "take encrypted sessions, because its files are plain")
         try:
             filed = await shelf.write(key, document_of(snapshot))
             await shelf.verify(filed)

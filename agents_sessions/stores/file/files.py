@@ -18,7 +18,8 @@ from agents_sessions.stores.file.creation import Creation
 from agents_sessions.stores.file.disk import atomic, locks
 from agents_sessions.stores.file.disk import syscalls as io
 from agents_sessions.stores.file.errors import check_identity
-from agents_sessions.stores.file.format.header import Damage, NewerFormat, codec_of
+from agents_sessions.stores.file.format.header import Damage, NewerFormat, codec_of, renewed_codec_of
+from agents_sessions.stores.file.format.rekeyed import with_kept
 from agents_sessions.stores.file.format.sealed import find_line, read_chunks, read_sealed
 from agents_sessions.stores.file.layout import SUFFIX, SessionNames, SidecarNames, beside, names_of
 from agents_sessions.stores.file.names import decode_name, encode_name
@@ -28,6 +29,10 @@ from agents_sessions.stores.file.turn_lock import forget_turn
 from agents_sessions.stores.file.writer import FileWriter
 
 logger = logging.getLogger("agents_sessions")
+
+
+class _NotSealed(Damage):
+    """The last write to a file was torn: it has to be written whole before anything is done to it as it stands."""
 
 
 class SessionFiles(FileWriter):
@@ -87,12 +92,14 @@ class SessionFiles(FileWriter):
             whole = self._decode(key, fd)
             check_identity(key, self.path, whole.header)
             info = info_of(whole).moved(agent_id)
-            data = self.encode(History(info, whole.entries))
+            codec = self.codec.begin(info.key)
+            data = self.encode(History(info, whole.entries), codec)
             beside = {name: self.read_sidecar(key, name) for name in self.list_sidecars(key)}
             growing = self.grow(info.key)
             try:
                 growing.write(data)
-                growing.publish(self.encode_sidecars(info.key, {n: d for n, d in beside.items() if d is not None}))
+                found = {name: content for name, content in beside.items() if content is not None}
+                growing.publish(self.encode_sidecars(info.key, found, codec))
             finally:
                 growing.close()
             try:
@@ -119,6 +126,35 @@ class SessionFiles(FileWriter):
         found = aside.parse(name)
         assert found is not None  # noqa: S101 -- it was made just now
         return SetAside(f"{names.folder}/{name}", key, found.at, found.note)
+
+    def renew_key(self, place: SessionKey | str) -> bool:
+        """Encrypt the data key of a session, or of one that was set aside, under the current master key."""
+        if isinstance(place, SessionKey):
+            with self._errors(place):
+                try:
+                    return self._renew_key(place, *names_of(place))
+                except _NotSealed:
+                    self.rewrite(place, lambda history: history)
+                    return self._renew_key(place, *names_of(place))
+        names, hidden = _parse_token(place)
+        with self._aside_errors(place):
+            return self._renew_key(None, names.folder, hidden)
+
+    def _renew_key(self, key: SessionKey | None, folder_name: str, name: str) -> bool:
+        with io.directory(self._root, folder_name) as folder, locks.locked(folder, name) as fd:
+            seen = io.seen(fd)
+            read = partial(io.read_range, fd)
+            sealed = read_sealed(read, seen.size)
+            if sealed is None:
+                raise _NotSealed("its last write was torn: bring it back, write to it, and try again")
+            if key is not None:
+                check_identity(key, self.path, sealed.header)
+            codec = renewed_codec_of(sealed.header, self.codec)
+            if codec is None:
+                return False
+            data = with_kept(sealed, read(sealed.tail.body, sealed.tail.end - sealed.tail.body), codec)
+            atomic.replace(folder, name, data, durable=self._durable, over=seen)
+            return True
 
     def bring_back(self, token: str) -> SessionInfo:
         """Put a session that was set aside back in its place."""
@@ -176,7 +212,8 @@ class SessionFiles(FileWriter):
         """Remove a session that was set aside."""
         names, hidden = _parse_token(token)
         with self._aside_errors(token), io.directory(self._root, names.folder) as folder:
-            with locks.locked(folder, hidden):
+            with locks.locked(folder, hidden) as fd:
+                self._destroy_key(fd)
                 aside.destroy(folder, hidden, durable=self._durable)
 
     def _key_of_aside(self, folder: int, hidden: str, names: SessionNames) -> SessionKey:

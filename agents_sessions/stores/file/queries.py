@@ -22,6 +22,7 @@ from agents_sessions.stores.file.format.sealed import (
     read_newest_items,
     read_oldest,
     read_since,
+    read_some_items,
 )
 from agents_sessions.stores.file.format.tail import Read, Tail
 from agents_sessions.stores.transitions import newest_of, window
@@ -84,7 +85,9 @@ def _shown_items(read: Read, tail: Tail, view: View, limit: int | None, codec: S
             body=find_line(read, tail, first), end=find_line(read, tail, last + 1), seq=last - first + 1
         )
         items = (
-            read_items(read, part, codec) if limit is None else read_newest_items(read, part, limit - len(found), codec)
+            read_some_items(read, part, codec)
+            if limit is None
+            else read_newest_items(read, part, limit - len(found), codec)
         )
         found = items + found
     if not view.summary or (limit is not None and len(found) >= limit):

@@ -15,11 +15,14 @@ from typing import TypeVar
 
 from agents_sessions.concurrency import process
 from agents_sessions.errors import (
+    MissingKeyError,
+    SessionCorruptedError,
     SessionError,
     SessionIdError,
     SessionLimitError,
     SessionNotFoundError,
     SessionStorageError,
+    WrongKeyError,
     printable,
 )
 from agents_sessions.keys import SessionKey
@@ -126,7 +129,7 @@ class FileReader:
         folders, file = sidecar_of(key, name)
         try:
             with self._errors(key):
-                codec = self._check_is_there(key)
+                codec = self._check_is_there(key, to_use=True)
                 with io.directory(self._root, *folders) as folder, io.opened(folder, file) as fd:
                     size = io.size_of(fd)
                     self.limits.check_file(key, "a sidecar", size)
@@ -222,8 +225,8 @@ class FileReader:
                 info = self._info_in(fd, folder, name)
             if names_of(info.key) != (folder, name):
                 raise Damage("it holds the session of another name")
-        except BlockingIOError:
-            raise
+        except (BlockingIOError, MissingKeyError, WrongKeyError):
+            raise  # a list without all that a wrong key cannot open would look like an empty store
         except FileNotFoundError:
             return None
         except (*UNTOLD, SessionError) as error:
@@ -280,15 +283,16 @@ class FileReader:
     def _told(self, key: SessionKey, error: Exception) -> SessionError:
         return told(key, self.path(key), error)
 
-    def _check_is_there(self, key: SessionKey) -> SessionCodec:
+    def _check_is_there(self, key: SessionKey, *, to_use: bool = False) -> SessionCodec:
         """Return the codec of a session. Raise if it is gone: an interrupted delete may have left its sidecars."""
         with io.directory(self._root, names_of(key).folder) as folder, io.opened(folder, names_of(key).file) as fd:
-            return self._check_holds(key, fd)
+            return self._check_holds(key, fd, to_use=to_use)
 
-    def _check_holds(self, key: SessionKey, fd: int) -> SessionCodec:
+    def _check_holds(self, key: SessionKey, fd: int, *, to_use: bool = False) -> SessionCodec:
         """Return the codec of a session, and refuse a file that holds another one.
 
-        A file that no session can be read from passes: it may still be removed.
+        A file that no session can be read from passes: it may still be removed. It does not if its codec is to be used
+        and the store has one: what would be written is to be hidden, and what would be read was.
         """
         try:
             sealed = read_sealed(partial(io.read_range, fd), io.size_of(fd), recall(self.place(key)))
@@ -296,7 +300,9 @@ class FileReader:
                 whole = self._decode(key, fd)
                 check_identity(key, self.path, whole.header)
                 return whole.codec
-        except (Damage, NewerFormat, SessionLimitError):
+        except (Damage, NewerFormat, SessionLimitError, SessionCorruptedError):
+            if to_use and self.codec is not PLAIN:
+                raise
             return PLAIN_SESSION
         check_identity(key, self.path, sealed.header)
         return codec_of(sealed.header, self.codec)

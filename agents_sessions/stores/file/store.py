@@ -39,7 +39,8 @@ from agents_sessions.stores.base import (
     SetAside,
     TurnLock,
 )
-from agents_sessions.stores.codec import PLAIN, Codec
+from agents_sessions.stores.codec import PLAIN, Codec, SessionCodec
+from agents_sessions.stores.encryption.choosing import codec_for
 from agents_sessions.stores.file.catalog.answers import Answers
 from agents_sessions.stores.file.catalog.catalog import Asked, Catalog
 from agents_sessions.stores.file.checks import FileChecks
@@ -54,6 +55,7 @@ from agents_sessions.stores.file.turn_lock import await_lock, this_process
 from agents_sessions.stores.transitions import created
 
 if TYPE_CHECKING:
+    from agents_sessions.stores.encryption.keyring import KeyProvider
     from agents_sessions.stores.file.files import GrowingSession
 
 _T = TypeVar("_T")
@@ -94,6 +96,7 @@ class FileStore(SessionStore):
         max_session_bytes: The largest file that items are added to, the largest sidecar, and the largest file that
             is read to mend it; None for no limit. What is in a session already is read whatever its size.
         codec: How bodies, facts and sidecars become bytes.
+        encryption: The keys that what is stored is encrypted under: a `KeyRing`. Plain sessions are refused then.
         on_indexing: Called with the number of sessions that were read and that of all that are to be, while a question
             about many sessions waits for more than a few: when it is the first one, or a thousand were copied in.
     """
@@ -106,6 +109,7 @@ class FileStore(SessionStore):
         max_item_bytes: int | None = MAX_ITEM_BYTES,
         max_session_bytes: int | None = MAX_SESSION_BYTES,
         codec: Codec = PLAIN,
+        encryption: "KeyProvider | None" = None,
         on_indexing: Callable[[int, int], object] | None = None,
     ) -> None:
         if durability not in ("full", "process"):
@@ -114,7 +118,9 @@ class FileStore(SessionStore):
         limits.check()
         self.root = Path(root).expanduser().absolute()
         self.durability: Durability = durability
-        self._files = RedactingFiles(self.root, durable=durability == "full", limits=limits, codec=codec)
+        self._files = RedactingFiles(
+            self.root, durable=durability == "full", limits=limits, codec=codec_for(codec, encryption)
+        )
         self._checks = FileChecks(self._files)
         self._catalog = Catalog(self._files)
         self._on_indexing = on_indexing
@@ -131,20 +137,21 @@ class FileStore(SessionStore):
     async def create(
         self, info: SessionInfo, entries: Entries = (), *, sidecars: Mapping[str, bytes] = NO_SIDECARS
     ) -> SessionInfo:
-        beside = self._files.encode_sidecars(info.key, sidecars)
+        codec = self._files.codec.begin(info.key)
+        beside = self._files.encode_sidecars(info.key, sidecars, codec)
         if beside or isinstance(entries, AsyncIterable):
-            return await self._create_in_parts(info, entries, beside)
+            return await self._create_in_parts(info, entries, beside, codec)
         new = created(info, list(entries), timestamp())
-        data = self._files.encode(new)
+        data = self._files.encode(new, codec)
         await self._write(info.key, partial(self._files.create, info.key, data))
         return new.info
 
     async def _create_in_parts(
-        self, info: SessionInfo, entries: Entries, sidecars: Mapping[SidecarNames, bytes]
+        self, info: SessionInfo, entries: Entries, sidecars: Mapping[SidecarNames, bytes], codec: SessionCodec
     ) -> SessionInfo:
         """Create a session whose history need not fit into memory."""
         key = info.key
-        creation = Creation(info, self._files.codec.begin(key))
+        creation = Creation(info, codec)
         begun: list[GrowingSession] = []  # known to `finally` even if the caller is cancelled while it begins
         try:
             await settle(in_thread(lambda: begun.append(self._files.grow(key))))
@@ -237,6 +244,16 @@ class FileStore(SessionStore):
 
     async def sizes(self, places: Sequence[SessionKey | str]) -> list[int | None]:
         return await self._attempt(SessionKey("*", "*"), partial(self._files.sizes_of, places), _plainly)
+
+    @property
+    def encrypted(self) -> bool:
+        return self._files.codec is not PLAIN
+
+    async def renew_key(self, place: SessionKey | str) -> bool:
+        if not self.encrypted:
+            return await super().renew_key(place)
+        key = place if isinstance(place, SessionKey) else SessionKey("*", place)
+        return await self._write(key, partial(self._files.renew_key, place), again=True)
 
     @property
     def folder(self) -> Path:

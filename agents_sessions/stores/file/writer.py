@@ -16,7 +16,13 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from agents_sessions.concurrency import process
-from agents_sessions.errors import SessionError, SessionExistsError, SessionNotFoundError
+from agents_sessions.errors import (
+    KeyDestroyedError,
+    SessionCorruptedError,
+    SessionError,
+    SessionExistsError,
+    SessionNotFoundError,
+)
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import Entry, now, timestamp
 from agents_sessions.model.info import SessionInfo
@@ -32,6 +38,7 @@ from agents_sessions.stores.file.format.document import Document, encode_documen
 from agents_sessions.stores.file.format.header import Damage, codec_of
 from agents_sessions.stores.file.format.lines import NewEntries, encode_new
 from agents_sessions.stores.file.format.reading import decode_document
+from agents_sessions.stores.file.format.rekeyed import DESTROYED, wrapped_key_at
 from agents_sessions.stores.file.format.salvage import salvage
 from agents_sessions.stores.file.format.sealed import read_sealed, read_since
 from agents_sessions.stores.file.format.tail import Read
@@ -119,20 +126,22 @@ class FileWriter(FileReader):
 
     # --- create ---
 
-    def encode(self, new: History) -> bytearray:
-        """Return the file of a new session, which `transitions.created` has made."""
+    def encode(self, new: History, codec: SessionCodec) -> bytearray:
+        """Return the file of a new session, which `transitions.created` has made, by the codec that it began with."""
         info = new.info
-        data = encode_document(document_of(new, self.codec.begin(info.key), info.seq))
+        data = encode_document(document_of(new, codec, info.seq))
         self.limits.check_header(info, len(data))
         self.limits.check_document(info.key, len(data), new.entries)
         return data
 
-    def encode_sidecars(self, key: SessionKey, sidecars: Mapping[str, bytes]) -> dict[SidecarNames, bytes]:
-        """Return the sidecars of a new session by their places."""
-        for data in sidecars.values():
+    def encode_sidecars(
+        self, key: SessionKey, sidecars: Mapping[str, bytes], codec: SessionCodec
+    ) -> dict[SidecarNames, bytes]:
+        """Return the sidecars of a new session by their places, by the codec that it began with."""
+        stored = {sidecar_of(key, name): codec.encode_sidecar(name, data) for name, data in sidecars.items()}
+        for data in stored.values():
             self.limits.check_file(key, "a sidecar", len(data))
-        codec = self.codec.begin(key)
-        return {sidecar_of(key, name): codec.encode_sidecar(name, data) for name, data in sidecars.items()}
+        return stored
 
     def create(self, key: SessionKey, data: bytearray) -> None:
         """Make the file of a new session, which `encode` has made."""
@@ -309,7 +318,7 @@ class FileWriter(FileReader):
         data = bytes(io.read_range(fd, 0, seen.size))
         try:
             info_of(decode_document(data, self.codec))
-        except Damage:
+        except (Damage, SessionCorruptedError):
             facts, seq, codec = salvage(data, key, self.codec)
         else:
             return
@@ -337,7 +346,9 @@ class FileWriter(FileReader):
         with self._errors(key), self._folder(key) as folder:
             try:
                 with locks.locked(folder, name) as fd:
-                    self._check_holds(key, fd)
+                    with contextlib.suppress(KeyDestroyedError):  # there is nothing to be done but this
+                        self._check_holds(key, fd)
+                    self._destroy_key(fd)
                     self._remove_file(folder, name)
             except FileNotFoundError:
                 with contextlib.suppress(io.NotRegular):  # what a deletion has left that died on the way
@@ -349,6 +360,15 @@ class FileWriter(FileReader):
         # The copies first: while the session is there, a deletion that was cut short can be called again.
         self._remove_copies(folder, name)
         atomic.remove(folder, name, durable=self._durable)
+
+    def _destroy_key(self, fd: int) -> None:
+        """Write over what a codec keeps of a key, so that a file which someone else still has open is unreadable."""
+        if self.codec is PLAIN:
+            return
+        place = wrapped_key_at(bytes(io.read_range(fd, 0, io.size_of(fd))))
+        if place is not None:
+            io.write_all(fd, DESTROYED * (place[1] - place[0]), place[0])
+            io.sync(fd, durable=self._durable)
 
     def _remove_beside(self, folder: int, name: str) -> None:
         with contextlib.suppress(BlockingIOError):  # then with the next session of that name
@@ -376,7 +396,8 @@ class FileWriter(FileReader):
         folders, file = sidecar_of(key, name)
         self.limits.check_file(key, "a sidecar", len(data))
         with self._errors(key), self._folder(key) as agent, locks.locked(agent, names_of(key).file) as fd:
-            stored = self._check_holds(key, fd).encode_sidecar(name, data)
+            stored = self._check_holds(key, fd, to_use=True).encode_sidecar(name, data)
+            self.limits.check_file(key, "a sidecar", len(stored))
             sidecars.write(self._root, agent, folders, file, stored, durable=self._durable)
 
     def delete_sidecar(self, key: SessionKey, name: str) -> bool:

@@ -69,7 +69,7 @@ def test_a_session_that_was_made_meanwhile_keeps_its_sidecars(store, path, orpha
     monkeypatch.setattr(file_sidecars, "held", late)
     engine = store._files
     with pytest.raises(SessionExistsError):
-        engine.create(KEY, engine.encode(History(info_of(), [])))
+        engine.create(KEY, engine.encode(History(info_of(), []), engine.codec.begin(KEY)))
     assert texts(store) == ["theirs"]
     assert asyncio.run(store.read_sidecar(KEY, "a.json")) == b"theirs"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
-from agents_sessions.errors import SessionError, printable
+from agents_sessions.errors import MissingKeyError, SessionError, WrongKeyError, printable
 from agents_sessions.keys import SessionKey
 from agents_sessions.stores.codec import PLAIN
 from agents_sessions.stores.file.catalog.answers import Answers
@@ -179,6 +179,8 @@ class Catalog:
             if monotonic() - asked.since < _PATIENCE:
                 raise
             return Reading(NO_STATE, None, error)
+        except (MissingKeyError, WrongKeyError):
+            raise  # an answer without all that a wrong key cannot open would look like an empty store
         except (*UNTOLD, SessionError) as error:
             if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
                 raise

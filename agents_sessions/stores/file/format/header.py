@@ -99,6 +99,12 @@ def codec_of(header: JsonObject, codec: Codec) -> SessionCodec:
     return codec.open(key, cast("JsonObject | None", header.get("codec")))
 
 
+def renewed_codec_of(header: JsonObject, codec: Codec) -> SessionCodec | None:
+    """Return the codec of a session with its key renewed, or None if there is nothing to renew; see `Codec`."""
+    key = SessionKey(str(header.get("agent_id")), str(header.get("id")))
+    return codec.renewed(key, cast("JsonObject | None", header.get("codec")))
+
+
 def facts_of(header: JsonObject) -> JsonObject:
     """Return the facts of a header: everything except what belongs to the format."""
     return {name: value for name, value in header.items() if name not in _STRUCTURE}

@@ -10,6 +10,7 @@ from agents_sessions.stores.file.format.document import Document
 from agents_sessions.stores.file.format.edited import decode_edited
 from agents_sessions.stores.file.format.header import Damage, check_format, codec_of, facts_of
 from agents_sessions.stores.file.format.mixed import is_mixed
+from agents_sessions.stores.file.format.proved import decode_proved
 from agents_sessions.stores.file.format.sealed import read_entries, read_sealed
 from agents_sessions.stores.file.format.tail import Read
 from agents_sessions.stores.file.format.torn import decode_torn
@@ -53,7 +54,7 @@ def decode_document(data: bytes, codec: Codec = PLAIN) -> Document:
     else:
         of_session = codec_of(check_format(edited), codec)
         if not is_mixed(edited, data, of_session):
-            return decode_edited(edited, of_session)
+            return decode_edited(edited, of_session) if of_session.editable else decode_proved(edited, data, of_session)
         reason = "its last append is mixed with what stood there before"
     return decode_torn(data, reason, codec)
 

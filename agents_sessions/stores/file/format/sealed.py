@@ -58,10 +58,21 @@ def read_entries(read: Read, tail: Tail, codec: SessionCodec = PLAIN_SESSION) ->
     """Return the whole history of a sealed file.
 
     Raises:
-        Damage: A line above the last batch is not an entry, or the file was cut while it was read.
+        Damage: A line above the last batch is not an entry, the file was cut while it was read, or its codec proves
+            that a line was removed, added or moved.
     """
-    chunks = read_chunks(read, tail.body, tail.end)
+    chunks = proved(read_chunks(read, tail.body, tail.end), tail, codec)
     return [entry for lines, offset in chunks for entry in decode_lines(lines, offset, codec)]
+
+
+def read_some_items(read: Read, part: Tail, codec: SessionCodec = PLAIN_SESSION) -> list[Item]:
+    """Return the SDK items of a part of a sealed file, which proves nothing about what is around it.
+
+    Raises:
+        Damage: A line is not an entry, or the file was cut while it was read.
+    """
+    chunks = read_chunks(read, part.body, part.end)
+    return [item for lines, offset in chunks for item in decode_items(lines, offset, codec)]
 
 
 def read_items(read: Read, tail: Tail, codec: SessionCodec = PLAIN_SESSION) -> list[Item]:
@@ -70,8 +81,25 @@ def read_items(read: Read, tail: Tail, codec: SessionCodec = PLAIN_SESSION) -> l
     Raises:
         Damage: As in `read_entries`.
     """
-    chunks = read_chunks(read, tail.body, tail.end)
+    chunks = proved(read_chunks(read, tail.body, tail.end), tail, codec)
     return [item for lines, offset in chunks for item in decode_items(lines, offset, codec)]
+
+
+def proved(chunks: Iterator[tuple[bytearray, int]], tail: Tail, codec: SessionCodec) -> Iterator[tuple[bytearray, int]]:
+    """Yield the chunks of a whole history, and look at the end whether its codec agrees with the state in the seal.
+
+    Raises:
+        Damage: It does not: a line was removed, added or moved.
+    """
+    if not codec.chained:
+        yield from chunks
+        return
+    state: str | None = None
+    for lines, offset in chunks:
+        state = codec.advance(state, bytes(lines))
+        yield lines, offset
+    if state != tail.state:
+        raise Damage("entries were removed from its history, added to it or moved in it")
 
 
 def read_chunks(read: Read, offset: int, end: int, length: int | None = None) -> Iterator[tuple[bytearray, int]]:
