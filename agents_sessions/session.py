@@ -28,6 +28,7 @@ from agents_sessions.model.info import SessionInfo
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.model.undo import without_newest_item
 from agents_sessions.model.view import shown
+from agents_sessions.run_states import STATE, delete_run_states
 from agents_sessions.shared_usage import Run, enter_run, outer_run, run_of
 from agents_sessions.signatures import remember_signatures
 from agents_sessions.stores.file.limits import MAX_ITEM_BYTES, MAX_SESSION_BYTES
@@ -45,12 +46,6 @@ if TYPE_CHECKING:
     from agents_sessions.model.entries import Item
     from agents_sessions.stores.base import Change, Durability, History, SessionStore, TurnLock
     from agents_sessions.stores.encryption.keyring import KeyProvider
-
-RUN_STATE = "run_state.json"
-"""The sidecar of a managed turn that awaits approval."""
-
-STATE = "state.json"
-"""The sidecar of a run that awaits approval without a manager, as its application has saved it."""
 
 _SESSION_METHODS = ("get_items", "add_items", "pop_item", "clear_session")
 """The four methods of the SDK's protocol."""
@@ -463,12 +458,6 @@ class ManagedSession(StoredSession):
         if self._key is None:
             self._key = await self._lookup.key(self.session_id)
         return self._key
-
-
-async def delete_run_states(store: SessionStore, key: SessionKey, *, turn: TurnLock | None = None) -> None:
-    """Forget what awaits approval: resumed into a history that is gone, it would run calls that no one sees."""
-    for name in (RUN_STATE, STATE):
-        await store.delete_sidecar(key, name, turn=turn)
 
 
 def _without_newest(entries: list[Entry], newest: Entry) -> list[Entry]:

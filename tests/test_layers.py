@@ -88,7 +88,7 @@ FLOORS = [
     {"stores.sqlite.engine", "stores.postgres.engine", "stores.redis.engine"},
     {"stores.sqlite.store", "stores.postgres.store", "stores.redis.store"},
     {"stores.urls"},
-    {"compaction", "lookup", "quota"},
+    {"compaction", "lookup", "quota", "run_states"},
     {"shared_usage"},
     {"session", "windows"},
     {"opened"},
@@ -191,6 +191,14 @@ FLOORS = [
         "testing.contract.view",
     },
     {"testing.contract.store_contract"},
+    {"cli.screen"},
+    {"cli.conversation", "cli.desk"},
+    {"cli.settings"},
+    {"cli.demo"},
+    {"cli.branching", "cli.changing", "cli.health", "cli.reading", "cli.removing", "cli.transferring"},
+    {"cli.chatting"},
+    {"cli.app"},
+    {"cli.main"},
 ]
 """Every module, on its floor. It imports from lower floors only, so that each change is felt above and never below."""
 

@@ -9,6 +9,18 @@
 What they do is done by the store, the lookup and `agents_sessions.turns`.
 """
 
-from agents_sessions.manager.manager import SessionManager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agents_sessions.manager.manager import SessionManager
 
 __all__ = ["SessionManager"]
+
+
+def __getattr__(name: str) -> object:
+    """Import the manager when it is asked for: it brings the SDK, which some of its parts do without."""
+    if name == "SessionManager":
+        from agents_sessions.manager.manager import SessionManager
+
+        return SessionManager
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agents.run_state import RunState
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from agents_sessions.errors import InvalidDecisionError, SessionCorruptedError
@@ -14,7 +13,7 @@ from agents_sessions.model.calls import call_id_of
 from agents_sessions.model.history import invalid_fields
 from agents_sessions.model.lossless_json import check_json, decode_json, encode_json
 from agents_sessions.model.usage import UsageMark  # noqa: TC001 -- a field of a pydantic model
-from agents_sessions.session import RUN_STATE
+from agents_sessions.run_states import RUN_STATE
 from agents_sessions.turns.ends import awaits_approval
 from agents_sessions.turns.ledger import Ledger
 from agents_sessions.turns.past import unanswered
@@ -23,6 +22,7 @@ from agents_sessions.turns.sdk_internals import set_max_turns, wrapper_of
 if TYPE_CHECKING:
     from agents import Agent, RunResult, RunResultStreaming
     from agents.items import ToolApprovalItem
+    from agents.run_state import RunState
 
     from agents_sessions.keys import SessionKey
     from agents_sessions.model.entries import DecisionRecord, Entry, Item
@@ -101,6 +101,8 @@ class AwaitingTurn(BaseModel):
 
         `max_turns` counts from the start of the turn; None leaves the number that the turn started with.
         """
+        from agents.run_state import RunState  # here: to see what waits, nobody needs the SDK
+
         state = await RunState.from_json(agent, self.state, context_override=context)
         if max_turns is not None:
             set_max_turns(state, max_turns)

@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from agents_sessions.model.view import kept
-from agents_sessions.session import RUN_STATE
+from agents_sessions.run_states import RUN_STATE
 from agents_sessions.turns.past import given_up, interrupted, newest_end
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ turn's own task and the tasks that the SDK makes are known to be awaited. Any ot
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 from collections.abc import AsyncIterator, Hashable, Iterator
 from contextvars import ContextVar
@@ -19,8 +20,6 @@ from datetime import timedelta
 from time import monotonic
 from typing import Any
 from weakref import ref
-
-import agents
 
 from agents_sessions.concurrency import process
 from agents_sessions.errors import SessionBusyError, SessionDeadlockError, SessionReentryError
@@ -41,7 +40,15 @@ class _Holding:
     """The sessions that tools of the turn wait for."""
 
 
-_SDK = os.path.join(os.path.dirname(agents.__file__), "")  # noqa: PTH118, PTH120 -- compared with a code object's text
+def _folder_of_the_sdk() -> str:
+    """Return it with its last slash. It is found, not imported: who only locks a session does not need the SDK."""
+    found = importlib.util.find_spec("agents")
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError("openai-agents is not installed", name="agents")
+    return os.path.join(found.submodule_search_locations[0], "")  # noqa: PTH118 -- compared with a code object's text
+
+
+_SDK = _folder_of_the_sdk()
 
 _holdings: ContextVar[tuple[_Holding, ...]] = ContextVar("agents_sessions_turns", default=())
 

@@ -21,7 +21,7 @@ from agents_sessions.model.pairs import with_partners
 from agents_sessions.model.totals import ContextStats, fold
 from agents_sessions.model.turn_list import spans, turn_info
 from agents_sessions.model.view import NOTHING_HIDDEN, View, is_about_the_history, kept
-from agents_sessions.session import delete_run_states
+from agents_sessions.run_states import delete_run_states
 from agents_sessions.turns.ends import awaits_approval, end_interrupted, give_up
 from agents_sessions.turns.positions import cut_at, newest_spans, not_taken_back
 

@@ -6,17 +6,14 @@ import inspect
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agents import Agent, Runner
-
 from agents_sessions.errors import InvalidValueError, SummariserError
 from agents_sessions.model.transcript import composed_summary, transcript
 from agents_sessions.model.usage import UsageMark, rows_since
-from agents_sessions.turns.reply import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agents import RunConfig
+    from agents import Agent, RunConfig
 
     from agents_sessions.model.entries import Entry, Item
     from agents_sessions.model.info import SessionInfo
@@ -52,7 +49,11 @@ class Summarisers:
         Raises:
             InvalidValueError: It is neither an agent, nor the name of one, nor a function, nor None.
         """
-        if summariser is not None and not isinstance(summariser, Agent | str) and not callable(summariser):
+        if summariser is None or isinstance(summariser, str) or callable(summariser):
+            return
+        from agents import Agent  # here, and below: where no model is asked, nobody needs the SDK
+
+        if not isinstance(summariser, Agent):
             what = type(summariser).__name__
             raise InvalidValueError({"the summariser": f"must be an agent, its name, or a function, not a {what!r}"})
 
@@ -82,12 +83,18 @@ class Summarisers:
             entries = [earlier, *entries]
         if isinstance(summariser, str):
             summariser = await self.registry.by_name(info, summariser)
+        from agents import Agent
+
         if isinstance(summariser, Agent):
             return await self._of_agent(summariser, entries)
         made = summariser([entry["item"] for entry in entries if "item" in entry])
         return Summarised(await made if inspect.isawaitable(made) else made)
 
     async def _of_agent(self, agent: Agent[Any], entries: Sequence[Entry]) -> Summarised:
+        from agents import Runner
+
+        from agents_sessions.turns.reply import text_of
+
         result = await Runner.run(agent, f"{TASK}\n\n{transcript(entries)}", run_config=self.run_config)
         rows = rows_since(UsageMark(), result.context_wrapper.usage)
         # They fill another context window than the session's own, as those of an agent used as a tool do.

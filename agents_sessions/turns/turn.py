@@ -30,7 +30,7 @@ from agents_sessions.errors import (
     TurnLostError,
 )
 from agents_sessions.model.turn_list import message_of, unstored_message_of
-from agents_sessions.session import RUN_STATE, delete_run_states
+from agents_sessions.run_states import RUN_STATE, delete_run_states
 from agents_sessions.turns import rewinding
 from agents_sessions.turns.approvals import AwaitingTurn, asked_for, load_awaiting
 from agents_sessions.turns.compacting import Compactor

@@ -12,7 +12,6 @@ from agents_sessions.features.transfer.incoming import Incoming
 from agents_sessions.features.transfer.snapshot import Snapshot, take_snapshot
 from agents_sessions.features.transfer.values import Dropped, ImportLimits, OnProgress, Progress, StoreReport
 from agents_sessions.model.lossless_json import encode_json
-from agents_sessions.session import StoredSession
 
 if TYPE_CHECKING:
     from agents.memory import Session
@@ -35,6 +34,8 @@ async def incoming_of(session: Session, info: SessionInfo, limits: ImportLimits)
     Raises:
         ImportRefusedError: What it gives is no list of items.
     """
+    from agents_sessions.session import StoredSession  # here: it brings the SDK, and a copy of a store needs none
+
     place = f"{type(session).__name__} {session.session_id!r:.80}"
     if isinstance(session, StoredSession):
         snapshot = await take_snapshot(session.store, session.key, lambda _: True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agents_sessions.errors import SessionChangedError
-from agents_sessions.session import RUN_STATE, STATE
+from agents_sessions.run_states import RUN_STATE, STATE
 from agents_sessions.stores.base import PAGE
 
 if TYPE_CHECKING:
