@@ -219,7 +219,9 @@ OTHERS = {
 
 
 def open_files():
-    return sorted(os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_file(fd))
+    """Return the files that this process has open, without those of catalogs: a store keeps its own until it goes."""
+    names = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _is_file(fd)]
+    return sorted(name for name in names if "/.catalog/" not in name)
 
 
 def _is_file(fd):
@@ -302,6 +304,13 @@ def test_a_change_of_which_any_call_fails_is_whole_or_absent(base, name, number)
     asyncio.run(work())
 
 
+def is_left_out(name, found):
+    """Tell whether a question about many sessions has left out the one that could not be read, and said nothing else."""
+    if name == "spend" and len(found) == 1:
+        return found[0].spend is None
+    return name in ("scan", "find", "spend", "search") and found == []
+
+
 @pytest.mark.parametrize("number", ERRORS)
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_reading_of_which_any_call_fails_is_right_or_an_error(base, name, number):
@@ -318,7 +327,7 @@ def test_a_reading_of_which_any_call_fails_is_right_or_an_error(base, name, numb
             assert open_files() == files, calls.where
             assert failed is None or failed.errno == getattr(errno, number), calls.where
             # One broken file must not hide the others: it is left out, and logged.
-            assert found == expected or (name in ("scan", "find", "spend", "search") and found == []), calls.where
+            assert found == expected or is_left_out(name, found), calls.where
             if place >= len(calls.made):
                 break
             place += 1
