@@ -13,13 +13,14 @@ from agents_sessions.model.query import SessionQuery
 from agents_sessions.model.search import SearchQuery
 from agents_sessions.stores.file.store import FileStore
 from agents_sessions.stores.memory import MemoryStore
-from agents_sessions.testing import StoreContract
 from agents_sessions.testing.contract.append import AppendContract
 from agents_sessions.testing.contract.aside import AsideContract
 from agents_sessions.testing.contract.copy import CopyContract
+from agents_sessions.testing.contract.create import CreateContract
 from agents_sessions.testing.contract.facts import FactContract
 from agents_sessions.testing.contract.items import ItemContract
 from agents_sessions.testing.contract.move import MoveContract
+from agents_sessions.testing.contract.read import ReadContract
 from agents_sessions.testing.contract.rewrite import RewriteContract
 from agents_sessions.testing.contract.sidecars import SidecarContract
 
@@ -34,13 +35,15 @@ class TestAScrambledMemoryStore(
     RewriteContract,
     SidecarContract,
 ):
-    """The parts in which a codec has its hand. On files it goes through the whole contract."""
+    """The parts in which a codec has its hand. The encrypting codec goes through the whole contract."""
 
     async def make_store(self, folder):
         return MemoryStore(codec=Scrambled())
 
 
-class TestAScrambledFileStore(StoreContract):
+class TestAScrambledFileStore(
+    AppendContract, CopyContract, CreateContract, ItemContract, ReadContract, RewriteContract
+):
     async def make_store(self, folder):
         return FileStore(folder, codec=Scrambled(), durability="process")
 

@@ -305,7 +305,7 @@ def test_a_change_of_which_any_call_fails_is_whole_or_absent(base, name, number)
 
 
 def is_left_out(name, found):
-    """Tell whether a question about many sessions has left out the one that could not be read, and said nothing else."""
+    """Tell whether a question about many sessions has left out the one that could not be read."""
     if name == "spend" and len(found) == 1:
         return found[0].spend is None
     return name in ("scan", "find", "spend", "search") and found == []
