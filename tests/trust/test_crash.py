@@ -11,7 +11,7 @@ import time
 from crash import Nursery, Watch, rounds
 from seeds import SEED
 
-KILLS = int(os.environ.get("TRUST_KILLS", "300"))
+KILLS = int(os.environ.get("TRUST_KILLS", "200"))
 
 
 def test_a_process_killed_at_any_moment_loses_nothing_acknowledged_and_leaves_no_half(tmp_path, caplog):

@@ -29,7 +29,7 @@ from agents_sessions.stores.file.store import FileStore
 from agents_sessions.stores.memory import MemoryStore
 from agents_sessions.turns import lock
 
-SENDS = int(os.environ.get("TRUST_SENDS", "1000"))
+SENDS = int(os.environ.get("TRUST_SENDS", "700"))
 SESSIONS = max(500, SENDS // 10)
 LONG = 100_000
 KEY = SessionKey("support", "order-42")

@@ -32,7 +32,7 @@ from agents_sessions.stores.file.store import FileStore
 
 KEY = SessionKey("support", "order-42")
 AT = "2026-11-20T21:28:00.123Z"
-STATES = int(os.environ.get("POWER_CUT_STATES", "15000"))
+STATES = int(os.environ.get("POWER_CUT_STATES", "12000"))
 CONTENTS = max(24, STATES // 600)
 """Contents of one file that are tried per moment of an operation: those of an append have a test of their own."""
 

@@ -25,8 +25,8 @@ from agents_sessions.errors import (
 from agents_sessions.keys import SessionKey
 from agents_sessions.manager import SessionManager
 from agents_sessions.model.history import DecisionEntry
+from agents_sessions.run_states import RUN_STATE
 from agents_sessions.stores.file.store import FileStore
-from agents_sessions.turns.approvals import RUN_STATE
 
 KEY = SessionKey("support", "s")
 ASKED = ["user", "function_call", "usage:1", "awaiting_approval"]

@@ -9,7 +9,7 @@ from script import agent, calls, check_totals, managed, opened, stored
 
 from agents_sessions.errors import NothingToResumeError, SessionCorruptedError, TurnNotResumableError
 from agents_sessions.keys import SessionKey
-from agents_sessions.session import RUN_STATE
+from agents_sessions.run_states import RUN_STATE
 from agents_sessions.turns.past import NOT_RUN
 
 KEY = SessionKey("support", "s")

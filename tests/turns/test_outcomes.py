@@ -15,7 +15,8 @@ from script import QUIET, agent, calls, check_totals, managed, opened, stored
 
 from agents_sessions.errors import SessionCorruptedError
 from agents_sessions.keys import SessionKey
-from agents_sessions.session import RUN_STATE, StoredSession
+from agents_sessions.run_states import RUN_STATE
+from agents_sessions.session import StoredSession
 from agents_sessions.stores.file.store import FileStore
 from agents_sessions.stores.memory import MemoryStore
 

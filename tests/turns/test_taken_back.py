@@ -11,7 +11,7 @@ from script import agent, calls, managed, opened, stored, to
 from agents_sessions.errors import NothingToResumeError, NothingToRetryError
 from agents_sessions.keys import SessionKey
 from agents_sessions.model.entries import item_entry
-from agents_sessions.session import RUN_STATE
+from agents_sessions.run_states import RUN_STATE
 from agents_sessions.stores.file.store import FileStore
 
 KEY = SessionKey("support", "s")
