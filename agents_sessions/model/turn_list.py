@@ -68,6 +68,8 @@ def spans(entries: Iterable[Entry]) -> list[TurnSpan]:
     """Return the turns of some entries, in the order in which they began.
 
     An entry without a turn id belongs to the turn that began last. What only speaks of the history belongs to none.
+    What a bare session has said inside a turn, while that awaited approval, is a part of it, so that no cut can part
+    the two halves of the turn.
     """
     found: list[TurnSpan] = []
     named: dict[str, TurnSpan] = {}
@@ -77,6 +79,8 @@ def spans(entries: Iterable[Entry]) -> list[TurnSpan]:
         name = entry.get("turn")
         if name is not None and name in named:
             span = named[name]
+            if found[-1] is not span:
+                _take_in(span, found, named)
         elif name is not None or not found or ("item" in entry and item_kind(entry["item"]) == "user"):
             span = TurnSpan(name or f"at-{entry['seq']}")
             found.append(span)
@@ -85,6 +89,15 @@ def spans(entries: Iterable[Entry]) -> list[TurnSpan]:
             span = found[-1]
         span.entries.append(entry)
     return found
+
+
+def _take_in(span: TurnSpan, found: list[TurnSpan], named: dict[str, TurnSpan]) -> None:
+    """Let a turn that goes on have what a bare session has said since it began."""
+    place = next(number for number, each in enumerate(found) if each is span)
+    for inside in [each for each in found[place + 1 :] if "turn" not in each.entries[0]]:
+        found.remove(inside)
+        span.entries += inside.entries
+        named[inside.id] = span
 
 
 def turn_info(span: TurnSpan, view: View) -> TurnInfo:

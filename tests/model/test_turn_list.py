@@ -31,6 +31,11 @@ def test_entries_of_one_id_are_one_turn_whatever_stands_between():
     assert ids(said("a", turn="t1"), said("b", turn="t2"), ended("t1"), ended("t2")) == ["t1", "t2"]
 
 
+def test_what_a_bare_session_says_inside_a_turn_is_a_part_of_it():
+    (span,) = spans(numbered(said("a", turn="t1"), ended("t1", "awaiting_approval"), said("bare"), ended("t1")))
+    assert (span.first, span.last, [entry["seq"] for entry in span.entries]) == (1, 4, [1, 2, 3, 4])
+
+
 def test_without_ids_a_turn_begins_at_a_user_message():
     assert ids(said("a"), item_entry(ANSWER), said("b"), item_entry(ANSWER)) == ["at-1", "at-3"]
 

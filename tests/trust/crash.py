@@ -662,7 +662,10 @@ class Watch:
             self.figures[f"killed in {begun[0]}"] += 1
             if begun[0] == "purge":  # a copy that a repair kept goes last; diagnostics finds one that is left
                 await self.store.clear_copies(begun[1])
-        await self._check_all()
+        try:
+            await self._check_all()
+        except AssertionError as error:
+            raise AssertionError(f"killed in {begun}: {error}") from error
 
     async def _check_all(self) -> None:
         for aside in await self.store.list_aside():
@@ -715,7 +718,7 @@ class Watch:
         names = await self.store.list_sidecars(key)
         assert set(names) <= {"state.json", "run_state.json"}
         waits = info.context.last_status == "awaiting_approval" and info.context.open_turn is None
-        assert not waits or "run_state.json" in names
+        assert not waits or "run_state.json" in names, f"{key} awaits approval without its run state: {names}"
         saved = await StoredSession(self.store, key).load_state_json()
         return State(
             tuple(word(entry) for entry in entries),

@@ -45,7 +45,8 @@ def decode_torn(data: bytes, reason: str, codec: Codec = PLAIN) -> Document:
         # The tail from before the append still stands: the append has made the file longer and changed nothing else.
         return Document(facts, entries, tail.seq, tail.context, tail.updated_at, "torn", of_session)
     seq = max(newest_seq(entries), seq_of(header))
-    at = time_or_now(max((entry["at"] for entry in entries), default=None))
+    # The same at every read: who looks twice must be able to tell that nothing was changed.
+    at = time_or_now(max((entry["at"] for entry in entries), default=header.get("created_at")))
     return Document(facts, entries, seq, count_totals(entries), at, "torn", of_session)
 
 
