@@ -10,7 +10,8 @@ BIN := .venv/bin
 # byte of a torn append, other processes, and the contract on more stores than one in memory and one on files.
 SLOW := tests/trust tests/test_examples.py tests/concurrency/test_worker_threads.py tests/model/test_lossless_json.py \
 	tests/stores/test_codec.py tests/stores/test_writing_a_store.py tests/stores/file/format/test_torn.py \
-	tests/turns/test_cancellation.py tests/turns/test_outcomes.py tests/turns/test_thrown_away.py
+	tests/turns/test_cancellation.py tests/turns/test_outcomes.py tests/turns/test_thrown_away.py tests/stores/servers \
+	tests/stores/sqlite tests/stores/encryption tests/cli/test_chatting.py tests/features/test_trash.py
 
 .PHONY: demo test test-fast lint types check coverage bench soak mutants mutation sdk-tests clean fuzz
 
@@ -21,7 +22,7 @@ demo: $(if $(wildcard .venv/ready),.venv/ready,.venv/demo-ready) ## an agent hol
 test: .venv/ready ## the whole test suite
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-test-fast: .venv/ready ## most of it in under a minute: what to run while you work
+test-fast: .venv/ready ## most of it in a minute and a half: what to run while you work
 	@$(BIN)/python -m pytest tests $(SLOW:%=--ignore=%) -k "not process and not forked" \
 		--numprocesses auto --maxprocesses 4 --dist worksteal
 
