@@ -96,6 +96,9 @@ def _called(tokens: Sequence[str]) -> int:
 
 
 def _say(error: Exception) -> None:
+    if isinstance(error, errors.MissingExtraError):  # `screen` needs the very package that is missing
+        sys.stderr.write(f"agents-sessions: {error}\n")
+        return
     from agents_sessions.cli.screen import visible
 
     sys.stderr.write(f"agents-sessions: {visible(str(error))}\n")
