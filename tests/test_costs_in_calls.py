@@ -10,10 +10,10 @@ OF_PYTHON_3_11 = {
     "create with the first turn": (545, 630, 22),
     "append of 1": (151, 142, 14),
     "append of 4": (158, 174, 14),
-    "read all": (41, 40, 8),
+    "read all": (43, 40, 8),
     "read the last 20": (41, 47, 8),
     "info": (55, 52, 7),
-    "managed send, more than a run without a session": (3050, 3400, 71),
+    "managed send, more than a run without a session": (3150, 3500, 71),
 }
 """Calls of Python, of C and of the system."""
 

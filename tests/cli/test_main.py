@@ -92,7 +92,8 @@ def test_a_damaged_session_is_exit_code_5(root, run):
 
 
 def test_what_is_missing_is_said_with_its_extra():
-    script = "import sys; sys.modules['cyclopts'] = sys.modules['rich'] = None; from agents_sessions.cli.main import main; main(['list'])"
+    absent = "import sys; sys.modules['cyclopts'] = sys.modules['rich'] = None"
+    script = f"{absent}; from agents_sessions.cli.main import main; main(['list'])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert 'pip install "agents-sessions[cli]"' in done.stderr
