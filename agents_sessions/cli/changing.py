@@ -73,7 +73,7 @@ async def pin(session: str, *, settings: Settings = _EVERYWHERE) -> None:
 
 
 async def unpin(session: str, *, settings: Settings = _EVERYWHERE) -> None:
-    """Let rules of retention have a session again.
+    """Allow rules of retention to take a session again.
 
     Example: `agents-sessions unpin order-42`
 

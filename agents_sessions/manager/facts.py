@@ -125,7 +125,7 @@ class FactFacade:
         return await self._change_facts(session_id, agent_id, lambda info: _new(info, pinned=True))
 
     async def unpin_session(self, session_id: str, *, agent_id: str | None = None) -> SessionInfo:
-        """Let rules of retention have a session again.
+        """Allow rules of retention to take a session again.
 
         Raises:
             SessionNotFoundError: There is none.
